@@ -1,0 +1,83 @@
+/** The codes of google.rpc.Code that we use, by name. */
+export const Code = {
+  CANCELLED: 1,
+  UNKNOWN: 2,
+  INVALID_ARGUMENT: 3,
+  DEADLINE_EXCEEDED: 4,
+  NOT_FOUND: 5,
+  ALREADY_EXISTS: 6,
+  PERMISSION_DENIED: 7,
+  RESOURCE_EXHAUSTED: 8,
+  FAILED_PRECONDITION: 9,
+  ABORTED: 10,
+  OUT_OF_RANGE: 11,
+  UNIMPLEMENTED: 12,
+  INTERNAL: 13,
+  UNAVAILABLE: 14,
+} as const;
+export type Code = (typeof Code)[keyof typeof Code];
+
+/** How one reason is told: its gRPC code, and the advice that fits in general. */
+export interface ErrorRow {
+  readonly code: Code;
+  readonly help: string;
+}
+
+/** Every reason code there is; the only place where a reason becomes a gRPC status. */
+export const errorTable = {
+  INTERNAL: { code: Code.INTERNAL, help: "This is a bug: look in the service's log for the request id." },
+  CANCELLED: { code: Code.CANCELLED, help: "Ask again if it is still wanted." },
+  UNAVAILABLE: { code: Code.UNAVAILABLE, help: "Try again; check that the service and its servers run." },
+  DEADLINE_EXCEEDED: { code: Code.DEADLINE_EXCEEDED, help: "Look at the operation before trying again." },
+  PERMISSION_DENIED: { code: Code.NOT_FOUND, help: "Check the name and your rights." },
+
+  NAME_INVALID: { code: Code.INVALID_ARGUMENT, help: "Use lower-case letters, digits and dashes; begin with a letter; at most 63." },
+  ARGUMENT_INVALID: { code: Code.INVALID_ARGUMENT, help: "Correct the argument." },
+  REQUEST_ID_REUSED: { code: Code.ALREADY_EXISTS, help: "Use a new request id for a different request." },
+  RESYNC: { code: Code.OUT_OF_RANGE, help: "The token is too old: list again and watch from there." },
+
+  RECORD_CONFLICT: { code: Code.ABORTED, help: "Someone else changed it: read it again and retry." },
+  OUTCOME_UNKNOWN: { code: Code.UNAVAILABLE, help: "The write may have happened: read it again before retrying." },
+  TARGET_BUSY: { code: Code.FAILED_PRECONDITION, help: "Wait for the other operation, or cancel it." },
+  OPERATION_NOT_FOUND: { code: Code.NOT_FOUND, help: "List operations with: stillpoint operation list" },
+  OPERATION_CANCELLED: { code: Code.CANCELLED, help: "Ask again if it is still wanted." },
+  EPOCH_STALE: { code: Code.ABORTED, help: "A newer worker has taken over; nothing to do." },
+  UNDO_FAILED: { code: Code.INTERNAL, help: "Something was left half-made: look at the operation and its host." },
+
+  VM_NOT_FOUND: { code: Code.NOT_FOUND, help: "List VMs with: stillpoint vm list" },
+  VM_EXISTS: { code: Code.ALREADY_EXISTS, help: "Choose another name, or delete the other VM." },
+  VM_STATE: { code: Code.FAILED_PRECONDITION, help: "Bring the VM into the state that is needed first." },
+  VM_HAS_CHECKPOINTS: { code: Code.FAILED_PRECONDITION, help: "Delete them first, or pass --with-checkpoints." },
+  STOP_TIMED_OUT: { code: Code.DEADLINE_EXCEEDED, help: "The guest did not power off: try again, or use --force." },
+  QEMU_FAILED: { code: Code.INTERNAL, help: "The message quotes QEMU; the VM's log on the host has more." },
+  GUEST_AGENT_ABSENT: { code: Code.FAILED_PRECONDITION, help: "Install and start qemu-guest-agent in the guest." },
+  GUEST_AGENT_FAILED: { code: Code.UNAVAILABLE, help: "Look at the guest agent in the guest." },
+
+  NO_HOST_FITS: { code: Code.RESOURCE_EXHAUSTED, help: "Ask for less, free capacity, or add a host." },
+  HOST_NOT_FOUND: { code: Code.NOT_FOUND, help: "List hosts with: stillpoint host list" },
+  HOST_UNREACHABLE: { code: Code.UNAVAILABLE, help: "Check the agent on that host." },
+  CAPABILITY_MISSING: { code: Code.FAILED_PRECONDITION, help: "The host cannot do this; see: stillpoint host get" },
+  SPACE_INSUFFICIENT: { code: Code.RESOURCE_EXHAUSTED, help: "Free space on the host." },
+  WORKLOAD_NOT_FOUND: { code: Code.NOT_FOUND, help: "The host has no such workload." },
+
+  IMAGE_NOT_FOUND: { code: Code.NOT_FOUND, help: "List images with: stillpoint image list" },
+  IMAGE_INVALID: { code: Code.INVALID_ARGUMENT, help: "Import a plain raw or qcow2 disk image." },
+  IMAGE_BACKING_FILE: { code: Code.INVALID_ARGUMENT, help: "Flatten the image first: qemu-img convert." },
+  IMAGE_DATA_FILE: { code: Code.INVALID_ARGUMENT, help: "Flatten the image first: qemu-img convert." },
+  IMAGE_TOO_LARGE: { code: Code.INVALID_ARGUMENT, help: "Raise the size quota, or use a smaller image." },
+  IMAGE_CORRUPT: { code: Code.INTERNAL, help: "Import and push the image again." },
+  REGISTRY_UNREACHABLE: { code: Code.UNAVAILABLE, help: "Check that the registry runs and its address is right." },
+
+  CHECKPOINT_NOT_FOUND: { code: Code.NOT_FOUND, help: "List checkpoints with: stillpoint checkpoint list" },
+  CHECKPOINT_DISABLED: { code: Code.FAILED_PRECONDITION, help: "Change the policy with: stillpoint vm set --checkpoint-type" },
+  CHECKPOINT_TYPE_REFUSED: { code: Code.FAILED_PRECONDITION, help: "The VM's policy does not allow this type." },
+  CHECKPOINT_NAME_TAKEN: { code: Code.ALREADY_EXISTS, help: "Choose another name." },
+  CHECKPOINT_LIMIT: { code: Code.FAILED_PRECONDITION, help: "Delete a checkpoint first." },
+  CHECKPOINT_STATE: { code: Code.FAILED_PRECONDITION, help: "Wait until the checkpoint is ready." },
+  CHECKPOINT_HAS_BRANCHES: { code: Code.FAILED_PRECONDITION, help: "Delete its branches until one is left." },
+  CHECKPOINT_DAMAGED: { code: Code.INTERNAL, help: "Do not apply it; take another, or restore a copy." },
+  PRODUCTION_NOT_REACHED: { code: Code.FAILED_PRECONDITION, help: "Mend what the reason names, or allow the type production." },
+  STANDARD_FAILED: { code: Code.FAILED_PRECONDITION, help: "The message says what blocks saving RAM." },
+} as const satisfies Record<string, ErrorRow>;
+
+export type Reason = keyof typeof errorTable;

@@ -1,0 +1,1 @@
+export type { Job, JobContext, JobOutput, Outcome, ProgressUpdate, Step } from "./job.ts";

@@ -1,0 +1,47 @@
+/**
+ * A log of whole states with compare-and-set per subject: the port under records and operations.
+ * JetStream is the real one; a memory log stands in for it in tests and in the simulator.
+ */
+export interface Log {
+  /** The newest message of a subject, read from the leader; undefined when there is none. */
+  read(subject: string): Promise<LogMessage | undefined>;
+  /**
+   * Appends a message if the subject's newest sequence is still `expectedSequence` (0: the subject is empty).
+   * Gives the sequence of the message. Fails with RECORD_CONFLICT when the subject has moved on, and with
+   * OUTCOME_UNKNOWN when no answer came: then the message may be there; read again before trying again.
+   * The same `messageId` is written at most once within two minutes.
+   */
+  append(subject: string, data: Uint8Array, options: AppendOptions): Promise<number>;
+  /**
+   * Messages after a sequence (0: what is kept, from the oldest), in order, for ever, until the signal aborts.
+   * `filter` is a NATS subject filter. `pending` 0 means that the reader has caught up.
+   * Fails with RESYNC when messages after that sequence are no longer kept.
+   */
+  follow(filter: string, options: FollowOptions): AsyncIterable<FollowedMessage>;
+  /** The newest message of each subject that matches, in order of sequence. */
+  newest(filter: string): Promise<LogMessage[]>;
+  /** The sequence of the newest message in the log; 0 when it is empty. */
+  lastSequence(): Promise<number>;
+}
+
+export interface LogMessage {
+  readonly subject: string;
+  readonly sequence: number;
+  readonly time: Date;
+  readonly data: Uint8Array;
+}
+
+export interface FollowedMessage extends LogMessage {
+  /** How many matching messages were still to come when this one was sent. */
+  readonly pending: number;
+}
+
+export interface AppendOptions {
+  readonly expectedSequence: number;
+  readonly messageId?: string;
+}
+
+export interface FollowOptions {
+  readonly afterSequence: number;
+  readonly signal: AbortSignal;
+}
