@@ -1,6 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { v7 as uuidv7 } from "uuid";
-import type { Clock, Random } from "./index.ts";
+import type { Clock, Random } from "./clock.ts";
 
 export const systemClock: Clock = {
   now: () => new Date(),
