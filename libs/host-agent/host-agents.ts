@@ -1,0 +1,45 @@
+import type {
+  ExecRequest,
+  ExecResponse,
+  HostAgentClient,
+  RunStepRequest,
+  StepResult,
+  Workload,
+} from "#contracts/host/v1/agent";
+import type { JobContext } from "#libs/operations";
+
+/** What services ask of the agents on the hosts. Every failure is a StillpointError. */
+export interface HostAgents {
+  /**
+   * One step of an operation on the host that has the workload. Fences once for each claim, forwards the agent's
+   * progress to the context, and joins the step again when the agent was away for less than `patienceMs`.
+   * Fails with EPOCH_STALE when a newer claim has taken over, HOST_UNREACHABLE when the agent stays away, and with
+   * the agent's own error when the step failed. `step` must be unique in the operation: its answer is stored under it.
+   */
+  runStep(context: StepContext, at: WorkloadOnHost, step: string, action: AgentAction): Promise<StepResult>;
+  /** The workload as its host sees it; undefined when the host has none of that uid. */
+  getWorkload(at: WorkloadOnHost, signal?: AbortSignal): Promise<Workload | undefined>;
+  /** Runs a command in the guest; the last message carries the exit code. */
+  exec(
+    at: WorkloadOnHost,
+    request: Omit<ExecRequest, "uid">,
+    options: { readonly signal: AbortSignal; readonly idleTimeoutMs?: number },
+  ): AsyncIterable<ExecResponse>;
+}
+
+/** The part of a job's context that a step on a host needs. */
+export type StepContext = Pick<JobContext, "operationId" | "epoch" | "signal" | "progress">;
+
+export interface WorkloadOnHost {
+  /** hosts/<host> */
+  readonly host: string;
+  readonly uid: string;
+}
+
+export type AgentAction = NonNullable<RunStepRequest["action"]>;
+
+/** The agent's gRPC client, as far as it is used here. */
+export type AgentClient = Pick<
+  HostAgentClient<{ idleTimeoutMs?: number }>,
+  "fence" | "runStep" | "getWorkload" | "exec"
+>;

@@ -1,0 +1,2 @@
+export type { AgentAction, AgentClient, HostAgents, StepContext, WorkloadOnHost } from "./host-agents.ts";
+export { createHostAgents, type HostAgentsDeps } from "./rpc-host-agents.ts";

@@ -1,0 +1,153 @@
+import { HostAgentDefinition, type StepResult } from "#contracts/host/v1/agent";
+import { type Clock, systemClock } from "#libs/clock";
+import { isStillpointError, StillpointError } from "#libs/errors";
+import { createRpcClient } from "#libs/rpc";
+import type { AgentAction, AgentClient, HostAgents, StepContext, WorkloadOnHost } from "./host-agents.ts";
+
+export interface HostAgentsDeps {
+  /**
+   * Where the agent of a host listens now: "127.0.0.1:7071" or "unix:/path". Asked before each try, as an agent may
+   * come back elsewhere. Throws HOST_NOT_FOUND for a host that is not known.
+   */
+  addressOf(host: string): string | Promise<string>;
+  readonly clock?: Clock;
+  /** How long an agent may be away before a step gives up; default 30,000 ms. */
+  readonly patienceMs?: number;
+  readonly dial?: (address: string) => AgentClient;
+}
+
+/** An agent tells of a running step at least every 2 s; silence for longer than this means that it is gone. */
+const silenceMs = 10_000;
+const rememberedFences = 1_000;
+const firstPauseMs = 100;
+const longestPauseMs = 2_000;
+
+/** The agents over gRPC. */
+export function createHostAgents(deps: HostAgentsDeps): HostAgents {
+  const { addressOf, clock = systemClock, patienceMs = 30_000, dial = dialByRpc } = deps;
+  const fences = new Fences();
+  const clientOf = async (host: string) => dial(await addressOf(host));
+
+  return {
+    runStep: (context, at, step, action) =>
+      patiently({ clock, patienceMs, signal: context.signal, host: at.host }, async (heard) => {
+        const client = await clientOf(at.host);
+        await fences.raise(client, context, at);
+        return runOnce(client, listening(context, heard), at, step, action);
+      }),
+
+    async getWorkload({ host, uid }, signal) {
+      const client = await clientOf(host);
+      try {
+        return await client.getWorkload({ uid }, signal === undefined ? {} : { signal });
+      } catch (error) {
+        if (isStillpointError(error, "WORKLOAD_NOT_FOUND")) return undefined;
+        throw unreachable(host, error);
+      }
+    },
+
+    async *exec({ host, uid }, request, options) {
+      const client = await clientOf(host);
+      try {
+        yield* client.exec({ ...request, uid }, options);
+      } catch (error) {
+        throw unreachable(host, error);
+      }
+    },
+  };
+}
+
+const dialByRpc = (address: string): AgentClient => createRpcClient(HostAgentDefinition, address);
+
+/** Remembers which claims have fenced which workload. The agent keeps a fence on disk, so once for each claim is enough. */
+class Fences {
+  readonly #raised = new Map<string, Promise<unknown>>();
+
+  async raise(client: AgentClient, { operationId, epoch, signal }: StepContext, { host, uid }: WorkloadOnHost) {
+    const key = [host, uid, operationId, epoch].join(" ");
+    const known = this.#raised.get(key);
+    if (known !== undefined) return void (await known);
+    const fence = client.fence({ uid, epoch, operation: operationId }, { signal });
+    this.#remember(key, fence);
+    try {
+      await fence;
+    } catch (error) {
+      this.#raised.delete(key);
+      throw error;
+    }
+  }
+
+  #remember(key: string, fence: Promise<unknown>): void {
+    this.#raised.set(key, fence);
+    const [oldest] = this.#raised.keys();
+    if (this.#raised.size > rememberedFences && oldest !== undefined) this.#raised.delete(oldest);
+  }
+}
+
+async function runOnce(
+  client: AgentClient,
+  { operationId, epoch, signal, progress }: StepContext,
+  { host, uid }: WorkloadOnHost,
+  step: string,
+  action: AgentAction,
+): Promise<StepResult> {
+  const request = { uid, epoch, operation: operationId, step, action };
+  for await (const { update } of client.runStep(request, { signal, idleTimeoutMs: silenceMs })) {
+    if (update?.$case === "result") return update.value;
+    if (update?.$case === "progress") progress(update.value);
+  }
+  throw new StillpointError("HOST_UNREACHABLE", `the agent on ${host} ended step ${step} without an answer`);
+}
+
+interface Patience {
+  readonly clock: Clock;
+  readonly patienceMs: number;
+  readonly signal: AbortSignal;
+  readonly host: string;
+}
+
+/**
+ * Tries again while the agent is away; the step itself is joined or answered from the agent's journal.
+ * Patience is counted from when the agent was last heard, so that a long step does not use it up.
+ */
+async function patiently<Result>(
+  { clock, patienceMs, signal, host }: Patience,
+  attempt: (heard: () => void) => Promise<Result>,
+): Promise<Result> {
+  let heardMs = clock.monotonicMs();
+  let pauseMs = firstPauseMs;
+  const heard = () => {
+    heardMs = clock.monotonicMs();
+    pauseMs = firstPauseMs;
+  };
+  for (;;) {
+    try {
+      return await attempt(heard);
+    } catch (error) {
+      signal.throwIfAborted();
+      if (!isAway(error)) throw error;
+      if (clock.monotonicMs() - heardMs >= patienceMs) throw unreachable(host, error);
+    }
+    await clock.sleep(pauseMs, signal);
+    pauseMs = Math.min(pauseMs * 2, longestPauseMs);
+  }
+}
+
+function listening(context: StepContext, heard: () => void): StepContext {
+  const { operationId, epoch, signal } = context;
+  const progress: StepContext["progress"] = (update) => {
+    heard();
+    context.progress(update);
+  };
+  return { operationId, epoch, signal, progress };
+}
+
+const isAway = (error: unknown): boolean =>
+  isStillpointError(error, "UNAVAILABLE") ||
+  isStillpointError(error, "HOST_UNREACHABLE") ||
+  isStillpointError(error, "DEADLINE_EXCEEDED");
+
+function unreachable(host: string, error: unknown): unknown {
+  if (!isAway(error) || isStillpointError(error, "HOST_UNREACHABLE")) return error;
+  return new StillpointError("HOST_UNREACHABLE", `the agent on ${host} does not answer`, { cause: error });
+}
