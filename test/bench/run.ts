@@ -1,0 +1,24 @@
+/** `npm run bench -- NAME`: one benchmark against its baseline in the same run. The last line is JSON. */
+import type { Benchmark } from "./benchmark.ts";
+
+const benchmarks: Record<string, () => Promise<{ benchmark: Benchmark }>> = {
+  "vm-start": () => import("./vm-start.ts"),
+  checkpoint: () => import("./checkpoint.ts"),
+  operations: () => import("./operations.ts"),
+  memory: () => import("./memory.ts"),
+};
+
+const name = process.argv[2] ?? "";
+const load = benchmarks[name];
+if (load === undefined) {
+  console.error(`usage: npm run bench -- NAME, where NAME is one of: ${Object.keys(benchmarks).join(", ")}`);
+  process.exit(2);
+}
+const { benchmark } = await load();
+const { metrics, baseline } = await benchmark();
+console.log("");
+for (const [metric, value] of Object.entries(metrics)) {
+  const against = baseline[metric];
+  console.log(`${metric.padEnd(32)} ${value.toFixed(3).padStart(12)}${against === undefined ? "" : `   baseline ${against.toFixed(3)}`}`);
+}
+console.log(JSON.stringify({ bench: name, metrics, baseline }));
