@@ -1,0 +1,41 @@
+import type { Cause } from "./policy.ts";
+import type { Consistency, JsonObject } from "./receipt.ts";
+
+export type Judgement =
+  | { readonly proven: true; readonly consistency: Extract<Consistency, "application" | "filesystem"> }
+  | { readonly proven: false; readonly cause: Cause };
+
+/**
+ * Whether the evidence of a production attempt carries the claim. File systems frozen and thawed must be equally
+ * many and at least one; writers, where there are any, must all have confirmed, which makes it application-consistent.
+ */
+export function judgeFreeze(evidence: JsonObject): Judgement {
+  const freeze = objectOf(evidence.freeze);
+  const count = numberOf(freeze.count);
+  const thawCount = numberOf(freeze.thawCount);
+  if (count === 0) return unproven("freeze.none_frozen", "no file system was frozen");
+  if (count !== thawCount) {
+    return unproven("thaw.count_mismatch", `${count} file systems were frozen, ${thawCount} thawed`);
+  }
+  const writers = Array.isArray(freeze.writers) ? freeze.writers.map(objectOf) : [];
+  const failed = writers.find(({ state }) => state === "failed");
+  if (failed !== undefined) return unproven("hook.failed", `writer ${String(failed.name)} failed`);
+  return { proven: true, consistency: writers.length > 0 ? "application" : "filesystem" };
+}
+
+/** Events in the guest's life that a checkpoint caused, with their own times (RFC 3339). */
+export function momentsOf(evidence: JsonObject): { readonly frozen?: string; readonly thawed?: string } {
+  const timeline = Array.isArray(evidence.timeline) ? evidence.timeline.map(objectOf) : [];
+  const timeOf = (name: string) => {
+    const time = timeline.find(({ event }) => event === name)?.time;
+    return typeof time === "string" ? { [name]: time } : {};
+  };
+  return { ...timeOf("frozen"), ...timeOf("thawed") };
+}
+
+const unproven = (code: string, detail: string): Judgement => ({ proven: false, cause: { code, detail } });
+
+const numberOf = (value: unknown): number => (typeof value === "number" ? value : 0);
+
+const objectOf = (value: unknown): JsonObject =>
+  typeof value === "object" && value !== null && !Array.isArray(value) ? Object.fromEntries(Object.entries(value)) : {};

@@ -1,0 +1,88 @@
+import { describe, expect, test } from "vitest";
+import {
+  type CheckpointType,
+  type Condition,
+  chooseType,
+  decideFirst,
+  decideUncleanOffline,
+  decideWithoutProduction,
+  type TakenType,
+} from "./policy.ts";
+
+describe("the type that holds", () => {
+  const table: [TakenType | undefined, Record<CheckpointType, string>][] = [
+    [
+      undefined,
+      { production: "production", "production-only": "production-only", standard: "standard", disabled: "disabled" },
+    ],
+    [
+      "production",
+      { production: "production", "production-only": "not-allowed", standard: "production", disabled: "disabled" },
+    ],
+    [
+      "production-only",
+      {
+        production: "production-only",
+        "production-only": "production-only",
+        standard: "production-only",
+        disabled: "disabled",
+      },
+    ],
+    [
+      "standard",
+      { production: "standard", "production-only": "not-allowed", standard: "standard", disabled: "disabled" },
+    ],
+  ];
+  const rows = table.flatMap(([asked, columns]) =>
+    (Object.entries(columns) as [CheckpointType, string][]).map(([own, expected]) => ({ asked, own, expected })),
+  );
+  test.each(rows)("asked $asked of a VM with $own: $expected", ({ asked, own, expected }) => {
+    const choice = chooseType(asked, own);
+    expect(choice.allowed ? choice.type : choice.why).toBe(expected);
+  });
+});
+
+describe("what is taken first", () => {
+  const table: [TakenType, Condition, string, string?][] = [
+    ["production", "running", "production"],
+    ["production", "paused", "standard, fell back", "vm.paused"],
+    ["production", "off", "offline"],
+    ["production", "crashed", "offline", "vm.crashed"],
+    ["production-only", "running", "production"],
+    ["production-only", "paused", "refuse", "vm.paused"],
+    ["production-only", "off", "offline"],
+    ["production-only", "crashed", "refuse", "vm.crashed"],
+    ["standard", "running", "standard"],
+    ["standard", "paused", "standard"],
+    ["standard", "off", "offline"],
+    ["standard", "crashed", "offline", "vm.crashed"],
+  ];
+  test.each(table)("%s of a VM that is %s: %s %s", (type, condition, expected, code) => {
+    const decision = decideFirst(type, condition);
+    const fellBack = decision.action === "standard" && decision.fellBack;
+    expect(`${decision.action}${fellBack ? ", fell back" : ""}`).toBe(expected);
+    expect(decision.cause?.code).toBe(code);
+  });
+});
+
+describe("when production is not reached", () => {
+  const cause = { code: "agent.absent", detail: "no answer" };
+  test("production falls back to standard and keeps the reason", () => {
+    expect(decideWithoutProduction("production", cause)).toEqual({ action: "standard", fellBack: true, cause });
+  });
+  test("production-only refuses with the reason", () => {
+    expect(decideWithoutProduction("production-only", cause)).toEqual({ action: "refuse", cause });
+  });
+});
+
+test("unclean disks of a VM that is off: production-only refuses, the others say so", () => {
+  const cause = { code: "verify.unclean", detail: "journal to replay" };
+  expect(decideUncleanOffline("production-only", cause).action).toBe("refuse");
+  expect(decideUncleanOffline("production", cause)).toEqual({ action: "offline", cause });
+});
+
+test("a production-only checkpoint never becomes a standard one", () => {
+  for (const condition of ["running", "paused", "off", "crashed"] as const) {
+    expect(decideFirst("production-only", condition).action).not.toBe("standard");
+  }
+});

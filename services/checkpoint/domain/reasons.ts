@@ -1,0 +1,24 @@
+/** What a person can do about each reason why production was not reached. */
+const advice: Readonly<Record<string, string>> = {
+  "agent.absent": "Install qemu-guest-agent in the guest, start it, and try again.",
+  "agent.unresponsive": "Restart qemu-guest-agent in the guest, and look whether the guest is overloaded.",
+  "agent.rpc_disabled": "Allow guest-fsfreeze-freeze in the guest agent's configuration.",
+  "agent.already_frozen": "Someone else froze the guest: end that backup, or thaw with: fsfreeze -u in the guest.",
+  "vm.paused": "Resume the VM, and try again.",
+  "vm.crashed": "Start the VM so that it recovers its file systems, and try again.",
+  "freeze.error": "Look at qemu-guest-agent's log in the guest.",
+  "freeze.none_frozen": "The guest has no file system that can be frozen: mount its disks with one that can.",
+  "hook.failed": "A freeze hook or writer in the guest failed: look at its log in the guest.",
+  "freeze.window_exceeded": "Writers took too long: make them quiesce faster, or try when the guest has less to do.",
+  "thaw.count_mismatch": "File systems were mounted, unmounted or thawed meanwhile: try again.",
+  "vss.limit_10s": "VSS thaws by itself after 10 s: try when the guest has less to do.",
+  "tx.failed": "Look at the VM's log on its host.",
+  "space.insufficient": "Free space on the host.",
+  "verify.unclean":
+    "The frozen image was not clean: look for file systems in the guest that the agent does not freeze.",
+};
+
+/** What to do next about a reason code; general advice for one that is not known. */
+export function adviceFor(code: string): string {
+  return advice[code] ?? "Mend what the reason names, or allow the type production.";
+}
