@@ -1,1 +1,1 @@
-export { failpoint } from "./failpoint.ts";
+export { failpoint, setFailpoints } from "./failpoint.ts";

@@ -1,0 +1,1 @@
+export { authorise, localPrincipal, type Principal, type Verb } from "./authorise.ts";

@@ -1,0 +1,54 @@
+import { z } from "zod";
+
+/**
+ * Reads the environment once, at start. Fails with one error that names each wrong variable and the form it should
+ * have (the schema's description); it never quotes a value, which may hold a password. Empty means unset.
+ */
+export function readConfig<Shape extends z.ZodRawShape>(
+  shape: Shape,
+  env: NodeJS.ProcessEnv = process.env,
+): z.output<z.ZodObject<Shape>> {
+  const set = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== ""));
+  const result = z.object(shape).safeParse(set);
+  if (result.success) return result.data;
+  const lines = result.error.issues.map(({ path: [variable = ""], message }) => {
+    const name = String(variable);
+    return `  ${name} ${set[name] === undefined ? "is not set" : "is wrong"}: expected ${form(shape[name]) ?? message}`;
+  });
+  throw new Error(`the configuration is not right\n${lines.join("\n")}`);
+}
+
+/** The description of a schema, also under the default or optional that wraps it. */
+function form(schema: z.core.$ZodType | undefined): string | undefined {
+  if (schema === undefined) return undefined;
+  const description = z.globalRegistry.get(schema)?.description;
+  if (description !== undefined) return description;
+  const inner = schema instanceof z.ZodDefault || schema instanceof z.ZodOptional ? schema.unwrap() : undefined;
+  return form(inner);
+}
+
+const address = z
+  .string()
+  .regex(/^(unix:\/.+|[^:/]+:\d{1,5}|\[[0-9a-f:]+\]:\d{1,5})$/i)
+  .describe("host:port, or unix:/path");
+
+/** The variables that every service reads. */
+export const commonConfig = {
+  LOG_LEVEL: z
+    .enum(["debug", "info", "warn", "error", "silent"])
+    .describe("debug, info, warn, error or silent")
+    .default("info"),
+  NATS_URL: z
+    .url({ protocol: /^(nats|tls)$/ })
+    .describe("a URL such as nats://127.0.0.1:4222")
+    .default("nats://127.0.0.1:4222"),
+  REDIS_URL: z
+    .string()
+    .regex(/^(rediss?:\/\/.+|unix:\/\/.+|\/.+)$/)
+    .describe("a URL such as redis://127.0.0.1:6379, or the path of a socket")
+    .default("redis://127.0.0.1:6379"),
+  /** Where the other services are reached; in a cluster the address of the proxy before them. */
+  STILLPOINT_ADDRESS: address.default("127.0.0.1:7070"),
+  /** Where Prometheus may fetch metrics; unset means that there are none. */
+  METRICS_ADDRESS: address.optional(),
+};

@@ -1,0 +1,1 @@
+export { commonConfig, readConfig } from "./config.ts";

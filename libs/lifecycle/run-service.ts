@@ -1,0 +1,31 @@
+import { Lifecycle } from "./lifecycle.ts";
+
+const signals = ["SIGTERM", "SIGINT"] as const;
+
+/**
+ * Starts a service and closes it on SIGTERM or SIGINT. A second signal, or `deadlineMs` after the first, ends the
+ * process at once. In the end the process dies of the very signal, so that its parent sees the truth; when something
+ * did not close it exits with 1. A start that fails is closed again and its error thrown.
+ */
+export async function runService(start: (lifecycle: Lifecycle) => Promise<void>, deadlineMs = 10_000): Promise<void> {
+  const lifecycle = new Lifecycle();
+  const stop = (signal: NodeJS.Signals) => {
+    for (const each of signals) process.removeListener(each, stop);
+    setTimeout(() => process.exit(1), deadlineMs).unref();
+    lifecycle.close().then(
+      () => process.kill(process.pid, signal),
+      (error: unknown) => {
+        console.error(error);
+        process.exit(1);
+      },
+    );
+  };
+  for (const signal of signals) process.on(signal, stop);
+  try {
+    await start(lifecycle);
+  } catch (error) {
+    const stopping = lifecycle.signal.aborted;
+    await lifecycle.close().catch(() => undefined);
+    if (!stopping) throw error;
+  }
+}

@@ -1,0 +1,71 @@
+import { StillpointError } from "#libs/errors";
+import { checkId, checkName, quote } from "./check-name.ts";
+
+const vmPattern = /^projects\/([^/]+)\/vms\/([^/]+)$/;
+// What follows may be a display name, with any character in it.
+const checkpointPattern = /^(projects\/[^/]+\/vms\/[^/]+)\/checkpoints\/(.+)$/s;
+
+/** projects/<project> */
+export const projectName = (project: string): string => `projects/${checkName("project", project)}`;
+
+/** projects/<project>/vms/<vm> */
+export const vmName = (project: string, vm: string): string => `${projectName(project)}/vms/${checkName("VM", vm)}`;
+
+/** <workload>/checkpoints/<id> */
+export const checkpointName = (workload: string, id: string): string => `${workload}/checkpoints/${checkId(id)}`;
+
+/** <workload>/head: where "now" stands in the tree of checkpoints. */
+export const headName = (workload: string): string => `${workload}/head`;
+
+/** hosts/<host> */
+export const hostName = (host: string): string => `hosts/${checkName("host", host)}`;
+
+/** hosts/<host>/ledger, from the name of the host. */
+export const ledgerName = (host: string): string => `${host}/ledger`;
+
+/** operations/<id> */
+export const operationName = (id: string): string => `operations/${checkId(id)}`;
+
+/** The project in `projects/<project>`. Fails with NAME_INVALID, as all parsers here do. */
+export function parseProject(parent: string): string {
+  return checkName("project", only(/^projects\/([^/]+)$/, parent, "projects/<project>"));
+}
+
+/** The parts of `projects/<project>/vms/<vm>`. */
+export function parseVmName(name: string): { project: string; vm: string } {
+  const match = vmPattern.exec(name);
+  if (match?.[1] === undefined || match[2] === undefined) throw malformed(name, "projects/<project>/vms/<vm>");
+  return { project: checkName("project", match[1]), vm: checkName("VM", match[2]) };
+}
+
+/** The workload and the last part of `<workload>/checkpoints/<id or display name>`; which of both it is stays open. */
+export function parseCheckpointName(name: string): { workload: string; checkpoint: string } {
+  const match = checkpointPattern.exec(name);
+  if (match?.[1] === undefined || match[2] === undefined) {
+    throw malformed(name, "projects/<project>/vms/<vm>/checkpoints/<checkpoint>");
+  }
+  parseVmName(match[1]);
+  return { workload: match[1], checkpoint: match[2] };
+}
+
+/** The workload that a checkpoint belongs to. */
+export const workloadOf = (checkpoint: string): string => parseCheckpointName(checkpoint).workload;
+
+/** The host in `hosts/<host>`. */
+export const parseHostName = (name: string): string =>
+  checkName("host", only(/^hosts\/([^/]+)$/, name, "hosts/<host>"));
+
+/** The id in `operations/<id>`. */
+export const parseOperationName = (name: string): string =>
+  checkId(only(/^operations\/([^/]+)$/, name, "operations/<id>"));
+
+function only(pattern: RegExp, name: string, form: string): string {
+  const part = pattern.exec(name)?.[1];
+  if (part === undefined) throw malformed(name, form);
+  return part;
+}
+
+const malformed = (name: string, form: string) =>
+  new StillpointError("NAME_INVALID", `${quote(name)} is not of the form ${form}`, {
+    help: `Write the name as ${form}.`,
+  });

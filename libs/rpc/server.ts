@@ -1,0 +1,107 @@
+import { createServer, type ServiceImplementation } from "nice-grpc";
+import type { CompatServiceDefinition } from "nice-grpc/lib/service-definitions/index.js";
+import { errorDetailsServerMiddleware } from "nice-grpc-error-details";
+import type { Logger } from "#libs/logger";
+import { bindUnix, type UnixSocket } from "./bind-unix.ts";
+import { type CallScope, callScope } from "./call-scope.ts";
+import { addHealth } from "./health.ts";
+import { addReflection } from "./reflection.ts";
+
+export interface RpcServerOptions {
+  readonly logger: Logger;
+  /** False while a server that this one needs is away; asked at each health check. */
+  readonly health?: () => boolean;
+}
+
+const mebibyte = 1024 * 1024;
+const gracefulMs = 3_000;
+
+/** The nice-grpc server under an RpcServer, whose handlers get a CallScope. */
+export type ScopedServer = ReturnType<typeof createScopedServer>;
+
+/** A gRPC server with health and reflection, whose handlers are plain async functions and generators. */
+export class RpcServer {
+  readonly #closing = new AbortController();
+  readonly #health: () => boolean;
+  readonly #logger: Logger;
+  readonly #services: { name: string; addTo: (server: ScopedServer) => void }[] = [];
+  #server: ScopedServer | undefined;
+  #socket: UnixSocket | undefined;
+  #stopHealth: (() => void) | undefined;
+
+  constructor({ logger, health = () => true }: RpcServerOptions) {
+    this.#logger = logger;
+    this.#health = health;
+  }
+
+  /** Adds a service; before listen(). */
+  add<Definition extends CompatServiceDefinition & { readonly fullName: string }>(
+    definition: Definition,
+    implementation: ServiceImplementation<Definition, CallScope>,
+  ): this {
+    if (this.#server !== undefined) throw new Error(`${definition.fullName} was added after listen()`);
+    this.#services.push({
+      name: definition.fullName,
+      addTo: (server) => server.add(definition, implementation),
+    });
+    return this;
+  }
+
+  /**
+   * Listens on `127.0.0.1:<port>` (0: any free one) or `unix:/path` (a socket of mode 0600; a dead one that lies
+   * there is replaced) and gives the address with its port. Refuses an address that is not loopback: there is no TLS.
+   */
+  async listen(address: string): Promise<string> {
+    const isUnix = address.startsWith("unix:");
+    if (!isUnix) refuseRemote(address);
+    const server = createScopedServer(this.#logger, this.#closing.signal, isUnix);
+    for (const { addTo } of this.#services) addTo(server);
+    this.#stopHealth = await addHealth(server, this.#health);
+    await addReflection(
+      server,
+      this.#logger,
+      this.#services.map(({ name }) => name),
+    );
+    this.#server = server;
+    if (isUnix) {
+      this.#socket = await bindUnix(address.slice("unix:".length), (path) => server.listen(`unix:${path}`));
+      return address;
+    }
+    const port = await server.listen(address);
+    return address.replace(/\d+$/, `${port}`);
+  }
+
+  /** Takes no new calls, ends streams, lets unary calls finish for 3 s, then cuts them off. */
+  async close(): Promise<void> {
+    const server = this.#server;
+    if (server === undefined) return;
+    this.#stopHealth?.();
+    this.#closing.abort(new DOMException("the server is closing", "AbortError"));
+    const cut = setTimeout(() => server.forceShutdown(), gracefulMs);
+    try {
+      await server.shutdown();
+    } finally {
+      clearTimeout(cut);
+      await this.#socket?.remove();
+    }
+  }
+}
+
+function createScopedServer(logger: Logger, closing: AbortSignal, isUnix: boolean) {
+  return createServer({
+    "grpc.max_receive_message_length": 16 * mebibyte,
+    "grpc.max_send_message_length": 16 * mebibyte,
+    "grpc.keepalive_time_ms": 20_000,
+    "grpc.keepalive_timeout_ms": 5_000,
+    "grpc.enable_channelz": 0,
+    // Clients connect anew from time to time, and so find replicas that came later. Open streams live on.
+    ...(isUnix ? {} : { "grpc.max_connection_age_ms": 300_000 }),
+  })
+    .use(errorDetailsServerMiddleware)
+    .use(callScope(logger, closing));
+}
+
+function refuseRemote(address: string): void {
+  if (/^(127\.\d+\.\d+\.\d+|localhost|\[::1\]):\d+$/.test(address)) return;
+  throw new Error(`refusing to listen on ${address} without TLS: use 127.0.0.1:<port> or unix:/path`);
+}

@@ -1,0 +1,5 @@
+export { eventually } from "./eventually.ts";
+export { freePort } from "./free-port.ts";
+export { assertNothingLeft, leftovers, testRun } from "./leftovers.ts";
+export { type TemporaryFolder, temporaryFolder } from "./temporary-folder.ts";
+export { startNats, startRedis, type TestServer } from "./test-server.ts";

@@ -1,0 +1,104 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { createWriteStream } from "node:fs";
+import { readFile, writeFile } from "node:fs/promises";
+import { connect } from "node:net";
+import { join } from "node:path";
+import { eventually } from "./eventually.ts";
+import { freePort } from "./free-port.ts";
+import { testRun } from "./leftovers.ts";
+import { temporaryFolder } from "./temporary-folder.ts";
+
+/** A real server for a test, in its own folder, on its own port. It dies with the test's process at the latest. */
+export interface TestServer extends AsyncDisposable {
+  readonly url: string;
+  readonly port: number;
+  readonly folder: string;
+  /** The server's process; undefined while it is stopped. */
+  readonly pid: number | undefined;
+  /** Ends it and waits; its data stays. SIGKILL is a crash. */
+  stop(signal?: NodeJS.Signals): Promise<void>;
+  /** Starts it again on its data and port. */
+  start(): Promise<void>;
+}
+
+/** redis-server with an append-only file, so that it finds its data again after stop() and start(). */
+export const startRedis = (): Promise<TestServer> =>
+  startServer("redis", async (port, folder) => [
+    "redis-server",
+    ...["--port", `${port}`, "--bind", "127.0.0.1", "--dir", folder, "--save", "", "--appendonly", "yes"],
+  ]);
+
+/** nats-server with JetStream; with `syncAlways` it syncs every write before it answers, as in production. */
+export const startNats = ({ syncAlways = false } = {}): Promise<TestServer> =>
+  startServer("nats", async (port, folder) => {
+    const file = join(folder, "nats.conf");
+    const sync = syncAlways ? ", sync_interval: always" : "";
+    const store = JSON.stringify(join(folder, "jetstream"));
+    await writeFile(file, `listen: "127.0.0.1:${port}"\njetstream { store_dir: ${store}${sync} }\n`);
+    return ["nats-server", "--config", file];
+  });
+
+async function startServer(
+  scheme: string,
+  command: (port: number, folder: string) => Promise<string[]>,
+): Promise<TestServer> {
+  const folder = temporaryFolder();
+  const port = await freePort();
+  const argv = await command(port, folder.path);
+  let child: ChildProcess | undefined;
+  const start = async () => {
+    child = await launch(argv, port, folder.path);
+  };
+  const stop = async (signal: NodeJS.Signals = "SIGTERM") => {
+    if (child !== undefined) await end(child, signal);
+    child = undefined;
+  };
+  await start();
+  return {
+    url: `${scheme}://127.0.0.1:${port}`,
+    port,
+    folder: folder.path,
+    get pid() {
+      return child?.pid;
+    },
+    start,
+    stop,
+    [Symbol.asyncDispose]: async () => {
+      await stop("SIGKILL");
+      await folder[Symbol.asyncDispose]();
+    },
+  };
+}
+
+async function launch(argv: readonly string[], port: number, folder: string): Promise<ChildProcess> {
+  const log = join(folder, "server.log");
+  const out = createWriteStream(log, { flags: "a" });
+  await once(out, "open");
+  const child = spawn("setpriv", ["--pdeathsig", "KILL", ...argv], {
+    stdio: ["ignore", out, out],
+    env: { ...process.env, STILLPOINT_TEST_SERVER: testRun() },
+  });
+  out.close();
+  await eventually(() => child.exitCode !== null || accepts(port), { deadlineMs: 10_000 });
+  if (child.exitCode !== null) throw new Error(`${argv[0]} ended at once:\n${await readFile(log, "utf8")}`);
+  return child;
+}
+
+async function end(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const exited = once(child, "exit");
+  child.kill(signal);
+  await exited;
+}
+
+function accepts(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(port, "127.0.0.1");
+    socket.once("error", () => resolve(false));
+    socket.once("connect", () => {
+      socket.destroy();
+      resolve(true);
+    });
+  });
+}
