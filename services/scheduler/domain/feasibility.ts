@@ -1,0 +1,78 @@
+import { type Dimension, type Host, type Requirements, usedBy } from "./host.ts";
+
+/** Rules in the order in which they are tried. */
+export type Rule = "state" | "capability" | "label" | "cpu" | "memory" | "disk" | "port";
+
+/** One rule that a host breaks. */
+export interface Failure {
+  readonly rule: Rule;
+  /** For people: what is needed and what there is. */
+  readonly detail: string;
+  /** For cpu, memory and disk: how much there still is; never negative. */
+  readonly free?: number;
+}
+
+/** What a host would say no to, in the order of the rules; empty when the workload fits. */
+export function failures(host: Host, requirements: Requirements): Failure[] {
+  return [
+    ...availability(host),
+    ...capabilities(host, requirements),
+    ...labels(host, requirements),
+    ...amounts(host, requirements),
+    ...ports(host, requirements),
+  ];
+}
+
+/** Whether the workload fits: the one question that deciding, committing and explaining all ask. */
+export function fits(host: Host, requirements: Requirements): boolean {
+  return failures(host, requirements).length === 0;
+}
+
+function availability({ availability }: Host): Failure[] {
+  return availability === "ready" ? [] : [{ rule: "state", detail: `is ${availability}` }];
+}
+
+function capabilities(host: Host, { capabilities }: Requirements): Failure[] {
+  const missing = capabilities.filter((capability) => !host.capabilities.includes(capability));
+  return missing.length === 0 ? [] : [{ rule: "capability", detail: `cannot do ${missing.join(", ")}` }];
+}
+
+function labels(host: Host, { hostSelector }: Requirements): Failure[] {
+  const missing = Object.entries(hostSelector).filter(([key, value]) => host.labels[key] !== value);
+  if (missing.length === 0) return [];
+  return [{ rule: "label", detail: `does not carry ${missing.map(([key, value]) => `${key}=${value}`).join(", ")}` }];
+}
+
+const amountRules: readonly { dimension: Dimension; rule: Rule }[] = [
+  { dimension: "cpus", rule: "cpu" },
+  { dimension: "memoryBytes", rule: "memory" },
+  { dimension: "diskBytes", rule: "disk" },
+];
+
+function amounts(host: Host, requirements: Requirements): Failure[] {
+  const used = usedBy(host.reservations);
+  return amountRules.flatMap(({ dimension, rule }) => {
+    const needed = requirements[dimension];
+    const free = Math.max(0, host.capacity[dimension] - used[dimension]);
+    if (needed <= free) return [];
+    const detail = `needs ${amount(dimension, needed)}, ${amount(dimension, free)} of ${amount(dimension, host.capacity[dimension])} free`;
+    return [{ rule, detail, free }];
+  });
+}
+
+function ports(host: Host, { hostPorts }: Requirements): Failure[] {
+  const holders = new Map(
+    host.reservations.flatMap(({ workload, requirements }) => requirements.hostPorts.map((port) => [port, workload])),
+  );
+  const taken = hostPorts.filter((port) => holders.has(port));
+  if (taken.length === 0) return [];
+  return [{ rule: "port", detail: taken.map((port) => `port ${port} is taken by ${holders.get(port)}`).join(", ") }];
+}
+
+/** An amount for people: "4 cpus", "512 MiB". Rounded to a tenth, down, so that what is said to be free is free. */
+export function amount(dimension: Dimension, value: number): string {
+  if (dimension === "cpus") return `${value} ${value === 1 ? "cpu" : "cpus"}`;
+  const gibibyte = 2 ** 30;
+  const [unit, size] = value >= gibibyte ? ["GiB", gibibyte] : (["MiB", 2 ** 20] as const);
+  return `${Math.floor((value / Number(size)) * 10) / 10} ${unit}`;
+}

@@ -1,0 +1,55 @@
+/** An amount of each resource that a host has, or that something takes of it. */
+export interface Amounts {
+  readonly cpus: number;
+  readonly memoryBytes: number;
+  readonly diskBytes: number;
+}
+
+/** What a workload needs of its host. */
+export interface Requirements extends Amounts {
+  /** TCP ports on the host's loopback address. */
+  readonly hostPorts: readonly number[];
+  /** Labels that the host must carry. */
+  readonly hostSelector: Readonly<Record<string, string>>;
+  readonly capabilities: readonly string[];
+}
+
+/** Capacity that is taken for a workload by one operation. */
+export interface Reservation {
+  readonly uid: string;
+  /** Resource name of the workload. */
+  readonly workload: string;
+  /** operations/<id> */
+  readonly operation: string;
+  readonly requirements: Requirements;
+}
+
+/**
+ * Whether workloads are placed on a host. ready: yes. cordoned: an operator said no; those there stay.
+ * draining: those there are on their way elsewhere. down: no heartbeat within the limit.
+ */
+export type Availability = "ready" | "cordoned" | "draining" | "down";
+
+/** A host as decisions see it. */
+export interface Host {
+  /** hosts/<host> */
+  readonly name: string;
+  readonly availability: Availability;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly capabilities: readonly string[];
+  /** What workloads may take in all. */
+  readonly capacity: Amounts;
+  readonly reservations: readonly Reservation[];
+}
+
+export const dimensions = ["cpus", "memoryBytes", "diskBytes"] as const;
+export type Dimension = (typeof dimensions)[number];
+
+/** What the reservations of a host take together. */
+export function usedBy(reservations: readonly Reservation[]): Amounts {
+  const used = { cpus: 0, memoryBytes: 0, diskBytes: 0 };
+  for (const { requirements } of reservations) {
+    for (const dimension of dimensions) used[dimension] += requirements[dimension];
+  }
+  return used;
+}

@@ -1,0 +1,31 @@
+import { fits } from "./feasibility.ts";
+import type { Host, Reservation } from "./host.ts";
+
+/** What became of the wish to reserve: held already, taken now, or refused because it no longer fits. */
+export type Reserved =
+  | { readonly kind: "held" }
+  | { readonly kind: "taken"; readonly reservations: readonly Reservation[] }
+  | { readonly kind: "refused" };
+
+/** Reserves on a host as it stands. A reservation is known by (uid, operation): the same one is never taken twice. */
+export function reserve(host: Host, wanted: Reservation): Reserved {
+  if (host.reservations.some((held) => isSame(held, wanted))) return { kind: "held" };
+  if (!fits(host, wanted.requirements)) return { kind: "refused" };
+  return { kind: "taken", reservations: [...host.reservations, wanted] };
+}
+
+/** The reservations without those of a workload; undefined when it has none there. */
+export function release(reservations: readonly Reservation[], uid: string): Reservation[] | undefined {
+  const kept = reservations.filter((held) => held.uid !== uid);
+  return kept.length === reservations.length ? undefined : kept;
+}
+
+/** The reservations without one of them; undefined when it is not there. */
+export function reclaim(reservations: readonly Reservation[], lost: Reservation): Reservation[] | undefined {
+  const kept = reservations.filter((held) => !isSame(held, lost));
+  return kept.length === reservations.length ? undefined : kept;
+}
+
+export function isSame(a: Pick<Reservation, "uid" | "operation">, b: Pick<Reservation, "uid" | "operation">): boolean {
+  return a.uid === b.uid && a.operation === b.operation;
+}

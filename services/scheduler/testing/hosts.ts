@@ -1,0 +1,38 @@
+import type { Host, Requirements, Reservation } from "../domain/host.ts";
+
+export const gib = 2 ** 30;
+
+/** A host with 8 cpus, 16 GiB and 100 GiB, and what the test says otherwise. */
+export function host(name: string, differs: Partial<Host> = {}): Host {
+  return {
+    name: `hosts/${name}`,
+    availability: "ready",
+    labels: {},
+    capabilities: ["qemu"],
+    capacity: { cpus: 8, memoryBytes: 16 * gib, diskBytes: 100 * gib },
+    reservations: [],
+    ...differs,
+  };
+}
+
+/** One cpu, 1 GiB, 10 GiB and what the test says otherwise. */
+export function requirements(differs: Partial<Requirements> = {}): Requirements {
+  return {
+    cpus: 1,
+    memoryBytes: gib,
+    diskBytes: 10 * gib,
+    hostPorts: [],
+    hostSelector: {},
+    capabilities: ["qemu"],
+    ...differs,
+  };
+}
+
+export function reservation(uid: string, differs: Partial<Requirements> = {}): Reservation {
+  return {
+    uid,
+    workload: `projects/default/vms/${uid}`,
+    operation: `operations/${uid}`,
+    requirements: requirements(differs),
+  };
+}
