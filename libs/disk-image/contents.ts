@@ -1,0 +1,89 @@
+import { mkdtemp, open, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { StillpointError } from "#libs/errors";
+import { checkImage, escapeComma } from "./check-image.ts";
+import type { DiskFormat } from "./image-format.ts";
+import { type ImageInfo, inspectImage } from "./inspect-image.ts";
+import { filePath, LONG, type QemuImgLimits, qemuImg } from "./qemu-img.ts";
+
+/** Bytes of the disk as the guest counts them. */
+export interface GuestRange {
+  readonly offset: number;
+  readonly length: number;
+}
+
+/**
+ * Inspects an image that a user hands in and writes its disk as a sparse raw file to `target`, which must not
+ * exist; nothing stays there when it fails.
+ * @throws StillpointError of `inspectImage`; IMAGE_CORRUPT when its metadata is damaged or it is cut short
+ */
+export async function convertToRaw(
+  { path, target, maxVirtualSizeBytes }: { path: string; target: string; maxVirtualSizeBytes?: number },
+  limits: QemuImgLimits = {},
+): Promise<ImageInfo> {
+  const info = await inspectImage(path, maxVirtualSizeBytes === undefined ? {} : { maxVirtualSizeBytes });
+  if (info.format === "qcow2") await refuseDamaged(path, limits);
+  await (await open(target, "wx", 0o600)).close();
+  try {
+    const options = { ...LONG, ...limits, reason: "IMAGE_CORRUPT" } as const;
+    await qemuImg(["convert", "-q", "-f", info.format, "-O", "raw", filePath(path), filePath(target)], options);
+    return info;
+  } catch (error) {
+    await rm(target, { force: true });
+    throw error;
+  }
+}
+
+/**
+ * Reads a piece of a disk, through its whole chain, also while QEMU has it open. The answer is what is in the files:
+ * of a disk that is being written it may be torn.
+ */
+export async function readGuestBytes(
+  { path, format, offset, length }: { path: string; format: DiskFormat } & GuestRange,
+  limits: QemuImgLimits = {},
+): Promise<Buffer> {
+  if (format === "raw") return await readRaw(path, { offset, length });
+  const folder = await mkdtemp(join(tmpdir(), "stillpoint-read-"));
+  try {
+    const target = join(folder, "bytes");
+    // The raw driver cuts a window out of any other; `qemu-img dd` counts differently between versions.
+    const below = [
+      `file.driver=${format}`,
+      "file.file.driver=file",
+      `file.file.filename=${escapeComma(filePath(path))}`,
+    ];
+    const window = [`driver=raw,offset=${offset},size=${length}`, ...below].join(",");
+    await qemuImg(["convert", "-q", "-U", "--image-opts", "-O", "raw", window, target], limits);
+    return await readFile(target);
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+/** The parts of an unused disk that hold data; everything between reads as zeros. */
+export async function dataRanges(path: string, format: DiskFormat, limits: QemuImgLimits = {}): Promise<GuestRange[]> {
+  const listed: unknown = JSON.parse(await qemuImg(["map", "-f", format, "--output=json", filePath(path)], limits));
+  if (!Array.isArray(listed)) throw new StillpointError("INTERNAL", "qemu-img map did not answer a list");
+  return listed
+    .filter((part: { data?: unknown; zero?: unknown }) => part.data === true && part.zero !== true)
+    .map((part: { start?: unknown; length?: unknown }) => ({
+      offset: Number(part.start),
+      length: Number(part.length),
+    }));
+}
+
+async function readRaw(path: string, { offset, length }: GuestRange): Promise<Buffer> {
+  await using file = await open(path, "r");
+  const { buffer, bytesRead } = await file.read(Buffer.alloc(length), 0, length, offset);
+  if (bytesRead === length) return buffer;
+  throw new StillpointError("IMAGE_CORRUPT", `${path} ends before byte ${offset + length}`);
+}
+
+async function refuseDamaged(path: string, limits: QemuImgLimits): Promise<void> {
+  const { corruptions } = await checkImage(path, limits);
+  if (corruptions === 0) return;
+  throw new StillpointError("IMAGE_CORRUPT", `${path} is damaged or cut short (${corruptions} errors)`, {
+    help: "Get the file again, or repair it: qemu-img check -r.",
+  });
+}

@@ -1,0 +1,50 @@
+import type { GuestRange } from "#libs/disk-image";
+
+/** A chunk's place on the disk. */
+export interface ChunkPlace {
+  readonly offset: number;
+  /** The chunk size, but for the last chunk of a disk. */
+  readonly length: number;
+}
+
+/** The chunks that the ranges touch, in order. */
+export function chunksOf(
+  ranges: readonly GuestRange[],
+  { virtualSizeBytes, chunkSizeBytes }: { readonly virtualSizeBytes: number; readonly chunkSizeBytes: number },
+): ChunkPlace[] {
+  const numbers = new Set<number>();
+  for (const { offset, length } of ranges) {
+    const last = Math.floor((offset + length - 1) / chunkSizeBytes);
+    for (let number = Math.floor(offset / chunkSizeBytes); number <= last; number += 1) numbers.add(number);
+  }
+  return [...numbers]
+    .sort((a, b) => a - b)
+    .map((number) => number * chunkSizeBytes)
+    .map((offset) => ({ offset, length: Math.min(chunkSizeBytes, virtualSizeBytes - offset) }));
+}
+
+/** How many chunks are worked on at a time, so that they take at most about 128 MiB of memory. */
+export function chunksAtATime(chunkSizeBytes: number): number {
+  return Math.max(1, Math.min(8, Math.floor((128 * 2 ** 20) / chunkSizeBytes)));
+}
+
+const zeros = Buffer.alloc(65_536);
+
+export function isZero(bytes: Buffer): boolean {
+  for (let at = 0; at < bytes.length; at += zeros.length) {
+    const piece = bytes.subarray(at, at + zeros.length);
+    if (piece.compare(zeros, 0, piece.length) !== 0) return false;
+  }
+  return true;
+}
+
+/** The pieces of `bytes` that are not zeros, whole multiples of 64 KiB long but for the end. */
+export function* dataPieces(bytes: Buffer): Generator<{ at: number; bytes: Buffer }> {
+  let start: number | undefined;
+  for (let at = 0; at < bytes.length; at += zeros.length) {
+    const zero = isZero(bytes.subarray(at, at + zeros.length));
+    if (zero && start !== undefined) yield { at: start, bytes: bytes.subarray(start, at) };
+    start = zero ? undefined : (start ?? at);
+  }
+  if (start !== undefined) yield { at: start, bytes: bytes.subarray(start) };
+}

@@ -1,0 +1,34 @@
+import type { Digest } from "./digest.ts";
+
+/** image-spec 1.1, descriptor.md. */
+export interface Descriptor {
+  readonly mediaType: string;
+  readonly digest: Digest;
+  readonly size: number;
+  readonly artifactType?: string;
+  readonly annotations?: Readonly<Record<string, string>>;
+}
+
+/** image-spec 1.1, manifest.md: what we write. */
+export interface Manifest {
+  readonly schemaVersion: 2;
+  readonly mediaType: string;
+  readonly artifactType?: string;
+  readonly config: Descriptor;
+  readonly layers: readonly Descriptor[];
+  readonly subject?: Descriptor;
+  readonly annotations?: Readonly<Record<string, string>>;
+}
+
+export const mediaTypes = {
+  manifest: "application/vnd.oci.image.manifest.v1+json",
+  index: "application/vnd.oci.image.index.v1+json",
+  dockerManifest: "application/vnd.docker.distribution.manifest.v2+json",
+  dockerManifestList: "application/vnd.docker.distribution.manifest.list.v2+json",
+  empty: "application/vnd.oci.empty.v1+json",
+  vmImage: "application/vnd.stillpoint.vm.image.v1+json",
+  vmImageConfig: "application/vnd.stillpoint.vm.image.config.v1+json",
+  diskChunk: "application/vnd.stillpoint.disk.chunk.v1+zstd",
+  kernel: "application/vnd.stillpoint.vm.kernel.v1",
+  initrd: "application/vnd.stillpoint.vm.initrd.v1",
+} as const;
