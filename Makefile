@@ -1,0 +1,32 @@
+# `make help` lists what there is. Every target that runs something first installs what is missing.
+.DEFAULT_GOAL := help
+.PHONY: help setup guest demo test test-faults check bench clean
+
+NODE := node_modules/.bin/node
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+setup: ## install what is missing, say what, generate the contracts
+	@deploy/setup.sh
+
+guest: setup ## build the test guest (cached)
+	@$(NODE) test/guest/build.ts
+
+demo: guest ## the main job on real guests
+	@$(NODE) test/demo/demo.ts
+
+test: guest ## all tests but the long fault suite; ARGS go to vitest
+	@npm test --silent -- $(ARGS)
+
+test-faults: guest ## every kill point of every job
+	@npm run --silent test:faults -- $(ARGS)
+
+check: setup ## types, format, lint, import rules, unused code, contracts
+	@npm run --silent check
+
+bench: guest ## one benchmark: make bench NAME=operations
+	@npm run --silent bench -- $(NAME)
+
+clean: ## remove what was installed and generated here
+	rm -rf node_modules libs/contracts

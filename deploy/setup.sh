@@ -1,0 +1,201 @@
+#!/usr/bin/env bash
+# Installs what Stillpoint needs and this machine lacks, and says what; a second run finds nothing to do.
+# For Debian and Ubuntu, as root or with sudo. No service is left running or enabled that was not there before.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin # where a user's PATH lacks them
+
+readonly nats_minimum=2.10.27 # the first whose replicated streams keep what they acknowledged
+readonly node_major=24
+
+# What is looked for, and the package that has it.
+readonly requirements=(
+  qemu-system-x86_64:qemu-system-x86
+  qemu-img:qemu-utils
+  redis-server:redis-server
+  skopeo:skopeo
+  mke2fs:e2fsprogs
+  debugfs:e2fsprogs
+  cpio:cpio
+  xz:xz-utils
+  setpriv:util-linux
+  sysctl:procps
+  /etc/ssl/certs/ca-certificates.crt:ca-certificates
+)
+
+say() { printf 'setup: %s\n' "$*"; }
+
+fail() {
+  printf 'setup: %s\n' "$@" >&2
+  exit 1
+}
+
+as_root() {
+  if [ "$(id -u)" = 0 ]; then
+    "$@"
+  elif command -v sudo >/dev/null; then
+    sudo "$@"
+  else
+    fail "this needs root: $*" 'run it as root, or install sudo'
+  fi
+}
+
+require_debian() {
+  local ID='' ID_LIKE='' VERSION_CODENAME=''
+  # shellcheck source=/dev/null
+  if [ -r /etc/os-release ]; then . /etc/os-release; fi
+  distribution=$ID release=$VERSION_CODENAME
+  case " $ID $ID_LIKE " in *' debian '* | *' ubuntu '*) return ;; esac
+  fail "this machine is not Debian or Ubuntu (it says ${ID:-nothing}); install these by hand:" \
+    "  Node.js $node_major or any older one with npm" \
+    "  nats-server $nats_minimum or later" \
+    "  the commands qemu-system-x86_64 qemu-img redis-server skopeo mke2fs debugfs cpio xz setpriv" \
+    '  the sysctl vm.unprivileged_userfaultfd=1' \
+    'then: npm install && npm run generate (the test guest is made of Debian packages and needs apt)'
+}
+
+missing_packages() {
+  local requirement found package
+  if ! command -v npm >/dev/null; then echo nodejs npm; fi
+  for requirement in "${requirements[@]}"; do
+    found=${requirement%%:*} package=${requirement##*:}
+    if [ ! -e "$found" ] && ! command -v "$found" >/dev/null; then echo "$package"; fi
+  done
+}
+
+apt_quietly() {
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 "$@" >/dev/null
+}
+
+update_apt() {
+  if [ -n "${apt_updated-}" ]; then return; fi
+  apt_updated=yes
+  apt_quietly update || say 'apt-get update failed; going on with the package lists at hand'
+}
+
+# Debian starts and enables a daemon as soon as its package is installed. Here the demo and the tests start their own.
+without_services() {
+  local policy=/usr/sbin/policy-rc.d code=0
+  if [ ! -e "$policy" ]; then
+    printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
+    as_root chmod 755 "$policy"
+    trap 'as_root rm -f /usr/sbin/policy-rc.d' EXIT
+  else
+    policy=
+  fi
+  "$@" || code=$?
+  if [ -n "$policy" ]; then
+    as_root rm -f "$policy"
+    trap - EXIT
+  fi
+  return $code
+}
+
+disable_service() {
+  if command -v systemctl >/dev/null; then as_root systemctl --quiet disable "$1" 2>/dev/null || true; fi
+}
+
+install_packages() {
+  local packages
+  mapfile -t packages < <(missing_packages | tr ' ' '\n' | sort -u)
+  if [ ${#packages[@]} = 0 ]; then return; fi
+  say "installing ${packages[*]}"
+  update_apt
+  without_services apt_quietly install --no-install-recommends "${packages[@]}" ||
+    fail "apt could not install ${packages[*]}" 'see its messages above, mend the apt sources, and run this again'
+  case " ${packages[*]} " in *' redis-server '*) disable_service redis-server ;; esac
+}
+
+at_least() { [ "$(printf '%s\n' "$2" "$1" | sort -V | head -n 1)" = "$2" ]; }
+
+nats_version() {
+  if command -v nats-server >/dev/null; then nats-server --version | sed 's/.*v//'; fi
+}
+
+install_nats() {
+  local version folder
+  version=$(nats_version)
+  if [ -n "$version" ] && at_least "$version" "$nats_minimum"; then return; fi
+  update_apt
+  version=$(apt-cache policy nats-server | sed -n 's/^ *Candidate: *//p')
+  if [ -n "$version" ] && at_least "$version" "$nats_minimum"; then
+    say "installing nats-server $version"
+    without_services apt_quietly install --no-install-recommends nats-server || fail 'apt could not install nats-server'
+  else
+    folder=$(mktemp -d)
+    if ! install_newer_nats "$folder"; then
+      rm -rf "$folder"
+      fail "could not install nats-server $nats_minimum or later" 'install it by hand, so that it is on the PATH'
+    fi
+    rm -rf "$folder"
+  fi
+  disable_service nats-server
+}
+
+# Takes this one package from a newer suite of the archive that the machine already uses, with lists of its own: the
+# machine's apt configuration stays as it is, and nothing else is ever taken from there.
+install_newer_nats() {
+  local folder=$1 suite=trixie component=main keyring=/usr/share/keyrings/$distribution-archive-keyring.gpg signed=
+  if [ "$distribution" = ubuntu ]; then suite=resolute component=universe; fi
+  if [ -r "$keyring" ]; then signed="[signed-by=$keyring] "; fi
+  apt-get indextargets --format "deb $signed\$(REPO_URI) $suite $component" \
+    'Created-By: Packages' "Release: $release" "Component: $component" | sort -u >"$folder/sources.list"
+  local apt=(-q -o "Dir::Etc::sourcelist=$folder/sources.list" -o Dir::Etc::sourceparts=/dev/null
+    -o "Dir::State::lists=$folder/lists" -o "Dir::Cache=$folder" -o "APT::Sandbox::User=$(id -un)")
+  mkdir -p "$folder/lists/partial" "$folder/archives/partial"
+  apt-get "${apt[@]}" update >"$folder/log" 2>&1 &&
+    (cd "$folder" && apt-get "${apt[@]}" download nats-server) >>"$folder/log" 2>&1 || { cat "$folder/log" >&2 && return 1; }
+  local package=("$folder"/nats-server_*.deb)
+  say "installing nats-server $(dpkg-deb --field "${package[0]}" Version) from $suite (alone; $release has an older one)"
+  chmod 755 "$folder"
+  without_services apt_quietly install --no-install-recommends "${package[0]}" 2>"$folder/log" || { cat "$folder/log" >&2 && return 1; }
+  at_least "$(nats_version)" "$nats_minimum"
+}
+
+# QEMU write-protects a guest's RAM through userfaultfd while it saves it; unless it is root, the kernel must allow that.
+allow_userfaultfd() {
+  local setting=/proc/sys/vm/unprivileged_userfaultfd
+  if [ ! -e "$setting" ] || [ "$(cat "$setting")" = 1 ]; then return; fi
+  if as_root sysctl -q vm.unprivileged_userfaultfd=1 2>/dev/null; then
+    echo vm.unprivileged_userfaultfd=1 | as_root tee /etc/sysctl.d/60-stillpoint.conf >/dev/null
+    say 'set vm.unprivileged_userfaultfd=1 (/etc/sysctl.d/60-stillpoint.conf), for standard checkpoints with a short pause'
+  else
+    say 'vm.unprivileged_userfaultfd cannot be set here; standard checkpoints pause longer unless QEMU runs as root'
+  fi
+}
+
+hash_of() { cat "$@" | sha256sum | cut -d ' ' -f 1; }
+
+install_modules() {
+  local stamp=node_modules/.setup-stamp
+  if [ "$(cat "$stamp" 2>/dev/null)" = "$(hash_of package.json package-lock.json .npmrc)" ]; then return; fi
+  say 'installing the npm packages of package-lock.json'
+  npm install --no-save --no-audit --no-fund --loglevel=error
+  check_node
+  hash_of package.json package-lock.json .npmrc >"$stamp"
+}
+
+# Node itself is an npm package that fetches the runtime in its install script; npm may be told to run none.
+check_node() {
+  local version
+  version=$(node_modules/.bin/node --version 2>&1) || true
+  case $version in v$node_major.*) return ;; esac
+  fail "node_modules/.bin/node is not Node $node_major (it says: ${version:-nothing})" \
+    "its install script did not run; allow it (npm config get ignore-scripts must say false), then: npm rebuild node"
+}
+
+generate_contracts() {
+  local stamp=libs/contracts/.setup-stamp now
+  now=$(find proto buf.yaml buf.gen.yaml node_modules/ts-proto/package.json -type f | LC_ALL=C sort | xargs sha256sum | sha256sum)
+  if [ "$(cat "$stamp" 2>/dev/null)" = "$now" ]; then return; fi
+  say 'generating the contracts from proto/'
+  npm run --silent generate
+  echo "$now" >"$stamp"
+}
+
+require_debian
+install_packages
+install_nats
+allow_userfaultfd
+install_modules
+generate_contracts

@@ -1,0 +1,112 @@
+import { createHash } from "node:crypto";
+import { copyFile, mkdir, mkdtemp, readdir, readFile, rename, rm, stat } from "node:fs/promises";
+import { homedir } from "node:os";
+import { join, relative } from "node:path";
+import { buildInitrd, findKernel } from "./kernel.ts";
+import { unpackPackages } from "./packages.ts";
+import { makeDisk, stageRoot } from "./rootfs.ts";
+
+/** One disk, kernel and initrd serve them all; a variant is a word on the kernel's command line. */
+export type GuestVariant = "default" | "no-agent" | "failing-hook";
+
+/** A guest to boot. Its files are shared and read-only: give QEMU an overlay or `snapshot=on`. */
+export interface Guest {
+  dir: string;
+  /** Raw, ext4, bootable only with `kernel`, `initrd` and `cmdline`. */
+  disk: string;
+  kernel: string;
+  initrd: string;
+  cmdline: string;
+}
+
+const here = import.meta.dirname;
+const repository = join(here, "../..");
+const guestTools = join(repository, "deploy/guest");
+
+const bootWords = "root=/dev/vda rw console=ttyS0 quiet panic=-1";
+const variantWords: Record<GuestVariant, string> = {
+  default: "",
+  "no-agent": " stillpoint.agent=off",
+  "failing-hook": " stillpoint.hook=fail",
+};
+
+/**
+ * The test guest, built when it is not in the cache (`$STILLPOINT_CACHE_DIR`, else `~/.cache/stillpoint`). The cache
+ * is keyed by all that the build is made of; a build appears there whole or not at all.
+ */
+export async function buildGuest(variant: GuestVariant = "default"): Promise<Guest> {
+  const guests = join(cacheFolder(), "guest");
+  const dir = join(guests, await hashInputs());
+  if (!(await exists(dir))) await buildInto(guests, dir);
+  return {
+    dir,
+    disk: join(dir, "disk.raw"),
+    kernel: join(dir, "vmlinuz"),
+    initrd: join(dir, "initrd"),
+    cmdline: bootWords + variantWords[variant],
+  };
+}
+
+function cacheFolder(): string {
+  const own = process.env["STILLPOINT_CACHE_DIR"];
+  return own ?? join(process.env["XDG_CACHE_HOME"] ?? join(homedir(), ".cache"), "stillpoint");
+}
+
+/** Of the build's sources, the guest's files and the release that the packages come from. */
+async function hashInputs(): Promise<string> {
+  const hash = createHash("sha256").update(await readFile("/etc/os-release"));
+  for (const folder of [here, guestTools]) {
+    const entries = await readdir(folder, { recursive: true, withFileTypes: true });
+    const files = entries.filter((entry) => entry.isFile() && !/\.test\.ts$|\.md$/.test(entry.name));
+    for (const path of files.map((file) => join(file.parentPath, file.name)).sort()) {
+      const { mode } = await stat(path);
+      hash.update(`\0${relative(repository, path)}\0${mode & 0o111}\0`).update(await readFile(path));
+    }
+  }
+  return hash.digest("hex").slice(0, 16);
+}
+
+async function buildInto(guests: string, dir: string): Promise<void> {
+  await mkdir(guests, { recursive: true });
+  const work = await mkdtemp(join(guests, ".building-"));
+  try {
+    const result = join(work, "result");
+    await mkdir(result);
+    await build(work, result);
+    await rename(result, dir).catch(async (error: unknown) => {
+      if (!(await exists(dir))) throw error; // another process has built the same
+    });
+  } finally {
+    await rm(work, { recursive: true, force: true });
+  }
+}
+
+async function build(work: string, result: string): Promise<void> {
+  const tree = join(work, "tree");
+  await unpackPackages(work, tree);
+  const kernel = await findKernel(tree);
+  await copyFile(kernel.image, join(result, "vmlinuz"));
+  await buildInitrd({
+    init: join(here, "initrd/init"),
+    busybox: join(tree, "usr/bin/busybox"),
+    modules: kernel.modules,
+    work,
+    output: join(result, "initrd"),
+  });
+  const root = join(work, "root");
+  await stageRoot(tree, root, { ".": join(here, "rootfs"), "etc/qemu": guestTools });
+  await makeDisk(root, join(result, "disk.raw"));
+}
+
+async function exists(path: string): Promise<boolean> {
+  return stat(path).then(
+    () => true,
+    () => false,
+  );
+}
+
+if (import.meta.main) {
+  const startedMs = performance.now();
+  const guest = await buildGuest();
+  console.log(`test guest: ${guest.dir} (${((performance.now() - startedMs) / 1000).toFixed(1)} s)`);
+}
