@@ -1,0 +1,63 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { openSync } from "node:fs";
+import { eventually } from "#libs/testing";
+
+/** A process that is started again whenever it dies, as systemd does it, until it is told to end. */
+export class SupervisedProcess implements AsyncDisposable {
+  readonly #start: () => ChildProcess;
+  #child: ChildProcess;
+  #wanted = true;
+  #deaths = 0;
+
+  private constructor(start: () => ChildProcess) {
+    this.#start = start;
+    this.#child = this.#launch();
+  }
+
+  /** Starts `node SCRIPT`; what it prints is appended to `logPath`. */
+  static start(script: string, env: Readonly<Record<string, string>>, logPath: string): SupervisedProcess {
+    const log = openSync(logPath, "a", 0o600);
+    return new SupervisedProcess(() =>
+      spawn("setpriv", ["--pdeathsig", "KILL", process.execPath, script], {
+        stdio: ["ignore", log, log],
+        env: { ...process.env, ...env },
+      }),
+    );
+  }
+
+  /** How often it has died so far. */
+  get deaths(): number {
+    return this.#deaths;
+  }
+
+  get pid(): number {
+    return this.#child.pid ?? 0;
+  }
+
+  /** Waits until it has died more often than `before`. */
+  async untilDead(before: number, deadlineMs: number): Promise<void> {
+    await eventually(() => this.#deaths > before, { deadlineMs });
+  }
+
+  kill(signal: NodeJS.Signals): void {
+    this.#child.kill(signal);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#wanted = false;
+    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
+    const exited = once(this.#child, "exit");
+    this.#child.kill("SIGTERM");
+    await exited;
+  }
+
+  #launch(): ChildProcess {
+    const child = this.#start();
+    child.once("exit", () => {
+      this.#deaths++;
+      if (this.#wanted) this.#child = this.#launch();
+    });
+    return child;
+  }
+}
