@@ -15,7 +15,7 @@ export interface RpcClientOptions {
 
 /** Promises for unary calls, async iterables for streams; both fail with StillpointError. */
 export type RpcClient<Definition extends CompatServiceDefinition> = Client<Definition, RpcCallOptions> & {
-  /** Gives up this client's share of the channel; its calls end. */
+  /** Gives up this client's share of the channel; calls under way still end by themselves. */
   close(): void;
 };
 

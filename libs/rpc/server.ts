@@ -93,7 +93,7 @@ function createScopedServer(logger: Logger, closing: AbortSignal, isUnix: boolea
     "grpc.max_send_message_length": 16 * mebibyte,
     "grpc.keepalive_time_ms": 20_000,
     "grpc.keepalive_timeout_ms": 5_000,
-    "grpc.enable_channelz": 0,
+    // channelz stays on: without it grpc-js 1.14.7 does not know its sessions, and forceShutdown() ends none of them.
     // Clients connect anew from time to time, and so find replicas that came later. Open streams live on.
     ...(isUnix ? {} : { "grpc.max_connection_age_ms": 300_000 }),
   })

@@ -1,22 +1,28 @@
 import { setTimeout as sleep } from "node:timers/promises";
 
 /**
- * Runs `check` again and again until it neither throws nor gives false, and gives its result. After `deadlineMs`
- * (5 s if unsaid) it fails with what the last run threw, or with "still false".
+ * Runs `check` again and again until it gives something other than undefined or false without throwing, and gives
+ * that. After `deadlineMs` (5 s if unsaid) it fails with what the last run threw or gave.
+ * For expectations, which give nothing, use vitest's `vi.waitFor`.
  */
 export async function eventually<Result>(
   check: () => Result | Promise<Result>,
   { deadlineMs = 5_000, everyMs = 20 } = {},
-): Promise<Result> {
+): Promise<Exclude<Result, undefined | false>> {
   const end = performance.now() + deadlineMs;
   for (;;) {
     try {
-      const result = await check();
-      if (result !== false) return result;
-      if (performance.now() > end) throw new Error(`still false after ${deadlineMs} ms`);
+      return await attempt(check);
     } catch (error) {
       if (performance.now() > end) throw error;
     }
     await sleep(everyMs);
   }
+}
+
+async function attempt<Result>(check: () => Result | Promise<Result>): Promise<Exclude<Result, undefined | false>> {
+  const result = await check();
+  if (result === undefined || result === false)
+    throw new Error(`the deadline passed and the check still gave ${result}`);
+  return result as Exclude<Result, undefined | false>;
 }

@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 
 /** Names this run of tests: what it starts carries the name in its environment or in the paths on its command line. */
@@ -23,11 +23,21 @@ export function assertNothingLeft(): void {
   if (left.length > 0) throw new Error(`the tests left behind:\n${left.join("\n")}`);
 }
 
+/** By its folder too: a redis-server writes its title over its command line and environment. */
 function isOurs(pid: string): boolean {
   return (
+    folderOf(pid).includes(folderPrefix()) ||
     read(pid, "environ").includes(`STILLPOINT_TEST_SERVER=${testRun()}`) ||
     read(pid, "cmdline").some((argument) => argument.includes(folderPrefix()))
   );
+}
+
+function folderOf(pid: string): string {
+  try {
+    return readlinkSync(`/proc/${pid}/cwd`);
+  } catch {
+    return "";
+  }
 }
 
 /** The strings in a file of /proc; none when the process has ended or is not ours to read. */

@@ -76,6 +76,7 @@ async function launch(argv: readonly string[], port: number, folder: string): Pr
   const out = createWriteStream(log, { flags: "a" });
   await once(out, "open");
   const child = spawn("setpriv", ["--pdeathsig", "KILL", ...argv], {
+    cwd: folder,
     stdio: ["ignore", out, out],
     env: { ...process.env, STILLPOINT_TEST_SERVER: testRun() },
   });

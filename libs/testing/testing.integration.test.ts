@@ -1,0 +1,45 @@
+import { connect as connectNats } from "@nats-io/transport-node";
+import { Redis } from "ioredis";
+import { expect, test } from "vitest";
+import { assertNothingLeft, eventually, leftovers, startNats, startRedis, temporaryFolder } from "#libs/testing";
+
+test("redis keeps what it holds over a crash, and leaves nothing behind", async () => {
+  {
+    await using server = await startRedis();
+    const client = new Redis(server.url);
+    await client.set("key", "value");
+    // One more answer: appendfsync happens within a second, but the write reached the kernel before this.
+    await client.ping();
+    client.disconnect();
+    expect(leftovers().join("\n")).toContain("redis-server");
+    await server.stop("SIGKILL");
+    expect(server.pid).toBeUndefined();
+    await server.start();
+    const again = new Redis(server.url);
+    expect(await again.get("key")).toBe("value");
+    again.disconnect();
+  }
+  await eventually(() => {
+    assertNothingLeft();
+    return true;
+  });
+});
+
+test("nats has JetStream, and syncs always when told so", async () => {
+  await using server = await startNats({ syncAlways: true });
+  const nats = await connectNats({ servers: server.url });
+  expect(nats.info?.jetstream).toBe(true);
+  await nats.close();
+});
+
+test("what is left is named", async () => {
+  await using folder = temporaryFolder();
+  expect(() => assertNothingLeft()).toThrow(`folder ${folder.path.split("/").at(-1)}`);
+});
+
+test("eventually gives the value, or says why not", async () => {
+  let calls = 0;
+  expect(await eventually(() => (++calls === 3 ? "third" : undefined))).toBe("third");
+  await expect(eventually(() => Promise.reject(new Error("no")), { deadlineMs: 50 })).rejects.toThrow("no");
+  await expect(eventually(() => false, { deadlineMs: 50 })).rejects.toThrow("still gave false");
+});
