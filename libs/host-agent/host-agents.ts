@@ -17,14 +17,16 @@ export interface HostAgents {
    * the agent's own error when the step failed. `step` must be unique in the operation: its answer is stored under it.
    */
   runStep(context: StepContext, at: WorkloadOnHost, step: string, action: AgentAction): Promise<StepResult>;
-  /** The workload as its host sees it; undefined when the host has none of that uid. */
-  getWorkload(at: WorkloadOnHost, signal?: AbortSignal): Promise<Workload | undefined>;
+  /** The workload as its host sees it; undefined when the host has none of that uid. As patient as `runStep`. */
+  getWorkload(at: WorkloadOnHost, signal: AbortSignal): Promise<Workload | undefined>;
   /** Runs a command in the guest; the last message carries the exit code. */
   exec(
     at: WorkloadOnHost,
     request: Omit<ExecRequest, "uid">,
     options: { readonly signal: AbortSignal; readonly idleTimeoutMs?: number },
   ): AsyncIterable<ExecResponse>;
+  /** Lets go of the connections. */
+  close(): void;
 }
 
 /** The part of a job's context that a step on a host needs. */
@@ -42,4 +44,4 @@ export type AgentAction = NonNullable<RunStepRequest["action"]>;
 export type AgentClient = Pick<
   HostAgentClient<{ idleTimeoutMs?: number }>,
   "fence" | "runStep" | "getWorkload" | "exec"
->;
+> & { close(): void };

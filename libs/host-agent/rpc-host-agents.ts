@@ -1,4 +1,4 @@
-import { HostAgentDefinition, type StepResult } from "#contracts/host/v1/agent";
+import { HostAgentDefinition, type StepResult, type Workload } from "#contracts/host/v1/agent";
 import { type Clock, systemClock } from "#libs/clock";
 import { isStillpointError, StillpointError } from "#libs/errors";
 import { createRpcClient } from "#libs/rpc";
@@ -9,7 +9,7 @@ export interface HostAgentsDeps {
    * Where the agent of a host listens now: "127.0.0.1:7071" or "unix:/path". Asked before each try, as an agent may
    * come back elsewhere. Throws HOST_NOT_FOUND for a host that is not known.
    */
-  addressOf(host: string): string | Promise<string>;
+  readonly addressOf: (host: string) => string | Promise<string>;
   readonly clock?: Clock;
   /** How long an agent may be away before a step gives up; default 30,000 ms. */
   readonly patienceMs?: number;
@@ -26,7 +26,13 @@ const longestPauseMs = 2_000;
 export function createHostAgents(deps: HostAgentsDeps): HostAgents {
   const { addressOf, clock = systemClock, patienceMs = 30_000, dial = dialByRpc } = deps;
   const fences = new Fences();
-  const clientOf = async (host: string) => dial(await addressOf(host));
+  const clients = new Map<string, AgentClient>();
+  const clientOf = async (host: string) => {
+    const address = await addressOf(host);
+    const client = clients.get(address) ?? dial(address);
+    clients.set(address, client);
+    return client;
+  };
 
   return {
     runStep: (context, at, step, action) =>
@@ -36,15 +42,11 @@ export function createHostAgents(deps: HostAgentsDeps): HostAgents {
         return runOnce(client, listening(context, heard), at, step, action);
       }),
 
-    async getWorkload({ host, uid }, signal) {
-      const client = await clientOf(host);
-      try {
-        return await client.getWorkload({ uid }, signal === undefined ? {} : { signal });
-      } catch (error) {
-        if (isStillpointError(error, "WORKLOAD_NOT_FOUND")) return undefined;
-        throw unreachable(host, error);
-      }
-    },
+    getWorkload: ({ host, uid }, signal) =>
+      patiently({ clock, patienceMs, signal, host }, async () => {
+        const client = await clientOf(host);
+        return findWorkload(client, uid, signal);
+      }),
 
     async *exec({ host, uid }, request, options) {
       const client = await clientOf(host);
@@ -54,7 +56,21 @@ export function createHostAgents(deps: HostAgentsDeps): HostAgents {
         throw unreachable(host, error);
       }
     },
+
+    close() {
+      for (const client of clients.values()) client.close();
+      clients.clear();
+    },
   };
+}
+
+async function findWorkload(client: AgentClient, uid: string, signal: AbortSignal): Promise<Workload | undefined> {
+  try {
+    return await client.getWorkload({ uid }, { signal });
+  } catch (error) {
+    if (isStillpointError(error, "WORKLOAD_NOT_FOUND")) return undefined;
+    throw error;
+  }
 }
 
 const dialByRpc = (address: string): AgentClient => createRpcClient(HostAgentDefinition, address);

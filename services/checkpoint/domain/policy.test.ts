@@ -73,6 +73,9 @@ describe("when production is not reached", () => {
   test("production-only refuses with the reason", () => {
     expect(decideWithoutProduction("production-only", cause)).toEqual({ action: "refuse", cause });
   });
+  test("a guest that powered off meanwhile is taken offline", () => {
+    expect(decideWithoutProduction("production-only", { code: "vm.off", detail: "" })).toEqual({ action: "offline" });
+  });
 });
 
 test("unclean disks of a VM that is off: production-only refuses, the others say so", () => {

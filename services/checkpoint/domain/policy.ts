@@ -65,8 +65,12 @@ export function decideFirst(type: TakenType, condition: Condition): Decision {
   return condition === "paused" ? decideWithoutProduction(type, paused) : { action: "production" };
 }
 
-/** What to do when production was tried and not reached, or was not proven. */
+/**
+ * What to do when production was tried and not reached, or was not proven. A guest that had just powered off needs
+ * no freeze.
+ */
 export function decideWithoutProduction(type: TakenType, cause: Cause): Decision {
+  if (cause.code === "vm.off") return { action: "offline" };
   if (type === "production-only") return { action: "refuse", cause };
   return { action: "standard", fellBack: true, cause };
 }

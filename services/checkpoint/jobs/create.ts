@@ -1,0 +1,84 @@
+import type { Job, JobContext, JobOutput, Outcome, Step } from "#libs/operations";
+import { type CheckpointStore, treeOf } from "../checkpoint-store.ts";
+import { conditionOf, policyType, typeWords } from "../contract-words.ts";
+import { chooseType, decideFirst } from "../domain/policy.ts";
+import { isFull } from "../domain/tree.ts";
+import { full, nameTaken, productionNotReached, typeRefused, wrongState } from "../refusals.ts";
+import type { CreateInput, Prepared } from "./create-state.ts";
+import { heldVm, releaseVm } from "./held-vm.ts";
+import type { JobDeps } from "./job-deps.ts";
+import { publishStep } from "./publish.ts";
+import { discardUnproven, offlineStep, productionStep, standardStep, verifyStep } from "./take.ts";
+
+/**
+ * Takes a checkpoint of a VM that the operation holds. Its record is written last, so that nobody sees half of one;
+ * when anything fails before, the host discards what it took.
+ */
+export function createJob(deps: JobDeps): Job<CreateInput> {
+  return {
+    kind: "checkpoint.create",
+    steps: [
+      prepareStep(deps),
+      productionStep(deps),
+      offlineStep(deps),
+      verifyStep(deps),
+      discardUnproven(deps),
+      standardStep(deps),
+      publishStep(deps),
+    ],
+    conclude: (context, outcome) => conclude(deps, context, outcome),
+  };
+}
+
+/** Decides from the VM as its host sees it now, under the hold of this operation. */
+function prepareStep(deps: JobDeps): Step<CreateInput> {
+  return {
+    name: "prepare",
+    async run(context) {
+      const vm = await heldVm(deps.vms, context);
+      const { asked, workloadUid } = context.input;
+      const choice = chooseType(asked, policyType(vm.spec?.checkpointType));
+      if (!choice.allowed) throw typeRefused(vm.name, choice.why, asked);
+      const parent = await parentOfNext(deps.store, context);
+      const workload = await deps.agents.getWorkload({ host: vm.host, uid: workloadUid }, context.signal);
+      const condition = workload && conditionOf(workload.state);
+      if (condition === undefined) throw wrongState(vm.name, vm.state);
+      const decision = decideFirst(choice.type, condition);
+      if (decision.action === "refuse") throw productionNotReached(vm.name, decision.cause);
+      const prepared: Prepared = { host: vm.host, parent, type: choice.type, decision };
+      return { ...prepared };
+    },
+  };
+}
+
+/** The checkpoint that the next one stands on. Fails when there is no room for it, or its name is taken. */
+async function parentOfNext(store: CheckpointStore, { target, input }: JobContext<CreateInput>): Promise<string> {
+  const tree = treeOf(await store.tree({ name: target, uid: input.workloadUid }));
+  if (isFull(tree)) throw full(target);
+  if (tree.nodes.some(({ displayName }) => displayName === input.displayName))
+    throw nameTaken(target, input.displayName);
+  return tree.head;
+}
+
+async function conclude(
+  { vms }: JobDeps,
+  context: JobContext<CreateInput>,
+  outcome: Outcome,
+): Promise<JobOutput | undefined> {
+  if (outcome.succeeded) {
+    await releaseVm(vms, context);
+    return context.outputs.publish;
+  }
+  const { asked, displayName } = context.input;
+  const { reason, message, metadata } = outcome.error;
+  const data = {
+    workload: context.target,
+    displayName,
+    ...(asked === undefined ? {} : { asked: typeWords[asked] }),
+    reason: metadata.productionReason ?? reason,
+    error: reason,
+    message,
+  };
+  await releaseVm(vms, context, [{ aggregate: "checkpoint", happened: "failed", data }]);
+  return undefined;
+}

@@ -1,0 +1,16 @@
+import type { Vm } from "#contracts/vm/v1/vm";
+import type { Clock } from "#libs/clock";
+import type { HostAgents } from "#libs/host-agent";
+import type { Logger } from "#libs/logger";
+import type { RecordStore, RecordView } from "#libs/records";
+import type { CheckpointStore } from "../checkpoint-store.ts";
+
+/** What the jobs of this service work with. */
+export interface JobDeps {
+  readonly vms: RecordStore<Vm>;
+  readonly store: CheckpointStore;
+  readonly vmView: Pick<RecordView<Vm>, "watch">;
+  readonly agents: HostAgents;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}

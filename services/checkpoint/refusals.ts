@@ -1,0 +1,61 @@
+import type { VmState } from "#contracts/vm/v1/vm";
+import { StillpointError } from "#libs/errors";
+import type { Cause, TakenType } from "./domain/policy.ts";
+import { adviceFor } from "./domain/reasons.ts";
+import { checkpointLimit } from "./domain/tree.ts";
+
+/** Why a request is refused, in one place, so that handlers and jobs say the same. */
+export function typeRefused(workload: string, why: "disabled" | "not-allowed", asked?: TakenType): StillpointError {
+  return why === "disabled"
+    ? new StillpointError("CHECKPOINT_DISABLED", `checkpoints of ${workload} are disabled`, {
+        metadata: { reason: "policy.disabled" },
+      })
+    : new StillpointError("CHECKPOINT_TYPE_REFUSED", `${workload} is production-only and does not allow ${asked}`);
+}
+
+export function full(workload: string): StillpointError {
+  return new StillpointError("CHECKPOINT_LIMIT", `${workload} has ${checkpointLimit} checkpoints already`, {
+    metadata: { reason: "limit.count", limit: `${checkpointLimit}` },
+  });
+}
+
+export function nameTaken(workload: string, displayName: string): StillpointError {
+  return new StillpointError(
+    "CHECKPOINT_NAME_TAKEN",
+    `${workload} has a checkpoint named ${JSON.stringify(displayName)}`,
+  );
+}
+
+export function productionNotReached(workload: string, { code, detail }: Cause): StillpointError {
+  const why = detail === "" ? code : `${code}: ${detail}`;
+  return new StillpointError(
+    "PRODUCTION_NOT_REACHED",
+    `no production checkpoint of ${workload} could be had (${why})`,
+    {
+      help: adviceFor(code),
+      metadata: { productionReason: code },
+    },
+  );
+}
+
+export function wrongState(workload: string, state: VmState): StillpointError {
+  const word = state.replace("VM_STATE_", "").toLowerCase();
+  return new StillpointError("VM_STATE", `${workload} is ${word}`, {
+    help: "Wait until it is stopped, running or paused.",
+    metadata: { state },
+  });
+}
+
+export function notReady(checkpoint: string): StillpointError {
+  return new StillpointError("CHECKPOINT_STATE", `${checkpoint} is not ready`);
+}
+
+export function hasBranches(checkpoint: string, count: number): StillpointError {
+  return new StillpointError("CHECKPOINT_HAS_BRANCHES", `${count} lines go on from ${checkpoint}`, {
+    metadata: { branches: `${count}` },
+  });
+}
+
+export function noCheckpoint(name: string): StillpointError {
+  return new StillpointError("CHECKPOINT_NOT_FOUND", `there is no checkpoint ${name}`);
+}
