@@ -1,0 +1,113 @@
+import {
+  type Host,
+  HostState,
+  type HostsServiceImplementation,
+  type Requirements as RequirementsMessage,
+  type SchedulerServiceImplementation,
+} from "#contracts/scheduler/v1/scheduler";
+import { authorise } from "#libs/auth";
+import { StillpointError } from "#libs/errors";
+import { parseHostName } from "#libs/names";
+import type { RecordChange, RecordStore } from "#libs/records";
+import type { CallScope } from "#libs/rpc";
+import { type HostRecords, hostToShow } from "./host-records.ts";
+import type { HostRegistry } from "./host-registry.ts";
+import type { Placements } from "./placements.ts";
+
+/** Place, Release and Explain: what other services ask. */
+export function schedulerHandlers(placements: Placements): SchedulerServiceImplementation<CallScope> {
+  return {
+    async place({ workload, uid, operation, requirements }, { principal }) {
+      authorise(principal, "create", workload);
+      const wanted = {
+        workload: given("workload", workload),
+        uid: given("uid", uid),
+        operation: given("operation", operation),
+        requirements: checkRequirements(requirements),
+      };
+      const { name, agentAddress } = await placements.place(wanted);
+      return { host: name, agentAddress };
+    },
+
+    async release({ uid }, { principal }) {
+      authorise(principal, "delete", "hosts/-");
+      await placements.release(given("uid", uid));
+      return {};
+    },
+
+    async explain({ requirements }, { principal }) {
+      authorise(principal, "list", "hosts/-");
+      const { verdicts, suggestion } = placements.explain(checkRequirements(requirements));
+      const hosts = verdicts.map(({ host, failure }) => ({ host, fits: failure === undefined, ...failure }));
+      return { hosts, suggestion };
+    },
+  };
+}
+
+export interface HostsDeps {
+  readonly records: HostRecords;
+  readonly store: RecordStore<Host>;
+  readonly registry: HostRegistry;
+}
+
+/** Hosts as operators see them. */
+export function hostsHandlers({ records, store, registry }: HostsDeps): HostsServiceImplementation<CallScope> {
+  const show = (host: Host) => hostToShow(records, host, registry.heartbeatTime(host.name));
+
+  const setCordoned = async (name: string, cordoned: boolean): Promise<Host> => {
+    parseHostName(name);
+    const stored = await store.modify(name, ({ body }) => cordonChange(body, cordoned));
+    if (stored === undefined) throw notFound(name);
+    await records.hosts.waitFor(stored.version);
+    return show(stored.body);
+  };
+
+  return {
+    async getHost({ name }, { principal }) {
+      authorise(principal, "get", name);
+      parseHostName(name);
+      const host = records.hosts.get(name);
+      if (host === undefined) throw notFound(name);
+      return show(host.body);
+    },
+
+    async listHosts(_request, { principal }) {
+      authorise(principal, "list", "hosts/-");
+      return { hosts: records.hosts.list().map(({ body }) => show(body)) };
+    },
+
+    async cordonHost({ name }, { principal }) {
+      authorise(principal, "update", name);
+      return setCordoned(name, true);
+    },
+
+    async uncordonHost({ name }, { principal }) {
+      authorise(principal, "update", name);
+      return setCordoned(name, false);
+    },
+  };
+}
+
+function cordonChange(host: Host, cordoned: boolean): RecordChange<Host> | undefined {
+  if (host.cordoned === cordoned) return undefined;
+  const calm = cordoned ? HostState.CORDONED : HostState.READY;
+  const state = host.state === HostState.DOWN ? host.state : calm;
+  const event = { aggregate: "host", happened: cordoned ? "cordoned" : "uncordoned", data: {} };
+  return { body: { ...host, cordoned, state }, events: [event] };
+}
+
+const notFound = (name: string) => new StillpointError("HOST_NOT_FOUND", `there is no host ${name}`);
+
+function given(field: string, value: string): string {
+  if (value === "") throw new StillpointError("ARGUMENT_INVALID", `${field} is missing`);
+  return value;
+}
+
+function checkRequirements(requirements: RequirementsMessage | undefined): RequirementsMessage {
+  if (requirements === undefined) throw new StillpointError("ARGUMENT_INVALID", "requirements are missing");
+  const { cpus, memoryBytes, diskBytes } = requirements;
+  for (const [field, value] of Object.entries({ cpus, memory_bytes: memoryBytes, disk_bytes: diskBytes })) {
+    if (value < 0) throw new StillpointError("ARGUMENT_INVALID", `requirements.${field} is below 0`);
+  }
+  return requirements;
+}

@@ -1,0 +1,55 @@
+import { type Host, HostState, type Ledger, type Reservation } from "#contracts/scheduler/v1/scheduler";
+import { ledgerName } from "#libs/names";
+import type { RecordView } from "#libs/records";
+import { type Availability, type Host as Candidate, type Reservation as Held, usedBy } from "./domain/host.ts";
+
+/** Hosts and what is taken on them, as the records say, in memory. */
+export interface HostRecords {
+  readonly hosts: RecordView<Host>;
+  readonly ledgers: RecordView<Ledger>;
+}
+
+/** Every host, as decisions see it. */
+export function candidates({ hosts, ledgers }: HostRecords): Candidate[] {
+  return hosts.list().map(({ name, body }) => candidate(body, ledgers.get(ledgerName(name))?.body.reservations ?? []));
+}
+
+/** A host with these reservations, as decisions see it. */
+function candidate(host: Host, reservations: readonly Reservation[]): Candidate {
+  const { name, labels, capabilities, capacity = { cpus: 0, memoryBytes: 0, diskBytes: 0 } } = host;
+  const availability = availabilityOf(host);
+  return { name, availability, labels, capabilities, capacity, reservations: reservations.map(toHeld) };
+}
+
+/** A host as operators see it. `heartbeatTime`: when this replica last heard of it. */
+export function hostToShow({ ledgers }: HostRecords, host: Host, heartbeatTime: Date | undefined): Host {
+  const reservations = ledgers.get(ledgerName(host.name))?.body.reservations ?? [];
+  return { ...host, heartbeatTime, reservations, used: usedBy(reservations.map(toHeld)) };
+}
+
+/** A reservation as it was written, with nothing left open. */
+export function toHeld({ uid, workload, operation, requirements }: Reservation): Held {
+  return { uid, workload, operation, requirements: { ...nothing, ...requirements } };
+}
+
+/** A reservation as it is written. */
+export function toWritten({ uid, workload, operation, requirements }: Held): Reservation {
+  const { cpus, memoryBytes, diskBytes, hostPorts, hostSelector, capabilities } = requirements;
+  const copied = { hostPorts: [...hostPorts], hostSelector: { ...hostSelector }, capabilities: [...capabilities] };
+  return { uid, workload, operation, requirements: { cpus, memoryBytes, diskBytes, ...copied } };
+}
+
+const nothing = { cpus: 0, memoryBytes: 0, diskBytes: 0, hostPorts: [], hostSelector: {}, capabilities: [] };
+
+function availabilityOf({ state }: Host): Availability {
+  switch (state) {
+    case HostState.READY:
+      return "ready";
+    case HostState.CORDONED:
+      return "cordoned";
+    case HostState.DRAINING:
+      return "draining";
+    default:
+      return "down";
+  }
+}

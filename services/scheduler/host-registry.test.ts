@@ -1,0 +1,70 @@
+import { expect, test } from "vitest";
+import { HostState } from "#contracts/scheduler/v1/scheduler";
+import { decodeRecord } from "#libs/records";
+import { heartbeat } from "./testing/hosts.ts";
+import { type MemoryScheduler, startMemoryScheduler } from "./testing/memory-scheduler.ts";
+
+const stateOf = ({ records }: MemoryScheduler, name: string) => records.hosts.get(`hosts/${name}`)?.body.state;
+
+const lastEvents = async ({ log }: MemoryScheduler, name: string) => {
+  const message = await log.read(`rec.hosts.${name}`);
+  return message === undefined ? [] : decodeRecord(message.data).events.map(({ happened }) => happened);
+};
+
+test("the first heartbeat makes a host, with capacity after overcommit and the reserved part", async () => {
+  await using scheduler = await startMemoryScheduler();
+  await scheduler.registry.heard(heartbeat("a"));
+  expect(scheduler.records.hosts.get("hosts/a")?.body).toMatchObject({
+    state: HostState.READY,
+    uid: "host-a",
+    capacity: { cpus: 16, memoryBytes: 16 * 2 ** 30 },
+  });
+  expect(await lastEvents(scheduler, "a")).toEqual(["ready"]);
+});
+
+test("a heartbeat that says nothing new writes nothing", async () => {
+  await using scheduler = await startMemoryScheduler();
+  await scheduler.registry.heard(heartbeat("a"));
+  const before = await scheduler.log.lastSequence();
+  await scheduler.registry.heard(heartbeat("a", { time: new Date(), workloads: ["vm-1"] }));
+  expect(await scheduler.log.lastSequence()).toBe(before);
+  await scheduler.registry.heard(heartbeat("a", { capabilities: ["qemu", "docker"] }));
+  expect(await lastEvents(scheduler, "a")).toEqual(["inventory_changed"]);
+});
+
+test("a host that falls silent is down, once, and comes back with its next heartbeat", async () => {
+  await using scheduler = await startMemoryScheduler();
+  await scheduler.registry.heard(heartbeat("a"));
+  scheduler.advance(9_999);
+  await scheduler.registry.sweep();
+  expect(stateOf(scheduler, "a")).toBe(HostState.READY);
+  scheduler.advance(1);
+  await scheduler.registry.sweep();
+  await expect.poll(() => stateOf(scheduler, "a")).toBe(HostState.DOWN);
+  expect(await lastEvents(scheduler, "a")).toEqual(["down"]);
+  const before = await scheduler.log.lastSequence();
+  await scheduler.registry.sweep();
+  expect(await scheduler.log.lastSequence()).toBe(before);
+  await scheduler.registry.heard(heartbeat("a"));
+  expect(stateOf(scheduler, "a")).toBe(HostState.READY);
+  expect(await lastEvents(scheduler, "a")).toEqual(["ready"]);
+});
+
+test("a second agent under a living host's name changes nothing; once that host is down it takes its place", async () => {
+  await using scheduler = await startMemoryScheduler();
+  await scheduler.registry.heard(heartbeat("a"));
+  await scheduler.registry.heard(heartbeat("a", { hostUid: "host-other" }));
+  expect(scheduler.records.hosts.get("hosts/a")?.uid).toBe("host-a");
+  scheduler.advance(10_000);
+  await scheduler.registry.sweep();
+  await expect.poll(() => stateOf(scheduler, "a")).toBe(HostState.DOWN);
+  await scheduler.registry.heard(heartbeat("a", { hostUid: "host-other" }));
+  expect(scheduler.records.hosts.get("hosts/a")?.uid).toBe("host-other");
+});
+
+test("a name that is not one is refused", async () => {
+  await using scheduler = await startMemoryScheduler();
+  await expect(scheduler.registry.heard(heartbeat("a", { host: "hosts/A*" }))).rejects.toMatchObject({
+    reason: "NAME_INVALID",
+  });
+});

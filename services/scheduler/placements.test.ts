@@ -1,0 +1,92 @@
+import { expect, test } from "vitest";
+import { silentLogger } from "#libs/logger";
+import type { Json, StoredRecord } from "#libs/records";
+import { Placements } from "./placements.ts";
+import { reconcile } from "./reconciler.ts";
+import { gib, heartbeat, reservation } from "./testing/hosts.ts";
+import { type MemoryScheduler, startMemoryScheduler } from "./testing/memory-scheduler.ts";
+
+const heldOn = ({ records }: MemoryScheduler, name: string) =>
+  records.ledgers.get(`hosts/${name}/ledger`)?.body.reservations.map(({ uid }) => uid) ?? [];
+
+async function withHosts(...names: string[]): Promise<MemoryScheduler> {
+  const scheduler = await startMemoryScheduler();
+  for (const name of names) await scheduler.registry.heard(heartbeat(name));
+  return scheduler;
+}
+
+test("a placement asked for again has the same answer and takes nothing more", async () => {
+  await using scheduler = await withHosts("a", "b");
+  const wanted = reservation("vm-1", { cpus: 10 });
+  const [first, second] = await Promise.all([scheduler.placements.place(wanted), scheduler.placements.place(wanted)]);
+  expect(first.name).toBe("hosts/a");
+  expect(second.name).toBe("hosts/a");
+  expect(heldOn(scheduler, "a")).toEqual(["vm-1"]);
+});
+
+test("what does not fit on one host any more goes to the next", async () => {
+  await using scheduler = await withHosts("a", "b");
+  const hosts = await Promise.all(
+    ["vm-1", "vm-2", "vm-3"].map((uid) => scheduler.placements.place(reservation(uid, { cpus: 8 }))),
+  );
+  expect(hosts.map(({ name }) => name)).toEqual(["hosts/a", "hosts/a", "hosts/b"]);
+});
+
+test("two replicas at once never over-commit", async () => {
+  await using scheduler = await withHosts("a", "b");
+  const replicas = [scheduler.placements, new Placements(scheduler)];
+  const answers = await Promise.allSettled(
+    Array.from({ length: 12 }, (_, i) => replicas[i % 2]?.place(reservation(`vm-${i}`, { cpus: 4 }))),
+  );
+  expect(answers.filter(({ status }) => status === "fulfilled")).toHaveLength(8);
+  expect(heldOn(scheduler, "a")).toHaveLength(4);
+  expect(heldOn(scheduler, "b")).toHaveLength(4);
+});
+
+test("a placement that fails says why for each host", async () => {
+  await using scheduler = await withHosts("a", "b");
+  await scheduler.placements.place(reservation("vm-1", { memoryBytes: 15 * gib }));
+  const error = scheduler.placements.place(reservation("vm-2", { memoryBytes: 17 * gib }));
+  await expect(error).rejects.toMatchObject({
+    reason: "NO_HOST_FITS",
+    message:
+      "no host fits projects/default/vms/vm-2: hosts/a: memory: needs 17 GiB, 1 GiB of 16 GiB free; " +
+      "hosts/b: memory: needs 17 GiB, 16 GiB of 16 GiB free; " +
+      "nearest: hosts/b would take it with 16 GiB of memory instead of 17 GiB",
+    metadata: { "hosts/a": "memory: needs 17 GiB, 1 GiB of 16 GiB free" },
+  });
+});
+
+test("release gives everything of a workload back, once", async () => {
+  await using scheduler = await withHosts("a");
+  await scheduler.placements.place(reservation("vm-1", { hostPorts: [80] }));
+  await scheduler.placements.place(reservation("vm-2"));
+  await scheduler.placements.release("vm-1");
+  expect(heldOn(scheduler, "a")).toEqual(["vm-2"]);
+  const before = await scheduler.log.lastSequence();
+  await scheduler.placements.release("vm-1");
+  expect(await scheduler.log.lastSequence()).toBe(before);
+  await scheduler.placements.place(reservation("vm-3", { hostPorts: [80] }));
+});
+
+test("the reconciler gives back what neither an operation nor a workload needs", async () => {
+  await using scheduler = await withHosts("a");
+  for (const uid of ["lives", "in-work", "gone", "made-again", "elsewhere"]) {
+    await scheduler.placements.place(reservation(uid));
+  }
+  const workloads = new Map<string, Partial<StoredRecord<Json>>>([
+    ["projects/default/vms/lives", { uid: "lives", body: { host: "hosts/a" } }],
+    ["projects/default/vms/made-again", { uid: "another", body: { host: "hosts/a" } }],
+    ["projects/default/vms/elsewhere", { uid: "elsewhere", body: { host: "hosts/b" } }],
+  ]);
+  const read = (name: string) => workloads.get(name) as StoredRecord<Json> | undefined;
+  const reclaimed = await reconcile({
+    ...scheduler,
+    logger: silentLogger,
+    isUnfinished: async (operation) => operation === "operations/in-work",
+    workloads: { get: read },
+    readWorkload: async (name) => read(name),
+  });
+  expect(reclaimed).toBe(3);
+  expect(heldOn(scheduler, "a")).toEqual(["lives", "in-work"]);
+});
