@@ -24,7 +24,7 @@ export function checkId(id: string): string {
 
 /** Gives a display name back when it has 1 to 99 code points and no control character. Fails with NAME_INVALID. */
 export function checkDisplayName(name: string): string {
-  const length = [...name].length;
+  const length = Array.from(name).length;
   if (length < 1 || length > 99 || unprintable.test(name)) {
     throw new StillpointError("NAME_INVALID", `${quote(name)} is not a display name`, {
       help: "Use 1 to 99 characters, none of them a control character.",
@@ -35,6 +35,6 @@ export function checkDisplayName(name: string): string {
 
 /** The name as it may be shown: short, and with control characters escaped. */
 export function quote(name: string): string {
-  const characters = [...name];
+  const characters = Array.from(name);
   return JSON.stringify(characters.length > 100 ? `${characters.slice(0, 100).join("")}…` : name);
 }

@@ -6,7 +6,7 @@ export async function addHealth(server: ScopedServer, health: () => boolean): Pr
   const { HealthDefinition, HealthServiceImpl, HealthState } = await import("nice-grpc-server-health");
   const state = HealthState();
   const update = () => state.setStatus(health() ? "healthy" : "unhealthy");
-  const { getStatus } = state;
+  const getStatus = state.getStatus.bind(state);
   state.getStatus = (service) => {
     update();
     return getStatus(service);

@@ -4,7 +4,7 @@ import { expect, test } from "vitest";
 import { OperationsDefinition } from "#contracts/operation/v1/operation";
 import { silentLogger } from "#libs/logger";
 import { RpcServer } from "#libs/rpc";
-import { operations } from "./served.fixture.ts";
+import { operations } from "./testing/served.ts";
 
 test("a foreign client can ask which services there are", async () => {
   const server = new RpcServer({ logger: silentLogger }).add(OperationsDefinition, operations({}));

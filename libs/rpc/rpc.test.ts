@@ -6,7 +6,7 @@ import { isStillpointError, StillpointError } from "#libs/errors";
 import { silentLogger } from "#libs/logger";
 import { createRpcClient, RpcServer } from "#libs/rpc";
 import { currentIds } from "#libs/telemetry";
-import { aborted, failure, operations, served } from "./served.fixture.ts";
+import { aborted, failure, operations, served } from "./testing/served.ts";
 
 test("a StillpointError crosses whole", async () => {
   await using rpc = await served({

@@ -7,7 +7,7 @@ import { OperationsDefinition } from "#contracts/operation/v1/operation";
 import { silentLogger } from "#libs/logger";
 import { type CallScope, createRpcClient, RpcServer } from "#libs/rpc";
 import { temporaryFolder } from "#libs/testing";
-import { aborted, failure, operations, served } from "./served.fixture.ts";
+import { aborted, failure, operations, served } from "./testing/served.ts";
 
 test("closing ends streams at once and lets unary calls finish", async () => {
   const started = Promise.withResolvers<void>();

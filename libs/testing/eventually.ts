@@ -23,6 +23,6 @@ export async function eventually<Result>(
 async function attempt<Result>(check: () => Result | Promise<Result>): Promise<Exclude<Result, undefined | false>> {
   const result = await check();
   if (result === undefined || result === false)
-    throw new Error(`the deadline passed and the check still gave ${result}`);
+    throw new Error(`the deadline passed and the check still gave ${String(result)}`);
   return result as Exclude<Result, undefined | false>;
 }
