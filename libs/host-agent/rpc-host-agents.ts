@@ -11,7 +11,7 @@ export interface HostAgentsDeps {
    */
   readonly addressOf: (host: string) => string | Promise<string>;
   readonly clock?: Clock;
-  /** How long an agent may be away before a step gives up; default 30,000 ms. */
+  /** How long an agent may be away before a step gives up; default 15,000 ms; the runner of operations tries again after that. */
   readonly patienceMs?: number;
   readonly dial?: (address: string) => AgentClient;
 }
@@ -24,7 +24,7 @@ const longestPauseMs = 2_000;
 
 /** The agents over gRPC. */
 export function createHostAgents(deps: HostAgentsDeps): HostAgents {
-  const { addressOf, clock = systemClock, patienceMs = 30_000, dial = dialByRpc } = deps;
+  const { addressOf, clock = systemClock, patienceMs = 15_000, dial = dialByRpc } = deps;
   const fences = new Fences();
   const clients = new Map<string, AgentClient>();
   const clientOf = async (host: string) => {

@@ -1,5 +1,6 @@
 import type { Checkpoint, Head } from "#contracts/checkpoint/v1/checkpoint";
-import { headName } from "#libs/names";
+import { isStillpointError } from "#libs/errors";
+import { headName, workloadOf } from "#libs/names";
 import {
   decodeRecord,
   type Log,
@@ -49,7 +50,7 @@ export class CheckpointStore {
   /** What belongs to an older incarnation of that name is left out. */
   async tree({ name, uid }: Workload): Promise<StoredTree> {
     const [all, head] = await Promise.all([
-      this.#list(`${subjectOfName(name)}.checkpoints.*`),
+      listRecords(this.#deps.log, this.#deps.checkpoints, `${subjectOfName(name)}.checkpoints.*`),
       this.#deps.heads.get(headName(name)),
     ]);
     const checkpoints = all.filter(({ body }) => body.workloadUid === uid);
@@ -58,11 +59,15 @@ export class CheckpointStore {
 
   /** Every workload that has a checkpoint or a head, in any project. */
   async workloads(): Promise<Workload[]> {
-    const checkpoints = await this.#list("rec.projects.*.vms.*.checkpoints.*");
-    const found = checkpoints.map(({ name, body }) => ({
-      name: name.slice(0, name.lastIndexOf("/checkpoints/")),
-      uid: body.workloadUid,
-    }));
+    const { log, heads } = this.#deps;
+    const [checkpoints, headRecords] = await Promise.all([
+      listRecords(log, this.#deps.checkpoints, "rec.projects.*.vms.*.checkpoints.*"),
+      listRecords(log, heads, "rec.projects.*.vms.*.head"),
+    ]);
+    const found = [
+      ...checkpoints.map(({ name, body }) => ({ name: workloadOf(name), uid: body.workloadUid })),
+      ...headRecords.map(({ name, body }) => ({ name: name.slice(0, -"/head".length), uid: body.workloadUid })),
+    ];
     return [...new Map(found.map((workload) => [workload.uid, workload])).values()];
   }
 
@@ -86,17 +91,51 @@ export class CheckpointStore {
     await heads.create(headName(name), { uid, body, events });
   }
 
-  /** Removes the head of that incarnation. */
-  async removeHead({ name, uid }: Workload): Promise<void> {
-    const stored = await this.#deps.heads.get(headName(name));
-    if (stored?.body.workloadUid === uid) await this.#deps.heads.remove(stored);
+  /** Removes every record of a workload that is gone, with an event for each checkpoint. */
+  async forget(workload: Workload): Promise<void> {
+    const { checkpoints, head } = await this.tree(workload);
+    for (const { name } of checkpoints) {
+      await removeSurely(this.#deps.checkpoints, name, workload.uid, (stored) => [
+        deletedEvent(stored, workload.name, "its workload was deleted"),
+      ]);
+    }
+    if (head !== undefined) await removeSurely(this.#deps.heads, head.name, workload.uid, () => []);
   }
+}
 
-  async #list(filter: string): Promise<StoredRecord<Checkpoint>[]> {
-    const messages = await this.#deps.log.newest(filter);
-    const live = messages.filter(({ data }) => decodeRecord(data).deleted !== true);
-    const names = live.map(({ subject }) => nameOfSubject(subject));
-    const found = await Promise.all(names.map((name) => this.#deps.checkpoints.get(name)));
-    return found.filter((record) => record !== undefined).toSorted((a, b) => (a.uid < b.uid ? -1 : 1));
+/** The event that tells of a removed checkpoint. */
+export function deletedEvent({ name, body }: StoredRecord<Checkpoint>, workload: string, why: string): RecordEvent {
+  const { displayName, sizeBytes } = body;
+  return { aggregate: "checkpoint", happened: "deleted", data: { name, workload, displayName, sizeBytes, why } };
+}
+
+/** The live records under a filter, from the leader, oldest uid first: uids sort by time. */
+async function listRecords<Body>(
+  log: Pick<Log, "newest">,
+  records: RecordStore<Body>,
+  filter: string,
+): Promise<StoredRecord<Body>[]> {
+  const messages = await log.newest(filter);
+  const live = messages.filter(({ data }) => decodeRecord(data).deleted !== true);
+  const found = await Promise.all(live.map(({ subject }) => records.get(nameOfSubject(subject))));
+  return found.filter((record) => record !== undefined).toSorted((a, b) => (a.uid < b.uid ? -1 : 1));
+}
+
+/** Removes the record of that incarnation, whatever else is written to it meanwhile. */
+async function removeSurely<Body extends { workloadUid: string }>(
+  records: RecordStore<Body>,
+  name: string,
+  workloadUid: string,
+  events: (stored: StoredRecord<Body>) => RecordEvent[],
+): Promise<void> {
+  for (;;) {
+    const stored = await records.get(name);
+    if (stored?.body.workloadUid !== workloadUid) return;
+    try {
+      await records.remove(stored, events(stored));
+      return;
+    } catch (error) {
+      if (!isStillpointError(error, "RECORD_CONFLICT")) throw error;
+    }
   }
 }

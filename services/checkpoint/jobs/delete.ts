@@ -1,7 +1,6 @@
-import { type Checkpoint, CheckpointState } from "#contracts/checkpoint/v1/checkpoint";
+import { CheckpointState } from "#contracts/checkpoint/v1/checkpoint";
 import type { Job, JobContext, JobOutput, Outcome, Step } from "#libs/operations";
-import type { StoredRecord } from "#libs/records";
-import { type CheckpointStore, treeOf } from "../checkpoint-store.ts";
+import { type CheckpointStore, deletedEvent, treeOf } from "../checkpoint-store.ts";
 import { branchCount } from "../domain/tree.ts";
 import { hasBranches } from "../refusals.ts";
 import { heldVm, releaseVm } from "./held-vm.ts";
@@ -92,12 +91,6 @@ async function forget(store: CheckpointStore, context: Context): Promise<void> {
   }
   if (head?.body.parent === checkpointUid) await store.moveHead(workload, { parent });
   await store.records.remove(gone, [deletedEvent(gone, context.target, "it was asked for")]);
-}
-
-/** The event that tells of a removed checkpoint. */
-export function deletedEvent({ name, body }: StoredRecord<Checkpoint>, workload: string, why: string) {
-  const { displayName, sizeBytes } = body;
-  return { aggregate: "checkpoint", happened: "deleted", data: { name, workload, displayName, sizeBytes, why } };
 }
 
 const workloadOf = ({ target, input }: Context) => ({ name: target, uid: input.workloadUid });

@@ -1,0 +1,142 @@
+import {
+  type ApplyCheckpointRequest,
+  CheckpointState,
+  type CheckpointsServiceImplementation,
+  type CreateCheckpointRequest,
+  type DeleteCheckpointRequest,
+} from "#contracts/checkpoint/v1/checkpoint";
+import { Vm } from "#contracts/vm/v1/vm";
+import { authorise } from "#libs/auth";
+import type { Clock, Random } from "#libs/clock";
+import { checkDisplayName, parseVmName } from "#libs/names";
+import type { AcceptRequest, HoldTarget, Operations } from "#libs/operations";
+import type { StoredRecord } from "#libs/records";
+import type { CallScope } from "#libs/rpc";
+import { treeOf } from "./checkpoint-store.ts";
+import { askedType, policyType } from "./contract-words.ts";
+import { defaultDisplayName } from "./domain/display-name.ts";
+import { chooseType, type TakenType } from "./domain/policy.ts";
+import { branchCount, isFull } from "./domain/tree.ts";
+import { checkSettled, type FindDeps, type Found, findCheckpoint, findVm, toApi } from "./find-checkpoint.ts";
+import type { ApplyInput } from "./jobs/apply.ts";
+import type { CreateInput } from "./jobs/create-state.ts";
+import type { DeleteInput } from "./jobs/delete.ts";
+import { full, hasBranches, nameTaken, notReady, typeRefused } from "./refusals.ts";
+
+export interface HandlerDeps extends FindDeps {
+  readonly operations: Pick<Operations, "accept">;
+  readonly clock: Clock;
+  readonly random: Random;
+}
+
+/** Checks a request, and accepts it as an operation that holds the VM. */
+export function checkpointsHandlers(deps: HandlerDeps): CheckpointsServiceImplementation<CallScope> {
+  return {
+    async createCheckpoint(request, call) {
+      authorise(call.principal, "create", request.parent);
+      return createCheckpoint(deps, request, call);
+    },
+
+    async getCheckpoint({ name }, { principal }) {
+      authorise(principal, "get", name);
+      const { checkpoint } = await findCheckpoint(deps, name);
+      return toApi(checkpoint);
+    },
+
+    async listCheckpoints({ parent }, { principal }) {
+      authorise(principal, "list", parent);
+      const vm = await findVm(deps, parent);
+      const { checkpoints, head } = await deps.store.tree({ name: parent, uid: vm.uid });
+      return { checkpoints: checkpoints.map(toApi), ...(head === undefined ? {} : { head: head.body }) };
+    },
+
+    async applyCheckpoint(request, call) {
+      authorise(call.principal, "apply", request.name);
+      return applyCheckpoint(deps, request, call);
+    },
+
+    async deleteCheckpoint(request, call) {
+      authorise(call.principal, "delete", request.name);
+      return deleteCheckpoint(deps, request, call);
+    },
+  };
+}
+
+async function createCheckpoint(deps: HandlerDeps, request: CreateCheckpointRequest, call: CallScope) {
+  const { parent, displayName, type, requestId } = request;
+  const asked = askedType(type);
+  if (displayName !== "") checkDisplayName(displayName);
+  const vm = await findVm(deps, parent);
+  checkPolicy(vm, asked);
+  const tree = treeOf(await deps.store.tree({ name: parent, uid: vm.uid }));
+  if (isFull(tree)) throw full(parent);
+  const taken = new Set(tree.nodes.map((node) => node.displayName));
+  if (taken.has(displayName)) throw nameTaken(parent, displayName);
+
+  const input: CreateInput = {
+    workloadUid: vm.uid,
+    checkpointUid: deps.random.id("ckpt"),
+    displayName: displayName || defaultDisplayName(parseVmName(parent).vm, deps.clock.now(), taken),
+    ...(asked === undefined ? {} : { asked }),
+  };
+  const fingerprint = { parent, displayName, type };
+  const expect = (stored: StoredRecord<Vm>) => checkPolicy(stored, asked);
+  return deps.operations.accept(
+    { ...common(call, parent, requestId), kind: "checkpoint.create", input: { ...input }, fingerprint },
+    hold(vm, expect),
+  );
+}
+
+async function applyCheckpoint(deps: HandlerDeps, { name, requestId }: ApplyCheckpointRequest, call: CallScope) {
+  const found = await findCheckpoint(deps, name);
+  checkReady(found);
+  const input: ApplyInput = { ...inputOf(found), generationId: deps.random.id("gen").slice("gen-".length) };
+  return deps.operations.accept(
+    { ...common(call, found.vm.name, requestId), kind: "checkpoint.apply", input: { ...input }, fingerprint: { name } },
+    hold(found.vm, checkSettled),
+  );
+}
+
+async function deleteCheckpoint(deps: HandlerDeps, { name, requestId }: DeleteCheckpointRequest, call: CallScope) {
+  const found = await findCheckpoint(deps, name);
+  const { vm, tree, checkpoint } = found;
+  checkReady(found);
+  const branches = branchCount(treeOf(tree), checkpoint.uid);
+  if (branches > 1) throw hasBranches(checkpoint.name, branches);
+  const input: DeleteInput = inputOf(found);
+  return deps.operations.accept(
+    { ...common(call, vm.name, requestId), kind: "checkpoint.delete", input: { ...input }, fingerprint: { name } },
+    hold(vm, checkSettled),
+  );
+}
+
+function checkPolicy(vm: StoredRecord<Vm>, asked: TakenType | undefined): void {
+  checkSettled(vm);
+  const choice = chooseType(asked, policyType(vm.body.spec?.checkpointType));
+  if (!choice.allowed) throw typeRefused(vm.name, choice.why, asked);
+}
+
+function checkReady({ vm, checkpoint }: Found): void {
+  checkSettled(vm);
+  if (checkpoint.body.state !== CheckpointState.READY) throw notReady(checkpoint.name);
+}
+
+const inputOf = ({ vm, checkpoint }: Found) => ({
+  workloadUid: vm.uid,
+  checkpoint: checkpoint.name,
+  checkpointUid: checkpoint.uid,
+});
+
+function common(call: CallScope, target: string, requestId: string): Omit<AcceptRequest, "kind" | "input"> {
+  const { principal, traceparent } = call;
+  const trace = traceparent === undefined ? {} : { traceparent };
+  return { target, principal: principal.name, project: parseVmName(target).project, requestId, ...trace };
+}
+
+/** Holds the VM that was checked, and checks it again on the very state that is held. */
+const hold = ({ uid }: StoredRecord<Vm>, expect: (stored: StoredRecord<Vm>) => void): HoldTarget<Vm> => ({
+  codec: Vm,
+  uid,
+  expect,
+  missingReason: "VM_NOT_FOUND",
+});

@@ -1,0 +1,147 @@
+import {
+  type CheckpointOutcome,
+  type HostAgentServiceImplementation,
+  type RunStepRequest,
+  type Workload,
+  WorkloadState,
+} from "#contracts/host/v1/agent";
+import { StillpointError } from "#libs/errors";
+
+type Outcome = Partial<CheckpointOutcome>;
+type Answer = { readonly checkpoint?: Outcome };
+type StepAnswer = Answer & { readonly workload: Workload };
+
+/** A host with one VM, whose checkpoints are a map from uid to parent. What goes wrong is set by the test. */
+export class MemoryAgent {
+  readonly uid: string;
+  state: WorkloadState = WorkloadState.RUNNING;
+  head = "";
+  /** uid of a checkpoint and the state the VM is in when it is applied. */
+  readonly layers = new Map<string, WorkloadState>();
+  /** Every action that took effect, in order, with its step. */
+  readonly effects: string[] = [];
+  /** Why production is refused. */
+  refuse: { reason: string; detail: string } | undefined;
+  /** Why verification fails. */
+  unclean: { reason: string; detail: string } | undefined;
+  failStandard: StillpointError | undefined;
+  generationId = "";
+  onState: (state: WorkloadState) => Promise<void> = async () => undefined;
+  /** Runs before the answer of a step is given. */
+  beforeAnswer: (step: string) => Promise<void> = async () => undefined;
+  readonly #answers = new Map<string, Answer>();
+  #epoch = 0;
+
+  constructor(uid: string) {
+    this.uid = uid;
+  }
+
+  implementation(): HostAgentServiceImplementation {
+    const agent = this;
+    return {
+      fence: async ({ epoch }) => agent.#fence(epoch),
+      getWorkload: async ({ uid }) => agent.#workload(uid),
+      listWorkloads: async () => ({ workloads: [agent.#workload(agent.uid)] }),
+      async *runStep(request) {
+        yield { update: { $case: "progress", value: { percent: 50, message: `half of ${request.step}` } } };
+        const value = await agent.#runStep(request);
+        await agent.beforeAnswer(request.step);
+        yield { update: { $case: "result", value } };
+      },
+      // biome-ignore lint/correctness/useYield: a guest is not part of this stand-in
+      async *exec() {
+        throw new StillpointError("GUEST_AGENT_ABSENT", "there is no guest");
+      },
+    };
+  }
+
+  #fence(epoch: number) {
+    if (epoch < this.#epoch) throw new StillpointError("EPOCH_STALE", `epoch ${epoch} is behind ${this.#epoch}`);
+    this.#epoch = epoch;
+    return { workload: this.#workload(this.uid), stepsDone: [] };
+  }
+
+  #workload(uid: string): Workload {
+    if (uid !== this.uid) throw new StillpointError("WORKLOAD_NOT_FOUND", `there is no ${uid}`);
+    return {
+      uid,
+      name: "projects/default/vms/web-1",
+      state: this.state,
+      pid: 0,
+      guestAgent: undefined,
+      epoch: this.#epoch,
+      machineType: "",
+      startTime: undefined,
+      checkpoints: [...this.layers.keys()],
+      head: this.head,
+    };
+  }
+
+  async #runStep({ epoch, operation, step, action }: RunStepRequest): Promise<StepAnswer> {
+    if (epoch !== this.#epoch) throw new StillpointError("EPOCH_STALE", `epoch ${epoch} is not ${this.#epoch}`);
+    const key = `${operation} ${step}`;
+    const answer = this.#answers.get(key) ?? (await this.#act(action, step));
+    this.#answers.set(key, answer);
+    return { workload: this.#workload(this.uid), ...answer };
+  }
+
+  async #act(action: RunStepRequest["action"], step: string): Promise<Answer> {
+    this.effects.push(step);
+    switch (action?.$case) {
+      case "takeProduction":
+        return { checkpoint: this.#takeProduction(action.value.checkpointUid) };
+      case "takeStandard":
+        if (this.failStandard !== undefined) throw this.failStandard;
+        return { checkpoint: this.#take(action.value.checkpointUid, this.state, { pauseMs: 12, ram: { bytes: 64 } }) };
+      case "takeOffline":
+        return { checkpoint: this.#take(action.value.checkpointUid, WorkloadState.STOPPED, {}) };
+      case "verifyCheckpoint":
+        return { checkpoint: this.#verify() };
+      case "discardCheckpoint":
+      case "mergeCheckpoint":
+        this.layers.delete(action.value.checkpointUid);
+        return {};
+      case "applyCheckpoint":
+        return this.#apply(action.value.checkpointUid, action.value.generationId);
+      default:
+        throw new StillpointError("INTERNAL", `${action?.$case} is not part of this stand-in`);
+    }
+  }
+
+  #takeProduction(checkpointUid: string): Outcome {
+    if (this.refuse !== undefined) {
+      return { refusedReason: this.refuse.reason, refusedDetail: this.refuse.detail, evidence: { timeline: [] } };
+    }
+    return this.#take(checkpointUid, WorkloadState.STOPPED, {
+      freeze: { count: 2, thawCount: 2, windowMs: 140, writers: [{ name: "redis", state: "thawed", ms: 9 }] },
+      timeline: [
+        { event: "frozen", time: "2026-03-01T09:05:00.100Z" },
+        { event: "thawed", time: "2026-03-01T09:05:00.240Z" },
+      ],
+    });
+  }
+
+  #take(checkpointUid: string, appliedAs: WorkloadState, evidence: Record<string, unknown>): Outcome {
+    this.layers.set(checkpointUid, appliedAs);
+    this.head = checkpointUid;
+    const disks = [{ id: "root", included: true, bytes: 4096 }];
+    return { evidence: { ...evidence, disks }, sizeBytes: 4096 };
+  }
+
+  #verify(): Outcome {
+    const { reason = "", detail = "" } = this.unclean ?? {};
+    const result = this.unclean === undefined ? "clean" : "unclean";
+    const evidence = { verification: { method: "ext4-superblock", result } };
+    return { refusedReason: reason, refusedDetail: detail, evidence };
+  }
+
+  async #apply(checkpointUid: string, generationId: string): Promise<Answer> {
+    const state = this.layers.get(checkpointUid);
+    if (state === undefined) throw new StillpointError("CHECKPOINT_DAMAGED", `there are no files of ${checkpointUid}`);
+    this.state = state;
+    this.head = checkpointUid;
+    this.generationId = generationId;
+    await this.onState(state);
+    return {};
+  }
+}
