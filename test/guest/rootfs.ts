@@ -32,6 +32,7 @@ export async function stageRoot(tree: string, root: string, overlays: Record<str
     await install(library, join(root, "usr/lib", basename(library)));
   }
   await install(join(tree, loader), join(root, loader));
+  await cp(join(tree, "etc/mke2fs.conf"), join(root, "etc/mke2fs.conf"));
   await installBusybox(tree, root);
 }
 
