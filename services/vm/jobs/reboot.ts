@@ -1,0 +1,17 @@
+import type { Job } from "#libs/operations";
+import type { VmInput } from "./held-vm.ts";
+import { powerJob } from "./power-job.ts";
+import type { VmJobDeps } from "./vm-jobs.ts";
+
+export interface RebootInput extends VmInput {
+  readonly force: boolean;
+}
+
+/** Asks the guest to boot again, or resets it. */
+export const rebootJob = (deps: VmJobDeps): Job<RebootInput> =>
+  powerJob(deps, {
+    kind: "vm.reboot",
+    step: "reboot",
+    action: ({ force }) => ({ $case: "rebootVm", value: { force } }),
+    happened: "rebooted",
+  });

@@ -1,0 +1,8 @@
+import type { Job } from "#libs/operations";
+import type { VmInput } from "./held-vm.ts";
+import { powerJob } from "./power-job.ts";
+import type { VmJobDeps } from "./vm-jobs.ts";
+
+/** Starts QEMU; done when the guest runs, which is before its agent answers. */
+export const startJob = (deps: VmJobDeps): Job<VmInput> =>
+  powerJob(deps, { kind: "vm.start", step: "start", action: () => ({ $case: "startVm", value: {} }) });

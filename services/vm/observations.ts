@@ -1,0 +1,104 @@
+import type { Observation } from "#contracts/host/v1/agent";
+import { type Vm, VmState } from "#contracts/vm/v1/vm";
+import { isStillpointError } from "#libs/errors";
+import type { HostAgents } from "#libs/host-agent";
+import type { RecordStore, StoredRecord } from "#libs/records";
+import { hasGuest } from "./domain/vm-state.ts";
+import { foldWorkload, vmEvent } from "./vm-record.ts";
+
+export interface ObservationsDeps {
+  readonly vms: RecordStore<Vm>;
+  readonly agents: HostAgents;
+}
+
+const rememberedWorkloads = 10_000;
+
+/**
+ * Folds what agents saw into the records of VMs, also while an operation holds them; never touches who holds them.
+ * An observation may come late or twice. So a change of state is only the reason to ask the host how it is now, and
+ * of the guest's agent, which has to be told quickly, the newest word counts.
+ */
+export class Observations {
+  readonly #deps: ObservationsDeps;
+  /** Newest sequence about the guest's agent by workload and host, as far as this replica saw it. */
+  readonly #newest = new Map<string, number>();
+
+  constructor(deps: ObservationsDeps) {
+    this.#deps = deps;
+  }
+
+  /** False when it has to be tried again later: the host did not answer, or the VM has no host yet. */
+  async fold(observation: Observation): Promise<boolean> {
+    const stored = await this.#deps.vms.get(observation.workload);
+    // Of a VM that is gone, or of another incarnation: nobody asks any more.
+    if (stored === undefined || stored.uid !== observation.uid) return true;
+    if (stored.body.host === "") return stored.operation === undefined;
+    if (stored.body.host !== observation.host) return true;
+    switch (observation.happened?.$case) {
+      case "state":
+        return this.#foldState(stored, observation);
+      case "guestAgent":
+        return this.#foldGuestAgent(observation, observation.happened.value);
+      case "foundFrozen":
+        return this.#tell(observation, "found_frozen");
+      default:
+        return true;
+    }
+  }
+
+  async #foldState(stored: StoredRecord<Vm>, observation: Observation): Promise<boolean> {
+    const { vms, agents } = this.#deps;
+    const { host, uid } = observation;
+    // The operation that makes or removes it reads the host's state itself, at its end.
+    if (!isWhole(stored.body)) return true;
+    const workload = await agents.getWorkload({ host, uid }, AbortSignal.timeout(askWithinMs));
+    if (workload === undefined) return true;
+    const { vm, events } = foldWorkload(stored.body, workload, observation.reason);
+    if (vm.state === stored.body.state) return true;
+    try {
+      await vms.update(stored, { body: vm, events });
+      return true;
+    } catch (error) {
+      // Someone else wrote meanwhile: what the host said may be older than that.
+      if (isStillpointError(error, "RECORD_CONFLICT")) return this.fold(observation);
+      throw error;
+    }
+  }
+
+  async #foldGuestAgent(observation: Observation, guestAgent: NonNullable<Vm["guestAgent"]>): Promise<boolean> {
+    const { workload, uid, host, sequence } = observation;
+    if (!this.#isNewest(`${host} ${uid}`, sequence)) return true;
+    await this.#deps.vms.modify(workload, ({ body, operation }) => {
+      const before = body.guestAgent ?? { connected: false, version: "" };
+      const isSame = before.connected === guestAgent.connected && before.version === guestAgent.version;
+      // While an operation holds it the guest may be up before the record says so.
+      const isLate = guestAgent.connected && !hasGuest(body.state) && operation === undefined;
+      if (body.uid !== uid || isSame || isLate) return undefined;
+      const happened = guestAgent.connected ? "agent_connected" : "agent_disconnected";
+      const event = vmEvent(happened, body, { version: guestAgent.version });
+      return { body: { ...body, guestAgent }, events: before.connected === guestAgent.connected ? [] : [event] };
+    });
+    return true;
+  }
+
+  async #tell({ workload, uid, reason }: Observation, happened: string): Promise<boolean> {
+    await this.#deps.vms.modify(workload, ({ body }) =>
+      body.uid === uid ? { events: [vmEvent(happened, body, { reason })] } : undefined,
+    );
+    return true;
+  }
+
+  #isNewest(workload: string, sequence: number): boolean {
+    if (sequence < (this.#newest.get(workload) ?? 0)) return false;
+    this.#newest.delete(workload);
+    this.#newest.set(workload, sequence);
+    const [oldest] = this.#newest.keys();
+    if (this.#newest.size > rememberedWorkloads && oldest !== undefined) this.#newest.delete(oldest);
+    return true;
+  }
+}
+
+const askWithinMs = 2_000;
+
+const isWhole = ({ state }: Vm): boolean =>
+  state !== VmState.CREATING && state !== VmState.DELETING && state !== VmState.FAILED;
