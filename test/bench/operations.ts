@@ -1,4 +1,4 @@
-import { type OperationsClient, OperationsDefinition, OperationState } from "#contracts/operation/v1/operation";
+import { OperationState, type OperationsClient, OperationsDefinition } from "#contracts/operation/v1/operation";
 import { closeRpcClients, createRpcClient } from "#libs/rpc";
 import { startProduct } from "../harness/product.ts";
 import { type BenchmarkResult, quantile, timed } from "./benchmark.ts";

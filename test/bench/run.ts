@@ -19,6 +19,8 @@ const { metrics, baseline } = await benchmark();
 console.log("");
 for (const [metric, value] of Object.entries(metrics)) {
   const against = baseline[metric];
-  console.log(`${metric.padEnd(32)} ${value.toFixed(3).padStart(12)}${against === undefined ? "" : `   baseline ${against.toFixed(3)}`}`);
+  console.log(
+    `${metric.padEnd(32)} ${value.toFixed(3).padStart(12)}${against === undefined ? "" : `   baseline ${against.toFixed(3)}`}`,
+  );
 }
 console.log(JSON.stringify({ bench: name, metrics, baseline }));

@@ -6,7 +6,7 @@ import { closeRpcClients } from "#libs/rpc";
 import { importImage } from "../demo/database-story.ts";
 import { buildGuest } from "../guest/build.ts";
 import { startProduct } from "../harness/product.ts";
-import { findQemus, socketPath } from "../harness/qemu-process.ts";
+import { findQemus, type QemuProcess, socketPath } from "../harness/qemu-process.ts";
 import { connectVms } from "../harness/vm-client.ts";
 import { type BenchmarkResult, median, timed } from "./benchmark.ts";
 
@@ -36,10 +36,12 @@ export async function benchmark(): Promise<BenchmarkResult> {
   const product_ms: number[] = [];
   const byHand_ms: number[] = [];
   for (let pair = 0; pair < pairs; pair++) {
-    byHand_ms.push(await startByHand(qemu.command));
+    byHand_ms.push(await startByHand(qemu));
     product_ms.push(await timed(start));
     await stop();
-    console.log(`pair ${pair + 1}: by hand ${byHand_ms.at(-1)?.toFixed(0)} ms, vm start ${product_ms.at(-1)?.toFixed(0)} ms`);
+    console.log(
+      `pair ${pair + 1}: by hand ${byHand_ms.at(-1)?.toFixed(0)} ms, vm start ${product_ms.at(-1)?.toFixed(0)} ms`,
+    );
   }
   await closeRpcClients();
   return {
@@ -52,11 +54,12 @@ export async function benchmark(): Promise<BenchmarkResult> {
 }
 
 /** Milliseconds from starting QEMU to the agent's first answer; the same command line, disks and guest. */
-async function startByHand([program = "", ...args]: readonly string[]): Promise<number> {
+async function startByHand(qemu: QemuProcess): Promise<number> {
+  const [program = "", ...args] = qemu.command;
   const startedMs = performance.now();
-  const child = spawn(program, args, { stdio: "ignore" });
+  const child = spawn(program, args, { stdio: "ignore", cwd: qemu.folder });
   const exited = once(child, "exit");
-  const socket = await connectRetrying(socketPath(args, "agent.sock"));
+  const socket = await connectRetrying(socketPath(qemu, "agent.sock"));
   socket.write('\xff{"execute":"guest-sync-delimited","arguments":{"id":7}}\n', "latin1");
   await once(socket, "data");
   const ms = performance.now() - startedMs;

@@ -1,11 +1,11 @@
-import { type OperationsClient, OperationsDefinition, OperationState } from "#contracts/operation/v1/operation";
+import { OperationState, type OperationsClient, OperationsDefinition } from "#contracts/operation/v1/operation";
 import { type Vm, type VmsClient, VmsDefinition } from "#contracts/vm/v1/vm";
 import { createRpcClient } from "#libs/rpc";
 
 /** The API of VMs and operations at one address, for tests that measure or race and cannot afford a process a call. */
-export function connectVms(address: string) {
+export function connectVms(address: string, operationsAddress = address) {
   const vms: VmsClient = createRpcClient(VmsDefinition, address);
-  const operations: OperationsClient = createRpcClient(OperationsDefinition, address);
+  const operations: OperationsClient = createRpcClient(OperationsDefinition, operationsAddress);
   return {
     vms,
     operations,

@@ -1,0 +1,95 @@
+import { mkdir, mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { CheckpointsDefinition } from "#contracts/checkpoint/v1/checkpoint";
+import { HostsDefinition } from "#contracts/scheduler/v1/scheduler";
+import { createRpcClient } from "#libs/rpc";
+import { eventually, freePort, startNats, startRedis, type TestServer } from "#libs/testing";
+import { repository } from "./command.ts";
+import { SupervisedProcess } from "./supervised-process.ts";
+import { connectVms } from "./vm-client.ts";
+
+export const serviceNames = ["operation", "scheduler", "registry", "vm", "checkpoint", "agent"] as const;
+export type ServiceName = (typeof serviceNames)[number];
+
+/** Every service as its own process through its `main.ts`, started again whenever it dies; real NATS and Redis. */
+export interface Cluster extends AsyncDisposable {
+  readonly folder: string;
+  readonly nats: TestServer;
+  readonly redis: TestServer;
+  readonly registryUrl: string;
+  readonly services: Readonly<Record<ServiceName, SupervisedProcess>>;
+  readonly api: ReturnType<typeof connectVms> & { readonly checkpoints: CheckpointsClient };
+}
+
+type CheckpointsClient = ReturnType<typeof createRpcClient<typeof CheckpointsDefinition>>;
+
+/** Starts it and waits until its host is ready. `env` is added to every service's environment. */
+export async function startCluster(env: Readonly<Record<string, string>> = {}): Promise<Cluster> {
+  await using stack = new AsyncDisposableStack();
+  const folder = await mkdtemp(join(tmpdir(), "stillpoint-cluster-"));
+  stack.defer(() => rm(folder, { recursive: true, force: true }));
+  const nats = stack.use(await startNats({ syncAlways: true }));
+  const redis = stack.use(await startRedis());
+  const { environment, addresses } = await settings(folder, nats.url, redis.url);
+  const services = Object.fromEntries(
+    serviceNames.map((name) => {
+      const script = join(repository, "services", name, "main.ts");
+      const log = join(folder, `${name}.log`);
+      return [name, stack.use(SupervisedProcess.start(script, { ...environment, ...env }, log))];
+    }),
+  ) as Record<ServiceName, SupervisedProcess>;
+  const api = {
+    ...connectVms(addresses.vm, addresses.operation),
+    checkpoints: createRpcClient(CheckpointsDefinition, addresses.checkpoint),
+  };
+  await untilHostReady(addresses.scheduler);
+  const owned = stack.move();
+  return {
+    folder,
+    nats,
+    redis,
+    services,
+    api,
+    registryUrl: environment.REGISTRY_HTTP_URL,
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  };
+}
+
+async function settings(folder: string, natsUrl: string, redisUrl: string) {
+  const port = async () => `127.0.0.1:${await freePort()}`;
+  const http = await port();
+  const addresses = {
+    operation: await port(),
+    scheduler: await port(),
+    registry: await port(),
+    vm: await port(),
+    checkpoint: await port(),
+  };
+  await mkdir(join(folder, "agent"), { mode: 0o700 });
+  const environment = {
+    NATS_URL: natsUrl,
+    REDIS_URL: redisUrl,
+    LOG_LEVEL: "info",
+    OPERATION_TTL_MS: "1000",
+    OPERATION_ADDRESS: addresses.operation,
+    SCHEDULER_ADDRESS: addresses.scheduler,
+    REGISTRY_ADDRESS: addresses.registry,
+    VM_ADDRESS: addresses.vm,
+    CHECKPOINT_ADDRESS: addresses.checkpoint,
+    REGISTRY_HTTP_ADDRESS: http,
+    REGISTRY_HTTP_URL: `http://${http}`,
+    REGISTRY_DATA: join(folder, "registry"),
+    AGENT_DATA: join(folder, "agent"),
+    AGENT_ADDRESS: `unix:${join(folder, "agent.sock")}`,
+    AGENT_HOST_NAME: "n1",
+  };
+  return { environment, addresses };
+}
+
+async function untilHostReady(scheduler: string): Promise<void> {
+  const hosts = createRpcClient(HostsDefinition, scheduler);
+  await eventually(async () => (await hosts.listHosts({})).hosts.some(({ state }) => state === "HOST_STATE_READY"), {
+    deadlineMs: 60_000,
+  });
+}
