@@ -1,0 +1,83 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { createServer } from "node:net";
+import { join } from "node:path";
+import { createOverlay } from "#libs/disk-image";
+import { eventually, freePort } from "#libs/testing";
+import { GuestAgentChannel } from "../../services/agent/qemu/guest-agent.ts";
+import { Qmp } from "../../services/agent/qemu/qmp.ts";
+import { connectUnix } from "../../services/agent/qemu/socket.ts";
+import { type QemuProcess, socketPath } from "../harness/qemu-process.ts";
+
+/** A QEMU that runs by hand, with nothing over it: the baseline of every checkpoint. */
+export interface BareGuest extends AsyncDisposable {
+  /** Freeze, one transaction over a prepared overlay, thaw: milliseconds from asking for the freeze to the thaw's answer. */
+  frozenWindowMs(): Promise<number>;
+  /** Stop, transaction, background snapshot into a socket that drops everything: milliseconds from STOP to RESUME. */
+  standardPauseMs(): Promise<number>;
+}
+
+/** Starts the command line of a VM that is off now, in its own folder, and waits for its agent. */
+export async function startBareGuest(qemu: QemuProcess): Promise<BareGuest> {
+  const [program = "", ...args] = qemu.command;
+  const child = spawn(program, args, { stdio: "ignore", cwd: qemu.folder });
+  const exited = once(child, "exit");
+  const qmp = await eventually(async () => Qmp.open(await connectUnix(socketPath(qemu, "qmp.sock"))), {
+    deadlineMs: 10_000,
+  });
+  const guest = new GuestAgentChannel(socketPath(qemu, "agent.sock"));
+  await eventually(() => guest.call("guest-ping").then(() => true), { deadlineMs: 60_000 });
+  await qmp.run("migrate-set-capabilities", {
+    capabilities: ["background-snapshot", "events"].map((capability) => ({ capability, state: true })),
+  });
+  await qmp.run("migrate-set-parameters", { "max-bandwidth": 2 ** 40 });
+  return {
+    frozenWindowMs: () => frozenWindow(qmp, guest, qemu.folder),
+    standardPauseMs: () => standardPause(qmp, qemu.folder),
+    [Symbol.asyncDispose]: async () => {
+      guest.close();
+      qmp.close();
+      child.kill("SIGKILL");
+      await exited;
+    },
+  };
+}
+
+async function frozenWindow(qmp: Qmp, guest: GuestAgentChannel, folder: string): Promise<number> {
+  const actions = await prepareOverlay(qmp, folder);
+  const startedMs = performance.now();
+  await guest.call("guest-fsfreeze-freeze", undefined, 30_000);
+  await qmp.run("transaction", { actions });
+  await guest.call("guest-fsfreeze-thaw", undefined, 30_000);
+  return performance.now() - startedMs;
+}
+
+async function standardPause(qmp: Qmp, folder: string): Promise<number> {
+  const path = join(folder, "run", `bare-${await freePort()}.sock`);
+  const server = createServer((socket) => socket.resume()).listen(path);
+  await once(server, "listening");
+  const actions = await prepareOverlay(qmp, folder);
+  const stopped = qmp.nextEvent(({ event }) => event === "STOP", 10_000);
+  const resumed = qmp.nextEvent(({ event }) => event === "RESUME", 10_000);
+  const completed = qmp.nextEvent(({ event, data }) => event === "MIGRATION" && data.status === "completed", 60_000);
+  await qmp.run("stop");
+  await qmp.run("transaction", { actions });
+  await qmp.run("migrate", { uri: `unix:${path}` });
+  await completed;
+  server.close();
+  return (await resumed).atMs - (await stopped).atMs;
+}
+
+/** A new overlay, open and not yet in use; gives the transaction that puts it over the disk that is written to now. */
+async function prepareOverlay(qmp: Qmp, folder: string): Promise<object[]> {
+  const blocks = await qmp.run<{ qdev?: string; inserted?: { file: string; "node-name": string } }[]>("query-block");
+  const root = blocks.find(({ qdev }) => qdev?.includes("disk-root"))?.inserted;
+  if (root === undefined) throw new Error("the guest has no root disk");
+  const overlay = `bare-${crypto.randomUUID().slice(0, 8)}`;
+  const path = join(folder, "disks", `${overlay}.qcow2`);
+  const backing = root.file.startsWith("/") ? root.file : join(folder, root.file);
+  await createOverlay({ path, backing, backingFormat: "qcow2" });
+  const file = { driver: "file", filename: path };
+  await qmp.run("blockdev-add", { driver: "qcow2", "node-name": overlay, file, backing: null });
+  return [{ type: "blockdev-snapshot", data: { node: root["node-name"], overlay } }];
+}
