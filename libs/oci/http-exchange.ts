@@ -56,10 +56,7 @@ export class HttpExchange {
       try {
         return await read(await this.#attempt(wanted, attempt < ATTEMPTS));
       } catch (error) {
-        if (isStillpointError(error)) throw error;
-        if (wanted.signal?.aborted) throw cancelled(this.#base, error);
-        if (attempt === ATTEMPTS) throw unreachable(this.#base, error);
-        await this.#pause(attempt, wanted.signal);
+        await this.#prepareRetry(wanted, attempt, error);
       }
     }
   }
@@ -68,12 +65,14 @@ export class HttpExchange {
     this.#agent.destroy();
   }
 
-  async #pause(attempt: number, signal: AbortSignal | undefined): Promise<void> {
-    try {
-      await this.#clock.sleep(FIRST_PAUSE_MS * 2 ** (attempt - 1), signal);
-    } catch (error) {
-      throw cancelled(this.#base, error);
-    }
+  /** Waits before the next attempt, or throws what ends the exchange. */
+  async #prepareRetry({ signal }: HttpRequest, attempt: number, error: unknown): Promise<void> {
+    if (isStillpointError(error)) throw error;
+    if (signal?.aborted) throw cancelled(this.#base, error);
+    if (attempt === ATTEMPTS) throw unreachable(this.#base, error);
+    await this.#clock.sleep(FIRST_PAUSE_MS * 2 ** (attempt - 1), signal).catch((aborted: unknown) => {
+      throw cancelled(this.#base, aborted);
+    });
   }
 
   async #attempt(wanted: HttpRequest, mayRetry: boolean): Promise<HttpResponse> {

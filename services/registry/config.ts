@@ -1,0 +1,39 @@
+import { z } from "zod";
+import { commonConfig, readConfig } from "#libs/config";
+
+const shape = {
+  LOG_LEVEL: commonConfig.LOG_LEVEL,
+  REGISTRY_HTTP_ADDRESS: z
+    .string()
+    .regex(/^(127\.0\.0\.1|localhost|\[::1\]):\d{1,5}$/)
+    .describe("host:port on loopback")
+    .default("127.0.0.1:7080"),
+  REGISTRY_ADDRESS: z
+    .string()
+    .regex(/^(unix:\/.+|[^:/]+:\d{1,5}|\[[0-9a-f:]+\]:\d{1,5})$/i)
+    .describe("host:port, or unix:/path")
+    .default("127.0.0.1:7071"),
+  REGISTRY_DATA: z
+    .string()
+    .startsWith("/")
+    .describe("an absolute path of a folder")
+    .default("/var/lib/stillpoint/registry"),
+  REGISTRY_MAX_BLOB_BYTES: z.coerce
+    .number()
+    .int()
+    .positive()
+    .describe("bytes that one blob may have")
+    .default(64 * 2 ** 30),
+  REGISTRY_UPLOAD_TTL_SECONDS: z.coerce
+    .number()
+    .int()
+    .positive()
+    .describe("seconds after which an idle upload is forgotten")
+    .default(86_400),
+};
+
+export type RegistryConfig = z.output<z.ZodObject<typeof shape>>;
+
+export function readRegistryConfig(env?: NodeJS.ProcessEnv): RegistryConfig {
+  return readConfig(shape, env);
+}

@@ -1,0 +1,54 @@
+import { isDigest } from "#libs/oci";
+import { OciError } from "../domain/oci-error.ts";
+import { requestedRange } from "../domain/ranges.ts";
+import { answer, type Exchange, type OciDeps } from "./exchange.ts";
+import { sendFile } from "./send-file.ts";
+
+/** Content by digest never changes. */
+export const IMMUTABLE = "private, max-age=31536000, immutable";
+
+/** GET and HEAD of a blob, also of a part of it. */
+export async function getBlob(deps: OciDeps, exchange: Exchange): Promise<void> {
+  const { repository, reference, request, response } = exchange;
+  const digest = checkedDigest(reference);
+  const isLinked = await deps.repositories.hasBlob(repository, digest);
+  const size = isLinked ? await deps.content.size(digest) : undefined;
+  if (size === undefined) throw unknownBlob();
+  const headers = {
+    "content-type": "application/octet-stream",
+    "docker-content-digest": digest,
+    etag: `"${digest}"`,
+    "cache-control": IMMUTABLE,
+    "accept-ranges": "bytes",
+  };
+  if (request.headers["if-none-match"] === headers.etag) return answer(exchange, 304, headers);
+  const range = requestedRange(request.headers.range, size);
+  if (range === "unsatisfiable") {
+    throw new OciError("SIZE_INVALID", `the blob has ${size} bytes`, {
+      status: 416,
+      headers: { "content-range": `bytes */${size}` },
+    });
+  }
+  const { first, last } = range ?? { first: 0, last: size - 1 };
+  const part = range === undefined ? {} : { "content-range": `bytes ${first}-${last}/${size}` };
+  const length = last - first + 1;
+  response.writeHead(range === undefined ? 200 : 206, { ...headers, ...part, "content-length": length });
+  if (request.method === "HEAD" || length === 0) response.end();
+  else await sendFile(await deps.content.open(digest), { offset: first, length }, response);
+}
+
+export async function deleteBlob({ repositories }: OciDeps, exchange: Exchange): Promise<void> {
+  const digest = checkedDigest(exchange.reference);
+  if (!(await repositories.removeBlob(exchange.repository, digest))) throw unknownBlob();
+  answer(exchange, 202);
+}
+
+/** @throws OciError DIGEST_INVALID */
+export function checkedDigest(text: string): string {
+  if (isDigest(text)) return text;
+  throw new OciError("DIGEST_INVALID", "the digest is malformed or of an unknown algorithm");
+}
+
+function unknownBlob(): OciError {
+  return new OciError("BLOB_UNKNOWN", "the repository has no such blob");
+}

@@ -1,0 +1,132 @@
+import type { IncomingMessage } from "node:http";
+import { type Digest, digestOf, isDigest, isTag, parseDigest } from "#libs/oci";
+import { type ManifestFacts, readManifest } from "../domain/manifest-facts.ts";
+import { OciError } from "../domain/oci-error.ts";
+import type { ManifestToStore } from "../store/repository-store.ts";
+import { IMMUTABLE } from "./blobs.ts";
+import { answer, type Exchange, type OciDeps } from "./exchange.ts";
+
+const MAX_MANIFEST_BYTES = 4 * 2 ** 20;
+const MAX_TAGS = 100;
+
+/** GET and HEAD of a manifest by tag or digest, byte for byte as it came. */
+export async function getManifest({ repositories, content }: OciDeps, exchange: Exchange): Promise<void> {
+  const { repository, reference, request, response } = exchange;
+  const isFixed = reference.includes(":");
+  const digest = isFixed ? reference : (await repositories.tag(repository, checkedTag(reference)))?.digest;
+  const stored = digest !== undefined && isDigest(digest) ? await repositories.manifest(repository, digest) : undefined;
+  if (stored === undefined) throw unknownManifest();
+  const headers = {
+    "content-type": stored.mediaType,
+    "docker-content-digest": stored.digest,
+    etag: `"${stored.digest}"`,
+    "cache-control": isFixed ? IMMUTABLE : "no-cache",
+  };
+  if (request.headers["if-none-match"] === headers.etag) return answer(exchange, 304, headers);
+  const bytes = await content.read(stored.digest);
+  response.writeHead(200, { ...headers, "content-length": bytes.length });
+  response.end(request.method === "HEAD" ? undefined : bytes);
+}
+
+/** PUT of a manifest by tag, or by digest with any number of `?tag=`. All that it needs must be here. */
+export async function putManifest(deps: OciDeps, exchange: Exchange): Promise<void> {
+  const { repository, reference, request } = exchange;
+  const tags = reference.includes(":") ? exchange.query.getAll("tag") : [reference];
+  if (tags.length > MAX_TAGS) throw new OciError("MANIFEST_INVALID", `at most ${MAX_TAGS} tags at a time`);
+  for (const tag of tags) checkedTag(tag);
+  const bytes = await readBody(request);
+  const digest = digestFor(reference, bytes);
+  const facts = readManifest(bytes, contentType(request));
+  await refuseMissing(deps, repository, facts);
+  await deps.content.put(bytes, digest);
+  await deps.repositories.addManifest(repository, toStore({ digest, tags, size: bytes.length }, facts));
+  answer(exchange, 201, {
+    location: `/v2/${repository}/manifests/${digest}`,
+    "docker-content-digest": digest,
+    ...(facts.subject !== undefined && { "oci-subject": facts.subject }),
+    ...(reference.includes(":") && tags.length > 0 && { "oci-tag": tags }),
+  });
+}
+
+/** DELETE: a tag alone, or by digest the manifest with all its tags. */
+export async function deleteManifest({ repositories, content }: OciDeps, exchange: Exchange): Promise<void> {
+  const { repository, reference } = exchange;
+  if (!reference.includes(":")) {
+    if (!(await repositories.removeTag(repository, checkedTag(reference)))) throw unknownManifest();
+    return answer(exchange, 202);
+  }
+  const stored = isDigest(reference) ? await repositories.manifest(repository, reference) : undefined;
+  if (stored === undefined) throw unknownManifest();
+  const { subject } = readManifest(await content.read(reference), stored.mediaType);
+  if (!(await repositories.removeManifest(repository, reference, subject))) throw unknownManifest();
+  answer(exchange, 202);
+}
+
+function toStore({ digest, tags, size }: { digest: Digest; tags: string[]; size: number }, facts: ManifestFacts) {
+  const { mediaType, artifactType, annotations, subject } = facts;
+  if (subject === undefined) return { digest, mediaType, tags } satisfies ManifestToStore;
+  const descriptor = { mediaType, digest, size, artifactType, annotations };
+  return { digest, mediaType, tags, referrer: { subject, descriptor } } satisfies ManifestToStore;
+}
+
+async function refuseMissing({ repositories }: OciDeps, repository: string, facts: ManifestFacts): Promise<void> {
+  if (facts.subject !== undefined && !isDigest(facts.subject)) throw invalidDigest(facts.subject);
+  for (const digest of new Set([...facts.blobs, ...facts.manifests]))
+    if (!isDigest(digest)) throw invalidDigest(digest);
+  const missing = [
+    ...(await absent(facts.blobs, (digest) => repositories.hasBlob(repository, digest))),
+    ...(await absent(
+      facts.manifests,
+      async (digest) => (await repositories.manifest(repository, digest)) !== undefined,
+    )),
+  ];
+  if (missing.length === 0) return;
+  throw new OciError("MANIFEST_BLOB_UNKNOWN", `the repository lacks ${missing.slice(0, 10).join(", ")}`);
+}
+
+async function absent(digests: readonly string[], isHere: (digest: string) => Promise<boolean>): Promise<string[]> {
+  const found = await Promise.all(
+    [...new Set(digests)].map(async (digest) => ({ digest, here: await isHere(digest) })),
+  );
+  return found.filter(({ here }) => !here).map(({ digest }) => digest);
+}
+
+async function readBody(request: IncomingMessage): Promise<Buffer> {
+  const pieces: Buffer[] = [];
+  let size = 0;
+  for await (const piece of request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
+    size += piece.length;
+    if (size > MAX_MANIFEST_BYTES) {
+      throw new OciError("SIZE_INVALID", `a manifest may have ${MAX_MANIFEST_BYTES} bytes`, { status: 413 });
+    }
+    pieces.push(piece);
+  }
+  return Buffer.concat(pieces, size);
+}
+
+/** The digest that the client uses, or sha256 for a tag. @throws OciError DIGEST_INVALID */
+function digestFor(reference: string, bytes: Buffer): Digest {
+  if (!reference.includes(":")) return digestOf(bytes);
+  const parts = parseDigest(reference);
+  if (parts === undefined) throw invalidDigest(reference);
+  if (digestOf(bytes, parts.algorithm) === reference) return reference;
+  throw new OciError("DIGEST_INVALID", "the manifest does not have the digest that was asked for");
+}
+
+function contentType(request: IncomingMessage): string | undefined {
+  return request.headers["content-type"]?.split(";")[0]?.trim();
+}
+
+/** A tag that cannot exist is not found on a GET, and refused on a PUT, both as MANIFEST_INVALID or unknown. */
+function checkedTag(tag: string): string {
+  if (isTag(tag)) return tag;
+  throw new OciError("MANIFEST_INVALID", "that is no tag");
+}
+
+function invalidDigest(digest: string): OciError {
+  return new OciError("DIGEST_INVALID", `${digest} is malformed or of an unknown algorithm`);
+}
+
+function unknownManifest(): OciError {
+  return new OciError("MANIFEST_UNKNOWN", "the repository has no such manifest");
+}

@@ -1,0 +1,87 @@
+import { OciError } from "../domain/oci-error.ts";
+import { type ByteRange, chunkRange, uploadRange } from "../domain/ranges.ts";
+import type { UploadSession } from "../store/upload-sessions.ts";
+import { checkedDigest } from "./blobs.ts";
+import { answer, type Exchange, type OciDeps } from "./exchange.ts";
+
+/** POST: begins an upload, takes a whole blob (`?digest=`), or mounts one (`?mount=`). */
+export async function startUpload(deps: OciDeps, exchange: Exchange): Promise<void> {
+  const { query, repository, request } = exchange;
+  const mounted = query.get("mount");
+  if (mounted !== null && (await mount(deps, exchange, checkedDigest(mounted)))) return answerStored(exchange, mounted);
+  const digest = query.get("digest");
+  if (digest !== null && mounted === null) {
+    await deps.uploads.receiveWhole(repository, checkedDigest(digest), request);
+    return answerStored(exchange, digest);
+  }
+  answerProgress(exchange, 202, await deps.uploads.start(repository));
+}
+
+/** GET: how far an upload is. */
+export async function getUpload({ uploads }: OciDeps, exchange: Exchange): Promise<void> {
+  answerProgress(exchange, 204, await uploads.find(exchange.repository, exchange.reference));
+}
+
+/** PATCH: the next chunk, or a stream without Content-Range. */
+export async function appendChunk({ uploads }: OciDeps, exchange: Exchange): Promise<void> {
+  const { repository, reference, request } = exchange;
+  answerProgress(exchange, 202, await uploads.append(repository, reference, request, contentRange(exchange)));
+}
+
+/** PUT: the last chunk, if any, and the digest of the whole. */
+export async function finishUpload({ uploads }: OciDeps, exchange: Exchange): Promise<void> {
+  const { repository, reference, request, query } = exchange;
+  const digest = checkedDigest(query.get("digest") ?? "");
+  await uploads.finish(repository, reference, { digest, body: request, range: contentRange(exchange) });
+  answerStored(exchange, digest);
+}
+
+export async function cancelUpload({ uploads }: OciDeps, exchange: Exchange): Promise<void> {
+  await uploads.cancel(exchange.repository, exchange.reference);
+  answer(exchange, 204);
+}
+
+/** Links a blob that a repository has which the caller may read: the one that is named, or else any. */
+async function mount(deps: OciDeps, { query, principal, repository }: Exchange, digest: string): Promise<boolean> {
+  const { repositories, content } = deps;
+  if ((await content.size(digest)) === undefined) return false;
+  const from = query.get("from");
+  for (const source of from === null ? await repositories.list() : [from]) {
+    if (mayRead(deps, principal, source) && (await repositories.hasBlob(source, digest))) {
+      await repositories.addBlob(repository, digest);
+      return true;
+    }
+  }
+  return false;
+}
+
+function mayRead({ authorise }: OciDeps, principal: Exchange["principal"], repository: string): boolean {
+  try {
+    authorise(principal, "get", `repositories/${repository}`);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function contentRange({ request }: Exchange): ByteRange | undefined {
+  const header = request.headers["content-range"];
+  if (header === undefined) return undefined;
+  const range = chunkRange(header);
+  if (range === undefined) throw new OciError("BLOB_UPLOAD_INVALID", "Content-Range must be <first>-<last>");
+  return range;
+}
+
+/** Locations are relative, so that no proxy can make them wrong. */
+function answerProgress(exchange: Exchange, status: number, { id, offset, repository }: UploadSession): void {
+  answer(exchange, status, {
+    location: `/v2/${repository}/blobs/uploads/${id}`,
+    range: uploadRange(offset),
+    "docker-upload-uuid": id,
+  });
+}
+
+function answerStored(exchange: Exchange, digest: string): void {
+  const location = `/v2/${exchange.repository}/blobs/${digest}`;
+  answer(exchange, 201, { location, "docker-content-digest": digest });
+}
