@@ -1,1 +1,11 @@
+export type { AcceptRequest, CreateTarget, HoldTarget, LooseTarget, TargetWrite } from "./accept-request.ts";
+export { operationsHandlers } from "./handlers.ts";
+export { JetStreamJobQueue } from "./jetstream-job-queue.ts";
 export type { Job, JobContext, JobOutput, Outcome, ProgressUpdate, Step } from "./job.ts";
+export type { JobHint, JobQueue, TakeOptions } from "./job-queue.ts";
+export type { JobState, LiveState } from "./job-state.ts";
+export { MemoryJobQueue } from "./memory-job-queue.ts";
+export { MemoryJobState } from "./memory-job-state.ts";
+export { Operations, type OperationsDeps } from "./operations.ts";
+export { RedisJobState } from "./redis-job-state.ts";
+export { type Runner, type RunnerOptions, startRunner } from "./runner.ts";

@@ -28,9 +28,7 @@ export interface Step<Input = unknown> {
 /** Plain JSON. */
 export type JobOutput = Readonly<Record<string, unknown>>;
 
-export type Outcome =
-  | { readonly succeeded: true }
-  | { readonly succeeded: false; readonly error: StillpointError };
+export type Outcome = { readonly succeeded: true } | { readonly succeeded: false; readonly error: StillpointError };
 
 /** What a step knows. */
 export interface JobContext<Input = unknown> {

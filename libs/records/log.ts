@@ -3,7 +3,7 @@
  * JetStream is the real one; a memory log stands in for it in tests and in the simulator.
  */
 export interface Log {
-  /** The newest message of a subject, read from the leader; undefined when there is none. */
+  /** The newest message of a subject (or of all that a filter covers), from the leader; undefined when there is none. */
   read(subject: string): Promise<LogMessage | undefined>;
   /**
    * Appends a message if the subject's newest sequence is still `expectedSequence` (0: the subject is empty).

@@ -1,0 +1,54 @@
+import { Redis } from "ioredis";
+import type { Lifecycle } from "#libs/lifecycle";
+
+export interface RedisOptions {
+  /** redis://127.0.0.1:6379 */
+  readonly url: string;
+  /** Told about connection errors, at most once for each outage. */
+  readonly onError?: (error: Error) => void;
+}
+
+const COMMAND_WITHIN_MS = 500;
+const LONGEST_PAUSE_MS = 1_000;
+
+/**
+ * Connects to Redis for leases and job state. A command fails at once while Redis is away, and is never sent twice:
+ * the defaults would queue it and run a script again after a reconnect, which could take a lease that was given back.
+ * The connection repairs itself for ever; its errors never end the process.
+ */
+export function openRedis({ url, onError }: RedisOptions): Redis {
+  const redis = new Redis(url, {
+    maxRetriesPerRequest: 0,
+    enableOfflineQueue: false,
+    autoResendUnfulfilledCommands: false,
+    commandTimeout: COMMAND_WITHIN_MS,
+    enableAutoPipelining: true,
+    connectTimeout: 2_000,
+    retryStrategy: (attempt) => Math.min(50 * 2 ** Math.min(attempt, 6), LONGEST_PAUSE_MS),
+    reconnectOnError: (error) => error.message.startsWith("READONLY"),
+  });
+  let told = false;
+  redis.on("ready", () => {
+    told = false;
+  });
+  redis.on("error", (error: Error) => {
+    if (!told) onError?.(error);
+    told = true;
+  });
+  return redis;
+}
+
+/** The service's Redis connection, closed with it. Resolves when connected, or after 2 s without: Redis may come later. */
+export async function connectRedis(config: { readonly REDIS_URL: string }, lifecycle: Lifecycle): Promise<Redis> {
+  const redis = lifecycle.add("redis connection", openRedis({ url: config.REDIS_URL }), (opened) =>
+    opened.disconnect(),
+  );
+  await new Promise<void>((resolve) => {
+    const timer = setTimeout(resolve, 2_000);
+    redis.once("ready", () => {
+      clearTimeout(timer);
+      resolve();
+    });
+  });
+  return redis;
+}

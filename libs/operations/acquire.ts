@@ -1,0 +1,130 @@
+import type { Clock, Random } from "#libs/clock";
+import { isStillpointError, StillpointError } from "#libs/errors";
+import {
+  type BodyCodec,
+  decodeRecord,
+  type Json,
+  type Log,
+  LogRecordStore,
+  rawCodec,
+  type StoredRecord,
+  subjectOfName,
+} from "#libs/records";
+import type { CreateTarget, HoldTarget, TargetWrite } from "./accept-request.ts";
+import type { OperationLog } from "./operation-log.ts";
+import { isTerminal, type OperationRecord } from "./operation-record.ts";
+
+export interface AcquireDeps {
+  readonly records: Log;
+  readonly operations: OperationLog;
+  readonly clock: Clock;
+  readonly random: Random;
+}
+
+/** After this long somebody else may have given the operation up; then it is read again before its target is written. */
+const SURE_FOR_MS = 400;
+
+/** Makes an operation the holder of its target. Fails with the reason why it may not be; safe to repeat. */
+export class TargetAcquirer {
+  readonly #deps: AcquireDeps;
+
+  constructor(deps: AcquireDeps) {
+    this.#deps = deps;
+  }
+
+  async acquire<Body>(operation: OperationRecord, write: TargetWrite<Body>): Promise<void> {
+    if ("hold" in write) return;
+    // Without a codec the service's bodies are plain JSON.
+    const codec = write.codec ?? (rawCodec as unknown as BodyCodec<Body>);
+    const store = new LogRecordStore<Body>({ ...this.#deps, log: this.#deps.records, codec });
+    const until = this.#deps.clock.monotonicMs() + SURE_FOR_MS;
+    if ("create" in write) await this.#create(store, operation, write, until);
+    else await this.#hold(store, operation, write, until);
+  }
+
+  /** True when the operation holds its target. */
+  async holds(operation: OperationRecord): Promise<boolean> {
+    const message = await this.#deps.records.read(subjectOfName(operation.target));
+    if (message === undefined) return false;
+    const { operation: holder, deleted } = decodeRecord(message.data);
+    return deleted !== true && holder === operation.id;
+  }
+
+  /**
+   * Writes the target as it is, so that whoever read it before now cannot write over it: an accept that sleeps
+   * between reading and writing finds out that its operation was given up.
+   */
+  async bump(target: string): Promise<void> {
+    const store = new LogRecordStore<Json>({ ...this.#deps, log: this.#deps.records, codec: rawCodec });
+    await store.modify(target, () => ({}));
+  }
+
+  async #create<Body>(
+    store: LogRecordStore<Body>,
+    operation: OperationRecord,
+    { create, existsReason = "RECORD_CONFLICT" }: CreateTarget<Body>,
+    untilMs: number,
+  ): Promise<void> {
+    const { id, target } = operation;
+    for (let previous = 0; ; ) {
+      try {
+        await this.#refuseIfEnded(id, untilMs);
+        await store.createOver(target, { ...create, operation: id, messageId: `${id}.target` }, previous);
+        return;
+      } catch (error) {
+        if (!isStillpointError(error, "RECORD_CONFLICT")) throw error;
+      }
+      const newest = await this.#deps.records.read(subjectOfName(target));
+      const found = newest === undefined ? undefined : decodeRecord(newest.data);
+      if (found?.uid === create.uid) return;
+      if (found !== undefined && found.deleted !== true) {
+        throw new StillpointError(existsReason, `${target} exists already`, { metadata: { name: target } });
+      }
+      previous = newest?.sequence ?? 0;
+    }
+  }
+
+  async #hold<Body>(
+    store: LogRecordStore<Body>,
+    operation: OperationRecord,
+    write: HoldTarget<Body>,
+    untilMs: number,
+  ): Promise<void> {
+    const { id, target } = operation;
+    for (let round = 0; ; round++) {
+      const stored = await store.get(target);
+      if (stored === undefined || (write.uid !== undefined && stored.uid !== write.uid)) {
+        throw new StillpointError(write.missingReason ?? "WORKLOAD_NOT_FOUND", `${target} does not exist`);
+      }
+      if (stored.operation === id) return;
+      await this.#refuseIfBusy(stored);
+      write.expect?.(stored);
+      await this.#refuseIfEnded(id, untilMs);
+      const messageId = `${id}.target.${stored.version}`;
+      try {
+        await store.update(stored, { ...write.change?.(stored), operation: id, messageId });
+        return;
+      } catch (error) {
+        if (!isStillpointError(error, "RECORD_CONFLICT")) throw error;
+      }
+    }
+  }
+
+  /** A pointer to an operation that has ended, or that the log no longer keeps, counts as free. */
+  async #refuseIfBusy({ name, operation: holder }: StoredRecord<unknown>): Promise<void> {
+    if (holder === undefined) return;
+    const other = await this.#deps.operations.read(holder);
+    if (other === undefined || isTerminal(other.record)) return;
+    throw new StillpointError("TARGET_BUSY", `${name} is busy with ${other.record.kind}: operations/${holder}`, {
+      metadata: { operation: `operations/${holder}` },
+    });
+  }
+
+  async #refuseIfEnded(id: string, untilMs: number): Promise<void> {
+    if (this.#deps.clock.monotonicMs() < untilMs) return;
+    const stored = await this.#deps.operations.read(id);
+    if (stored === undefined || isTerminal(stored.record)) {
+      throw new StillpointError("UNAVAILABLE", `operation ${id} was given up: accepting it took too long`);
+    }
+  }
+}

@@ -1,0 +1,137 @@
+import { isStillpointError } from "#libs/errors";
+import type { Job } from "./job.ts";
+import type { OperationLog } from "./operation-log.ts";
+import { epochOf, isTerminal, type OperationRecord, type StoredOperation } from "./operation-record.ts";
+import { claimed, givenUp, type Transition, touched } from "./operation-state.ts";
+
+/** Somebody else has the operation by now, or this worker stops: nothing more may be written. */
+export class ClaimLost extends Error {
+  override readonly name = "ClaimLost";
+}
+
+/** This worker's right to move one operation; every write proves that it still has it. */
+export class Claim {
+  readonly id: string;
+  /** Sequence of the message by which it was claimed. */
+  readonly epoch: number;
+  readonly #log: OperationLog;
+  readonly #worker: string;
+  readonly #lost = new AbortController();
+  readonly #onCancel = new Set<() => void>();
+  #stored: StoredOperation;
+  #writes = 0;
+  /** Writes of one claim go one after the other. */
+  #queue: Promise<unknown> = Promise.resolve();
+
+  private constructor(log: OperationLog, worker: string, stored: StoredOperation) {
+    this.#log = log;
+    this.#worker = worker;
+    this.#stored = stored;
+    this.id = stored.record.id;
+    this.epoch = epochOf(stored);
+  }
+
+  /** Claims an operation in the state that is known; fails with RECORD_CONFLICT when it has moved on. */
+  static async make(
+    log: OperationLog,
+    options: { stored: StoredOperation; job: Job; worker: string; signal: AbortSignal },
+  ) {
+    const { stored, job, worker, signal } = options;
+    const write = `${stored.record.id}.claim.${worker}.${stored.version}`;
+    const made = await log.move(stored, claimed(job, worker), write, { forMs: 10_000, signal });
+    return new Claim(log, worker, made);
+  }
+
+  /** The operation as this worker wrote it last, with a cancel that came in between. */
+  get record(): OperationRecord {
+    return this.#stored.record;
+  }
+
+  /** Aborted when the claim is lost or this worker stops. */
+  get signal(): AbortSignal {
+    return this.#lost.signal;
+  }
+
+  /** Writes the next state, waiting as long as it takes for a log that does not answer. Fails with ClaimLost. */
+  async commit(transition: Transition): Promise<void> {
+    const done = this.#queue.then(() => this.#commit(transition));
+    this.#queue = done.catch(() => undefined);
+    await done;
+  }
+
+  /** Shows others through the log that this worker lives. */
+  async touch(): Promise<void> {
+    await this.commit(touched).catch(() => undefined);
+  }
+
+  /** Calls back once when a cancel is asked for from now on; gives the way to stop it. */
+  onCancel(listener: () => void): () => void {
+    this.#onCancel.add(listener);
+    return () => {
+      this.#onCancel.delete(listener);
+    };
+  }
+
+  /** Takes notice of what others wrote: a cancel is kept, another claim ends this one. */
+  notice(seen: StoredOperation): void {
+    if (seen.version <= this.#stored.version) return;
+    if (!this.#isOurs(seen)) this.abandon("another worker has it");
+    else this.#take(seen);
+  }
+
+  /** Looks into the log whether the claim is still good. */
+  async check(): Promise<void> {
+    const stored = await this.#log.read(this.id).catch(() => undefined);
+    if (stored !== undefined) this.notice(stored);
+  }
+
+  /** Ends this worker's part at once; what it had intended stays intended. */
+  abandon(why: string): void {
+    this.#lost.abort(new ClaimLost(`operation ${this.id}: ${why}`));
+  }
+
+  /** Gives the operation back after `abandon`, so that another worker need not wait for the claim to run out. */
+  async giveBack(patienceMs: number): Promise<void> {
+    await this.#queue;
+    if (isTerminal(this.record)) return;
+    const write = `${this.id}.${this.epoch}.back.${this.#stored.version}`;
+    await this.#log.move(this.#stored, givenUp, write, { forMs: patienceMs });
+  }
+
+  async #commit(transition: Transition): Promise<void> {
+    for (;;) {
+      this.signal.throwIfAborted();
+      if (isTerminal(this.record)) throw new ClaimLost(`operation ${this.id} has ended`);
+      const write = `${this.id}.${this.epoch}.${++this.#writes}`;
+      const patience = { forMs: Number.POSITIVE_INFINITY, signal: this.signal };
+      try {
+        this.#stored = await this.#log.move(this.#stored, transition, write, patience);
+        return;
+      } catch (error) {
+        if (!isStillpointError(error, "RECORD_CONFLICT")) throw error;
+        await this.#readAgain();
+      }
+    }
+  }
+
+  /** After a conflict: a cancel or a rewrite left the claim as it was. */
+  async #readAgain(): Promise<void> {
+    const stored = await this.#log.read(this.id);
+    if (stored === undefined || !this.#isOurs(stored)) {
+      this.abandon("another worker has it");
+      this.signal.throwIfAborted();
+    } else {
+      this.#take(stored);
+    }
+  }
+
+  #take(stored: StoredOperation): void {
+    const isNews = stored.record.cancelRequested === true && this.record.cancelRequested !== true;
+    this.#stored = stored;
+    if (isNews) for (const listener of this.#onCancel) listener();
+  }
+
+  #isOurs(stored: StoredOperation): boolean {
+    return stored.record.claim?.worker === this.#worker && epochOf(stored) === this.epoch;
+  }
+}

@@ -1,0 +1,29 @@
+import { createHash } from "node:crypto";
+import type { Random } from "#libs/clock";
+import type { AcceptRequest } from "./accept-request.ts";
+
+/** The same request gives the same id: `op-` and 32 hex digits; without a request id a new one, sortable by time. */
+export function operationIdOf({ project, principal, requestId }: AcceptRequest, random: Random): string {
+  if (requestId === undefined || requestId === "") return random.id("op");
+  return `op-${digest(JSON.stringify([project, principal, requestId]))}`;
+}
+
+/** Equal for requests that ask for the same. */
+export function fingerprintOf({ kind, target, input, fingerprint = input }: AcceptRequest): string {
+  return digest(canonicalJson({ kind, target, asked: fingerprint }));
+}
+
+function digest(text: string): string {
+  return createHash("sha256").update(text).digest("hex").slice(0, 32);
+}
+
+/** JSON with the keys of every object in order. */
+function canonicalJson(value: unknown): string {
+  return JSON.stringify(value, (_key, inner: unknown) =>
+    isObject(inner) ? Object.fromEntries(Object.entries(inner).sort(([a], [b]) => (a < b ? -1 : 1))) : inner,
+  );
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}

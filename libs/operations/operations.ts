@@ -1,0 +1,197 @@
+import type { Operation } from "#contracts/operation/v1/operation";
+import type { Clock, Random } from "#libs/clock";
+import { isStillpointError, StillpointError } from "#libs/errors";
+import type { Leases } from "#libs/locks";
+import type { Logger } from "#libs/logger";
+import { type Json, type Log, rawCodec } from "#libs/records";
+import type { AcceptRequest, TargetWrite } from "./accept-request.ts";
+import { TargetAcquirer } from "./acquire.ts";
+import type { JobQueue } from "./job-queue.ts";
+import type { JobState, LiveState } from "./job-state.ts";
+import { OperationFeed } from "./operation-feed.ts";
+import { fingerprintOf, operationIdOf } from "./operation-id.ts";
+import { OperationLog } from "./operation-log.ts";
+import {
+  type Acquire,
+  isTerminal,
+  type OperationRecord,
+  restoreError,
+  type StoredOperation,
+  toOperation,
+} from "./operation-record.ts";
+import { cancelAsked, refused } from "./operation-state.ts";
+import { watchOperation } from "./watch-operation.ts";
+
+export interface OperationsDeps {
+  /** Stream OPS. */
+  readonly ops: Log;
+  /** Stream REC: where targets are held. */
+  readonly records: Log;
+  readonly jobs: JobQueue;
+  readonly jobState: JobState;
+  readonly leases: Leases;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Pick<Logger, "info" | "warn" | "error">;
+  /** Ends the follower of OPS. */
+  readonly signal: AbortSignal;
+}
+
+export interface ListOptions {
+  readonly unfinishedOnly?: boolean;
+  readonly target?: string;
+  /** At most this many, newest first; 100 if unsaid. */
+  readonly limit?: number;
+}
+
+const PATIENCE = { forMs: 10_000 };
+const PROGRESS_EVERY_MS = 250;
+
+/** Long-running jobs: accepted here, run by the runners of the services, watched from anywhere. */
+export class Operations {
+  readonly deps: OperationsDeps;
+  readonly log: OperationLog;
+  readonly feed: OperationFeed;
+  readonly targets: TargetAcquirer;
+
+  private constructor(deps: OperationsDeps) {
+    this.deps = deps;
+    this.log = new OperationLog(deps.ops, deps.clock);
+    this.feed = new OperationFeed(deps.ops, deps.clock);
+    this.targets = new TargetAcquirer({ ...deps, operations: this.log });
+  }
+
+  /** Resolves when the operations that there are have been read. */
+  static async start(deps: OperationsDeps): Promise<Operations> {
+    const operations = new Operations(deps);
+    await operations.feed.start(deps.signal);
+    return operations;
+  }
+
+  /**
+   * Accepts a job: when this resolves it is durable, holds its target, and will end by itself. Call it when all has
+   * been checked that can be. Fails with TARGET_BUSY, with REQUEST_ID_REUSED, with `existsReason` or `missingReason`,
+   * or with what `expect` throws; a repeated request id gives the operation of the first, or its refusal.
+   */
+  async accept<Body = Json>(request: AcceptRequest, write: TargetWrite<Body> = {}): Promise<Operation> {
+    const id = operationIdOf(request, this.deps.random);
+    const stored = await this.#create(id, request, write);
+    const { record } = stored;
+    if (record.refused === true && record.error !== undefined) throw restoreError(record.error);
+    if (record.state === "pending") {
+      if (request.target !== "") await this.#acquire(stored, write);
+      this.deps.jobs.hint(serviceOf(record.kind), id);
+    }
+    return toOperation(record);
+  }
+
+  /** As it stands in the log, with its live progress; undefined when there is none. */
+  async get(id: string): Promise<Operation | undefined> {
+    const stored = await this.log.read(id);
+    if (stored === undefined) return undefined;
+    return toOperation(stored.record, isTerminal(stored.record) ? undefined : await this.#live(id));
+  }
+
+  /** Newest first; of the finished ones only the latest are remembered. */
+  async list({ unfinishedOnly = false, target, limit = 100 }: ListOptions = {}): Promise<Operation[]> {
+    const wanted = ({ record }: StoredOperation) =>
+      !(unfinishedOnly && isTerminal(record)) && (target === undefined || record.target === target);
+    return this.feed
+      .list()
+      .filter(wanted)
+      .slice(0, limit)
+      .map(({ record }) => toOperation(record));
+  }
+
+  /** The operation each time that it or its progress changes, to its end. Fails with OPERATION_NOT_FOUND. */
+  watch(id: string, signal: AbortSignal): AsyncIterable<Operation> {
+    const live = () => this.#live(id);
+    const { clock } = this.deps;
+    return watchOperation({ id, feed: this.feed, log: this.log, live, clock, everyMs: PROGRESS_EVERY_MS }, signal);
+  }
+
+  /** Asks for its end at the next safe point; leaves one alone that has ended. Fails with OPERATION_NOT_FOUND. */
+  async cancel(id: string): Promise<Operation> {
+    const wanted = (record: OperationRecord) => !isTerminal(record) && record.cancelRequested !== true;
+    const write = this.deps.random.id("cancel");
+    const stored = await this.log.modify(id, { wanted, transition: cancelAsked, write }, PATIENCE);
+    if (stored === undefined) throw notFound(id);
+    if (stored.record.claim === undefined && !isTerminal(stored.record)) {
+      this.deps.jobs.hint(serviceOf(stored.record.kind), id);
+    }
+    return toOperation(stored.record);
+  }
+
+  async #create<Body>(id: string, request: AcceptRequest, write: TargetWrite<Body>): Promise<StoredOperation> {
+    const record = this.#newRecord(id, request, write);
+    try {
+      return await this.log.create(record, PATIENCE);
+    } catch (error) {
+      if (!isStillpointError(error, "RECORD_CONFLICT")) throw error;
+    }
+    const stored = await this.log.read(id);
+    if (stored?.record.fingerprint !== record.fingerprint) {
+      throw new StillpointError("REQUEST_ID_REUSED", `request id ${request.requestId} was used for another request`);
+    }
+    return stored;
+  }
+
+  async #acquire<Body>({ record }: StoredOperation, write: TargetWrite<Body>): Promise<void> {
+    try {
+      // A repeated request makes the target of the first, whose uid may be another.
+      const create = record.acquire?.create;
+      const { codec: _codec, ...rest } = write as { codec?: unknown };
+      const effective = create === undefined ? write : { ...rest, codec: rawCodec, create };
+      await this.targets.acquire(record, effective as TargetWrite<Body>);
+    } catch (error) {
+      if (!isStillpointError(error) || isStillpointError(error, "OUTCOME_UNKNOWN")) throw error;
+      await this.refuse(record.id, error);
+      throw error;
+    }
+  }
+
+  /** Ends an operation that no worker has claimed; leaves any other alone. */
+  async refuse(id: string, error: StillpointError): Promise<StoredOperation | undefined> {
+    const wanted = ({ state }: OperationRecord) => state === "pending";
+    const write = this.deps.random.id("refuse");
+    return await this.log.modify(id, { wanted, transition: refused(error), write }, PATIENCE);
+  }
+
+  #newRecord<Body>(id: string, request: AcceptRequest, write: TargetWrite<Body>): OperationRecord {
+    const { kind, target, principal, project, input, traceparent } = request;
+    const now = this.deps.clock.now().toISOString();
+    return {
+      ...{ id, kind, target, principal, project, input },
+      ...(traceparent === undefined ? {} : { traceparent }),
+      fingerprint: fingerprintOf(request),
+      createTime: now,
+      updateTime: now,
+      state: "pending",
+      phase: "steps",
+      step: "",
+      attempt: 0,
+      skipped: [],
+      outputs: {},
+      ...(target === "" || "hold" in write ? {} : { acquire: acquireOf(write) }),
+      write: this.deps.random.id("accept"),
+    };
+  }
+
+  async #live(id: string): Promise<LiveState | undefined> {
+    // Without Redis there is no progress to show, and nothing else is lost.
+    const [live] = await this.deps.jobState.read([id]).catch(() => [undefined]);
+    return live;
+  }
+}
+
+export const serviceOf = (kind: string): string => kind.slice(0, kind.indexOf("."));
+
+export const notFound = (id: string): StillpointError =>
+  new StillpointError("OPERATION_NOT_FOUND", `operations/${id} was not found`);
+
+function acquireOf<Body>(write: TargetWrite<Body>): Acquire {
+  if (!("create" in write)) return {};
+  const { uid, body, events = [] } = write.create;
+  const json = (write.codec === undefined ? body : write.codec.toJSON(body)) as Json;
+  return { create: { uid, body: json, events } };
+}

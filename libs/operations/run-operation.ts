@@ -1,0 +1,206 @@
+import type { Clock, Random } from "#libs/clock";
+import type { StillpointError } from "#libs/errors";
+import { failpoint } from "#libs/failpoints";
+import { type Claim, ClaimLost } from "./claim.ts";
+import { asFailure, cancelled, isStale, isTransient, undoFailure } from "./failure.ts";
+import type { Job, JobContext, JobOutput, Outcome, ProgressUpdate, Step } from "./job.ts";
+import { isTerminal, restoreError } from "./operation-record.ts";
+import * as move from "./operation-state.ts";
+
+export interface RunDeps {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly retry: RetryLimits;
+  /** Told how far the step is. */
+  progress(update: ProgressUpdate): void;
+}
+
+/** When to stop believing that a transient failure goes away. */
+export interface RetryLimits {
+  readonly attempts: number;
+  readonly forMs: number;
+}
+
+const FIRST_PAUSE_MS = 100;
+const LONGEST_PAUSE_MS = 30_000;
+const UNDO_ATTEMPTS = 5;
+
+/** Moves a claimed operation on until it has ended. Fails with ClaimLost when somebody else has to go on. */
+export async function runOperation(claim: Claim, job: Job, deps: RunDeps): Promise<void> {
+  const run = new Run(claim, job, deps);
+  while (!isTerminal(claim.record)) await run.next();
+}
+
+class Run {
+  readonly #claim: Claim;
+  readonly #job: Job;
+  readonly #deps: RunDeps;
+  #lastError: unknown;
+
+  constructor(claim: Claim, job: Job, deps: RunDeps) {
+    this.#claim = claim;
+    this.#job = job;
+    this.#deps = deps;
+  }
+
+  async next(): Promise<void> {
+    switch (this.#claim.record.phase) {
+      case "steps":
+        return await this.#forward();
+      case "undo":
+        return await this.#backward();
+      case "conclude":
+        return await this.#conclude();
+    }
+  }
+
+  async #forward(): Promise<void> {
+    const claim = this.#claim;
+    const step = this.#step();
+    if (claim.record.cancelRequested === true) {
+      // An attempt that is not the first follows one that may have done something.
+      return await claim.commit(move.failed(cancelled(claim.id), claim.record.attempt > 1));
+    }
+    try {
+      const result = await this.#untilSettled(this.#name(step), this.#deps.retry, () => this.#attempt(step));
+      await claim.commit(move.stepDone(this.#job, result));
+    } catch (error) {
+      const failure = this.#failure(error, step);
+      await claim.commit(move.failed(failure, true));
+    }
+    await failpoint(`${this.#name(step)}.committed`);
+  }
+
+  async #attempt(step: Step): Promise<{ output: JobOutput | undefined; skipped: boolean }> {
+    const stop = new AbortController();
+    const context = this.#context(stop.signal);
+    const unwatch = watchFor(this.#claim, stop);
+    try {
+      // What an earlier attempt may have done is this operation's own work, and is not skipped.
+      const skipped = (await step.skip?.(context)) === true;
+      if (skipped) return { output: undefined, skipped: this.#claim.record.attempt === 1 };
+      await failpoint(`${this.#name(step)}.before`);
+      const output = await step.run(context);
+      await failpoint(`${this.#name(step)}.after`);
+      return { output, skipped: false };
+    } finally {
+      unwatch();
+    }
+  }
+
+  async #backward(): Promise<void> {
+    const claim = this.#claim;
+    const step = this.#step();
+    const undo = claim.record.skipped.includes(step.name) ? undefined : step.undo;
+    if (undo !== undefined) {
+      const limits = { ...this.#deps.retry, attempts: UNDO_ATTEMPTS };
+      try {
+        const work = () => undo.call(step, this.#context(claim.signal));
+        await this.#untilSettled(`${this.#name(step)}.undo`, limits, work, () => true);
+      } catch (error) {
+        if (claim.signal.aborted || isStale(error)) throw new ClaimLost("taken over", { cause: error });
+        const why = undoFailure(error, step.name, claim.record.error?.message ?? "");
+        return await claim.commit(move.undoFailed(this.#job, why));
+      }
+    }
+    await claim.commit(move.stepUndone(this.#job));
+  }
+
+  async #conclude(): Promise<void> {
+    const claim = this.#claim;
+    const { error } = claim.record;
+    const outcome: Outcome =
+      error === undefined ? { succeeded: true } : { succeeded: false, error: restoreError(error) };
+    let output: JobOutput | undefined;
+    try {
+      const work = async () => await this.#job.conclude?.(this.#context(claim.signal), outcome);
+      output = await this.#untilSettled(`${this.#job.kind}.conclude`, this.#deps.retry, work);
+    } catch (cause) {
+      const failure = this.#failure(cause, undefined);
+      return await claim.commit(move.concludeFailed(failure));
+    }
+    await claim.commit(move.concluded(output));
+  }
+
+  /** Runs until it succeeds or fails for good, which is when `again` says no or patience ends. */
+  async #untilSettled<Result>(
+    name: string,
+    limits: RetryLimits,
+    work: () => Promise<Result>,
+    again: (error: unknown) => boolean = isTransient,
+  ): Promise<Result> {
+    const { clock, random } = this.#deps;
+    const start = clock.monotonicMs();
+    let pauseMs = FIRST_PAUSE_MS;
+    for (let attempt = this.#claim.record.attempt; ; attempt++) {
+      if (attempt > limits.attempts) throw asFailure(this.#lastError ?? new Error("it was begun too often"), name);
+      try {
+        return await work();
+      } catch (error) {
+        this.#lastError = error;
+        const late = clock.monotonicMs() - start > limits.forMs;
+        if (this.#interrupted() || isStale(error) || late || !again(error)) throw error;
+        this.#deps.progress({ message: `trying again: ${asFailure(error, name).message}` });
+      }
+      await this.#pause(pauseMs * (0.5 + random.next()));
+      pauseMs = Math.min(pauseMs * 2, LONGEST_PAUSE_MS);
+    }
+  }
+  async #pause(ms: number): Promise<void> {
+    const stop = new AbortController();
+    const unwatch = watchFor(this.#claim, stop);
+    await this.#deps.clock
+      .sleep(ms, stop.signal)
+      .catch((error: unknown) => {
+        if (this.#interrupted()) throw error;
+      })
+      .finally(unwatch);
+  }
+
+  #interrupted(): boolean {
+    const { signal, record } = this.#claim;
+    return signal.aborted || (record.phase === "steps" && record.cancelRequested === true);
+  }
+
+  /** The error that the operation fails with; ClaimLost when that is not for this worker to say. */
+  #failure(error: unknown, step: Step | undefined): StillpointError {
+    const { signal, record, id } = this.#claim;
+    if (signal.aborted || error instanceof ClaimLost || isStale(error)) {
+      throw new ClaimLost(`operation ${id} is taken over`, { cause: error });
+    }
+    if (step !== undefined && record.cancelRequested === true) return cancelled(id);
+    return asFailure(error, step === undefined ? `the end of ${this.#job.kind}` : this.#name(step));
+  }
+
+  /** A step that this version of the job no longer has fails, and needs attention when it has to be undone. */
+  #step(): Step {
+    const name = this.#claim.record.step;
+    const missing = async () => {
+      throw new Error("this version has no such step");
+    };
+    return this.#job.steps[move.indexOfStep(this.#job, name)] ?? { name, run: missing, undo: missing };
+  }
+
+  #name(step: Step): string {
+    return `${this.#job.kind}.${step.name}`;
+  }
+
+  #context(signal: AbortSignal): JobContext {
+    const { id, target, input, principal, outputs } = this.#claim.record;
+    const { epoch } = this.#claim;
+    const progress = (update: ProgressUpdate) => this.#deps.progress(update);
+    return { operationId: id, target, input, epoch, principal, outputs, signal, progress };
+  }
+}
+
+/** Aborts a step when its claim is lost or a cancel is asked for. */
+function watchFor(claim: Claim, stop: AbortController): () => void {
+  const lost = () => stop.abort(claim.signal.reason);
+  claim.signal.addEventListener("abort", lost, { once: true });
+  if (claim.signal.aborted) lost();
+  const uncancel = claim.onCancel(() => stop.abort(cancelled(claim.id)));
+  return () => {
+    claim.signal.removeEventListener("abort", lost);
+    uncancel();
+  };
+}

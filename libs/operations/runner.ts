@@ -1,0 +1,207 @@
+import { hostname } from "node:os";
+import { isStillpointError } from "#libs/errors";
+import { Wakeup } from "#libs/records";
+import { withIds, withRemoteParent } from "#libs/telemetry";
+import { ActiveRuns } from "./active-runs.ts";
+import { Claim, ClaimLost } from "./claim.ts";
+import { ensureAcquired } from "./ensure-acquired.ts";
+import type { Job } from "./job.ts";
+import type { JobHint } from "./job-queue.ts";
+import { isTerminal, type StoredOperation } from "./operation-record.ts";
+import { type Operations, serviceOf } from "./operations.ts";
+import { type RetryLimits, runOperation } from "./run-operation.ts";
+import { Sweeper } from "./sweeper.ts";
+import { TargetLeases } from "./target-leases.ts";
+
+export interface RunnerOptions {
+  readonly jobs: readonly Job[];
+  /** How many operations run at once; 32 if unsaid. */
+  readonly concurrency?: number;
+  /** How long a worker may be silent before another takes over; 15 s if unsaid. */
+  readonly ttlMs?: number;
+  /** When a transient failure becomes a failure: 20 attempts or 10 minutes if unsaid. */
+  readonly retry?: RetryLimits;
+  /** Names this process for people; must differ between processes. */
+  readonly worker?: string;
+}
+
+export interface Runner {
+  /** Takes nothing more, stops what runs at its next await, and gives it back to be taken by others. */
+  close(): Promise<void>;
+}
+
+const RETRY: RetryLimits = { attempts: 20, forMs: 10 * 60_000 };
+const CLOSE_WITHIN_MS = 5_000;
+const UNKNOWN_KIND_AGAIN_MS = 5_000;
+
+/** Starts the worker of one service: all jobs are of its kinds. */
+export function startRunner(operations: Operations, options: RunnerOptions): Runner {
+  const runner = new JobRunner(operations, options);
+  runner.start();
+  return runner;
+}
+
+/** How a worker came to an operation. */
+interface Occasion {
+  readonly hint?: JobHint;
+  /** Set when the sweeper found it: for how long nobody has moved it on. */
+  readonly silentMs?: number;
+}
+
+class JobRunner implements Runner {
+  readonly #operations: Operations;
+  readonly #jobs: ReadonlyMap<string, Job>;
+  readonly #service: string;
+  readonly #worker: string;
+  readonly #concurrency: number;
+  readonly #ttlMs: number;
+  readonly #retry: RetryLimits;
+  readonly #active: ActiveRuns;
+  readonly #leases: TargetLeases;
+  /** Operations being claimed or run, by id. */
+  readonly #inHand = new Map<string, Promise<void>>();
+  readonly #settled = new Wakeup();
+  readonly #stop = new AbortController();
+  #loops: Promise<unknown> = Promise.resolve();
+
+  constructor(operations: Operations, options: RunnerOptions) {
+    const { clock, random, jobState, leases } = operations.deps;
+    this.#operations = operations;
+    this.#jobs = new Map(options.jobs.map((job) => [job.kind, job]));
+    this.#service = serviceOf(options.jobs[0]?.kind ?? "none.");
+    this.#worker = options.worker ?? random.id(`${hostname()}:${process.pid}`);
+    this.#concurrency = options.concurrency ?? 32;
+    this.#ttlMs = options.ttlMs ?? 15_000;
+    this.#retry = options.retry ?? RETRY;
+    this.#active = new ActiveRuns({ clock, jobState, worker: this.#worker, ttlMs: this.#ttlMs });
+    this.#leases = new TargetLeases({ leases, clock, random, ttlMs: this.#ttlMs });
+  }
+
+  start(): void {
+    const { clock, random, jobState } = this.#operations.deps;
+    const sweeper = new Sweeper({
+      ...{ clock, random, jobState, ttlMs: this.#ttlMs },
+      candidates: () => this.#candidates(),
+      takeOver: (stored, silentMs) => this.#takeOver(stored, silentMs),
+    });
+    this.#loops = Promise.all([this.#takeHints(), sweeper.run(this.#stop.signal)]);
+  }
+
+  async close(): Promise<void> {
+    this.#stop.abort(new ClaimLost("the worker stops"));
+    for (const claim of this.#active.claims()) claim.abandon("the worker stops");
+    const settled = Promise.all([...this.#inHand.values(), this.#loops]);
+    const patience = new AbortController();
+    const late = this.#operations.deps.clock.sleep(CLOSE_WITHIN_MS, patience.signal).catch(() => undefined);
+    await Promise.race([settled, late]);
+    patience.abort();
+  }
+
+  async #takeHints(): Promise<void> {
+    const { signal } = this.#stop;
+    const hints = this.#operations.deps.jobs.take(this.#service, { atMost: this.#concurrency, signal });
+    for await (const hint of hints) {
+      while (this.#inHand.size >= this.#concurrency && !signal.aborted) await this.#settled.next(signal);
+      if (signal.aborted) return hint.again(0);
+      this.#begin(hint.operationId, { hint });
+    }
+  }
+
+  #candidates(): StoredOperation[] {
+    return this.#operations.feed
+      .unfinished()
+      .filter(({ record }) => this.#jobs.has(record.kind) && !this.#inHand.has(record.id));
+  }
+
+  #takeOver({ record }: StoredOperation, silentMs: number): boolean {
+    if (this.#inHand.size >= this.#concurrency) return false;
+    this.#operations.deps.logger.info({ operationId: record.id, silentMs }, "taking over an operation");
+    this.#begin(record.id, { silentMs });
+    return true;
+  }
+
+  #begin(id: string, occasion: Occasion): void {
+    if (this.#inHand.has(id)) {
+      void occasion.hint?.finish();
+      return;
+    }
+    const work = this.#handle(id, occasion)
+      .catch((error: unknown) => {
+        occasion.hint?.again(this.#ttlMs);
+        if (error instanceof ClaimLost) return;
+        this.#operations.deps.logger.warn({ operationId: id, err: error }, "an operation was left to the sweeper");
+      })
+      .finally(() => {
+        this.#inHand.delete(id);
+        this.#settled.wake();
+      });
+    this.#inHand.set(id, work);
+  }
+
+  async #handle(id: string, { hint, silentMs }: Occasion): Promise<void> {
+    const stored = await this.#claimable(id, silentMs !== undefined);
+    if (stored === undefined) return await hint?.finish();
+    const job = this.#jobs.get(stored.record.kind);
+    if (job === undefined) return hint?.again(UNKNOWN_KIND_AGAIN_MS);
+    await this.#leases.during(stored.record, silentMs ?? 0, this.#stop.signal, async (lost) => {
+      const claim = await this.#claim(stored, job);
+      if (claim !== undefined) await this.#run(claim, job, { lost, hint });
+    });
+    await hint?.finish();
+  }
+
+  /** The operation if it is there to be claimed: not ended, and nobody's unless it was found silent. */
+  async #claimable(id: string, silent: boolean): Promise<StoredOperation | undefined> {
+    const known = this.#operations.feed.get(id);
+    const stored = known ?? (await this.#operations.log.read(id));
+    if (stored === undefined || isTerminal(stored.record)) return undefined;
+    if (!silent) return stored.record.claim === undefined ? stored : undefined;
+    return await ensureAcquired(this.#operations, stored);
+  }
+
+  /** Undefined when somebody else was faster. */
+  async #claim(stored: StoredOperation, job: Job): Promise<Claim | undefined> {
+    const { signal } = this.#stop;
+    const log = this.#operations.log;
+    try {
+      return await Claim.make(log, { stored, job, worker: this.#worker, signal });
+    } catch (error) {
+      if (!isStillpointError(error, "RECORD_CONFLICT")) throw error;
+    }
+    const newest = await log.read(stored.record.id);
+    const free = newest !== undefined && !isTerminal(newest.record) && newest.record.claim === undefined;
+    return free ? await this.#claim(newest, job) : undefined;
+  }
+
+  async #run(claim: Claim, job: Job, { lost, hint }: { lost: AbortSignal; hint: JobHint | undefined }): Promise<void> {
+    const { clock, random } = this.#operations.deps;
+    const unsubscribe = this.#operations.feed.subscribe(claim.id, (seen) => claim.notice(seen));
+    // Without its lease a worker goes on by its claim alone: the log says whether that is still good.
+    const check = () => void claim.check();
+    lost.addEventListener("abort", check, { once: true });
+    this.#active.add(claim, hint);
+    const deps = {
+      ...{ clock, random, retry: this.#retry },
+      progress: (update: Parameters<ActiveRuns["progress"]>[1]) => this.#active.progress(claim, update),
+    };
+    try {
+      if (this.#stop.signal.aborted) claim.abandon("the worker stops");
+      const work = () => runOperation(claim, job, deps);
+      await withIds({ operationId: claim.id }, () => withRemoteParent(claim.record.traceparent, job.kind, work));
+    } finally {
+      this.#active.remove(claim);
+      unsubscribe();
+      lost.removeEventListener("abort", check);
+      if (this.#stop.signal.aborted) await this.#giveBack(claim);
+    }
+  }
+
+  async #giveBack(claim: Claim): Promise<void> {
+    try {
+      await claim.giveBack(1_000);
+      if (!isTerminal(claim.record)) this.#operations.deps.jobs.hint(this.#service, claim.id);
+    } catch {
+      // Somebody else has it, or the log is away: the sweeper of another worker takes it.
+    }
+  }
+}

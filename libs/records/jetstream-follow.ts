@@ -1,0 +1,133 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import {
+  type Consumer,
+  type ConsumerMessages,
+  DeliverPolicy,
+  type JetStreamClient,
+  type JetStreamManager,
+  type JsMsg,
+} from "@nats-io/jetstream";
+import type { NatsConnection } from "@nats-io/transport-node";
+import { isStillpointError, StillpointError } from "#libs/errors";
+import type { FollowedMessage, FollowOptions, LogMessage } from "./log.ts";
+
+/** Where a follower reads. */
+export interface FollowSource {
+  readonly nats: NatsConnection;
+  readonly manager: JetStreamManager;
+  readonly client: JetStreamClient;
+  readonly stream: string;
+  readonly complete: boolean;
+}
+
+interface Position {
+  sequence: number;
+  /** When the stream was made: tells a stream that was made again under the same name. */
+  created: string | undefined;
+}
+
+const RETRY_MS = 200;
+/** Two missed heartbeats make the client look whether its consumer is still there. */
+const PULL = { max_messages: 1_000, expires: 10_000, idle_heartbeat: 2_500, abort_on_missing_resource: true };
+
+/**
+ * Follows a stream through ordered consumers, a new one whenever the last is gone: they live in the server's memory,
+ * and its restart or a long silence takes them away.
+ */
+export async function* followStream(
+  source: FollowSource,
+  filter: string,
+  { afterSequence, signal }: FollowOptions,
+): AsyncGenerator<FollowedMessage> {
+  const position: Position = { sequence: afterSequence, created: undefined };
+  while (!signal.aborted) {
+    try {
+      await checkPosition(source, position);
+      yield* readOn(source, filter, position, signal);
+    } catch (error) {
+      if (isStillpointError(error, "RESYNC")) throw error;
+    }
+    await sleep(RETRY_MS, undefined, { signal }).catch(() => undefined);
+  }
+}
+
+/** Fails with RESYNC when the stream is another one by now, or no longer keeps what comes next. */
+async function checkPosition(source: FollowSource, position: Position): Promise<void> {
+  const { created, state } = await source.manager.streams.info(source.stream);
+  const made = String(created);
+  const remade = position.created !== undefined && position.created !== made;
+  const gone = source.complete && position.sequence > 0 && state.first_seq > position.sequence + 1;
+  if (remade || gone || position.sequence > state.last_seq) {
+    throw new StillpointError("RESYNC", `stream ${source.stream} no longer keeps what follows ${position.sequence}`);
+  }
+  position.created = made;
+}
+
+async function* readOn(
+  { nats, client, stream }: FollowSource,
+  filter: string,
+  position: Position,
+  signal: AbortSignal,
+): AsyncGenerator<FollowedMessage> {
+  const consumer = await client.consumers.get(stream, {
+    filter_subjects: [filter],
+    deliver_policy: DeliverPolicy.StartSequence,
+    opt_start_seq: position.sequence + 1,
+  });
+  const messages = await consumer.consume(PULL);
+  const stop = () => messages.stop();
+  signal.addEventListener("abort", stop, { once: true });
+  const reconnects = stopAtReconnect(nats, messages);
+  try {
+    if (signal.aborted) return;
+    for await (const message of messages) {
+      position.sequence = message.seq;
+      yield { ...toLogMessage(message), pending: message.info.pending };
+    }
+  } finally {
+    signal.removeEventListener("abort", stop);
+    reconnects.stop();
+    discard(messages, consumer);
+  }
+}
+
+/** A reconnected client waits up to half a minute before it notices that its consumer is gone; we look at once. */
+function stopAtReconnect(nats: NatsConnection, messages: ConsumerMessages): { stop(): void } {
+  const statuses = nats.status() as ReturnType<NatsConnection["status"]> & { stop(): void };
+  void (async () => {
+    for await (const status of statuses) if (status.type === "reconnect") messages.stop();
+  })();
+  return statuses;
+}
+
+function discard(messages: ConsumerMessages, consumer: Consumer): void {
+  messages.stop();
+  // The server forgets it by itself after five minutes when it cannot be told.
+  consumer.delete().catch(() => undefined);
+}
+
+/** The newest message of each subject that matches. */
+export async function newestOfStream(client: JetStreamClient, stream: string, filter: string): Promise<LogMessage[]> {
+  const consumer = await client.consumers.get(stream, {
+    filter_subjects: [filter],
+    deliver_policy: DeliverPolicy.LastPerSubject,
+  });
+  const newest = new Map<string, LogMessage>();
+  const { num_pending: expected } = await consumer.info(true);
+  if (expected === 0) return [];
+  const messages = await consumer.consume(PULL);
+  try {
+    for await (const message of messages) {
+      newest.delete(message.subject);
+      newest.set(message.subject, toLogMessage(message));
+      if (message.info.pending === 0) break;
+    }
+  } finally {
+    discard(messages, consumer);
+  }
+  return [...newest.values()];
+}
+
+function toLogMessage(message: JsMsg): LogMessage {
+  return { subject: message.subject, sequence: message.seq, time: message.time, data: message.data };
+}

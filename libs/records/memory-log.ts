@@ -1,0 +1,109 @@
+import type { Clock } from "#libs/clock";
+import { StillpointError } from "#libs/errors";
+import type { AppendOptions, FollowedMessage, FollowOptions, Log, LogMessage } from "./log.ts";
+import { matchesFilter } from "./subject.ts";
+import { Wakeup } from "./wakeup.ts";
+
+export interface MemoryLogOptions {
+  /** Older messages of a subject are dropped; 64 if unsaid. */
+  readonly maxPerSubject?: number;
+  /** True when a reader must not miss a message: `follow` then fails with RESYNC rather than leave one out. */
+  readonly complete?: boolean;
+}
+
+const DEDUPLICATION_MS = 120_000;
+
+/** A log in memory, for tests and the simulator; keeps every promise of the port. */
+export function createMemoryLog(clock: Clock, options: MemoryLogOptions = {}): MemoryLog {
+  return new MemoryLog(clock, options);
+}
+
+export class MemoryLog implements Log {
+  readonly #clock: Clock;
+  readonly #options: MemoryLogOptions;
+  readonly #messages = new Map<number, LogMessage>();
+  readonly #bySubject = new Map<string, number[]>();
+  readonly #ids = new Map<string, { sequence: number; atMs: number }>();
+  readonly #appended = new Wakeup();
+  #last = 0;
+  /** The newest sequence that was dropped. */
+  #dropped = 0;
+
+  constructor(clock: Clock, options: MemoryLogOptions = {}) {
+    this.#clock = clock;
+    this.#options = options;
+  }
+
+  async read(subject: string): Promise<LogMessage | undefined> {
+    if (/[*>]/.test(subject)) return (await this.newest(subject)).at(-1);
+    return this.#messages.get(this.#bySubject.get(subject)?.at(-1) ?? 0);
+  }
+
+  async append(subject: string, data: Uint8Array, options: AppendOptions): Promise<number> {
+    const known = options.messageId === undefined ? undefined : this.#ids.get(options.messageId);
+    if (known !== undefined && this.#clock.monotonicMs() - known.atMs < DEDUPLICATION_MS) return known.sequence;
+    const sequences = this.#bySubject.get(subject) ?? [];
+    const newest = sequences.at(-1) ?? 0;
+    if (newest !== options.expectedSequence) {
+      throw new StillpointError("RECORD_CONFLICT", `${subject} is at ${newest}, not at ${options.expectedSequence}`);
+    }
+    const sequence = ++this.#last;
+    if (options.messageId !== undefined)
+      this.#ids.set(options.messageId, { sequence, atMs: this.#clock.monotonicMs() });
+    this.#messages.set(sequence, { subject, sequence, time: this.#clock.now(), data });
+    this.#bySubject.set(subject, [...this.#dropOld(sequences), sequence]);
+    this.#appended.wake();
+    return sequence;
+  }
+
+  async *follow(filter: string, { afterSequence, signal }: FollowOptions): AsyncGenerator<FollowedMessage> {
+    let position = afterSequence;
+    while (!signal.aborted) {
+      this.#refuseGap(position);
+      const matching = this.#after(position, filter);
+      const woken = this.#appended.next(signal);
+      for (const [index, message] of matching.entries()) {
+        if (signal.aborted) return;
+        position = message.sequence;
+        yield { ...message, pending: matching.length - index - 1 };
+      }
+      if (matching.length === 0) await woken;
+    }
+  }
+
+  async newest(filter: string): Promise<LogMessage[]> {
+    const newest = [...this.#bySubject]
+      .filter(([subject]) => matchesFilter(filter, subject))
+      .map(([, all]) => all.at(-1));
+    return newest
+      .map((sequence) => this.#messages.get(sequence ?? 0))
+      .filter((message) => message !== undefined)
+      .sort((a, b) => a.sequence - b.sequence);
+  }
+
+  async lastSequence(): Promise<number> {
+    return this.#last;
+  }
+
+  #after(position: number, filter: string): LogMessage[] {
+    if (position === this.#last) return [];
+    return [...this.#messages.values()].filter(
+      ({ sequence, subject }) => sequence > position && matchesFilter(filter, subject),
+    );
+  }
+
+  #dropOld(sequences: readonly number[]): readonly number[] {
+    const keep = (this.#options.maxPerSubject ?? 64) - 1;
+    const dropped = sequences.slice(0, Math.max(0, sequences.length - keep));
+    for (const sequence of dropped) {
+      this.#messages.delete(sequence);
+      this.#dropped = Math.max(this.#dropped, sequence);
+    }
+    return sequences.slice(dropped.length);
+  }
+
+  #refuseGap(position: number): void {
+    const lost = this.#options.complete === true && position > 0 && position < this.#dropped;
+    if (lost || position > this.#last) throw new StillpointError("RESYNC", `nothing is kept from ${position} on`);
+  }
+}

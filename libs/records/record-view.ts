@@ -1,0 +1,197 @@
+import { isStillpointError, StillpointError } from "#libs/errors";
+import type { FollowedMessage, Log, LogMessage } from "./log.ts";
+import type { BodyCodec, StoredRecord } from "./record.ts";
+import { decodeRecord, toStored } from "./record-message.ts";
+import { Wakeup } from "./wakeup.ts";
+
+export interface RecordViewOptions<Body> {
+  readonly log: Log;
+  /** NATS subject filter: rec.projects.*.vms.* */
+  readonly filter: string;
+  readonly codec: BodyCodec<Body>;
+  /** Ends the view. */
+  readonly signal: AbortSignal;
+}
+
+export interface WatchOptions {
+  /** Only what happened after this token; absent: all that is there first. */
+  readonly since?: number;
+  /** Only names that begin so. */
+  readonly prefix?: string;
+  readonly signal: AbortSignal;
+}
+
+/** What a watcher gets: the snapshot (`current`), its end (`synced`), then what happens. */
+export type ViewChange<Body> =
+  | { readonly kind: "current" | "changed"; readonly record: StoredRecord<Body>; readonly token: number }
+  | { readonly kind: "deleted"; readonly record: StoredRecord<Body>; readonly token: number }
+  | { readonly kind: "synced" | "bookmark"; readonly token: number };
+
+interface Change<Body> {
+  readonly kind: "changed" | "deleted";
+  readonly record: StoredRecord<Body>;
+}
+
+/** How many changes are kept for watchers that come back or are slow. */
+const KEPT_CHANGES = 4_096;
+const BOOKMARK_MS = 30_000;
+const PUSH_WAIT_MS = 100;
+const RESTART_MS = 200;
+
+/**
+ * All records of one kind in memory, fed by one ordered follower, for lists and watches. It lags behind the log by
+ * about a millisecond; `waitFor` a write's version before reading what it did. Survives restarts of the server, and
+ * starts over when the stream was made again.
+ */
+export class RecordView<Body> {
+  readonly #options: RecordViewOptions<Body>;
+  readonly #records = new Map<string, StoredRecord<Body>>();
+  readonly #moved = new Wakeup();
+  #changes: Change<Body>[] = [];
+  #token = 0;
+  /** Watches may begin here or later. */
+  #floor = 0;
+
+  private constructor(options: RecordViewOptions<Body>) {
+    this.#options = options;
+  }
+
+  /** Resolves when the view has read everything that was there. */
+  static async start<Body>(options: RecordViewOptions<Body>): Promise<RecordView<Body>> {
+    const view = new RecordView(options);
+    await view.#load();
+    void view.#run();
+    return view;
+  }
+
+  /** Stream sequence up to which this view knows everything. */
+  get token(): number {
+    return this.#token;
+  }
+
+  get(name: string): StoredRecord<Body> | undefined {
+    return this.#records.get(name);
+  }
+
+  /** In order of name; `prefix` is of the name. */
+  list(prefix = ""): StoredRecord<Body>[] {
+    const wanted = [...this.#records.values()].filter(({ name }) => name.startsWith(prefix));
+    return wanted.sort((a, b) => (a.name < b.name ? -1 : 1));
+  }
+
+  /** Resolves when the view knows the write that has this version; at once for 0. */
+  async waitFor(token: number, signal: AbortSignal = this.#options.signal): Promise<void> {
+    while (this.#token < token) {
+      signal.throwIfAborted();
+      const woken = await raceTimeout(this.#moved.next(signal), PUSH_WAIT_MS);
+      if (!woken) await this.#skipForeign(token);
+    }
+  }
+
+  /** Snapshot, `synced`, changes, and a `bookmark` each 30 s. Fails with RESYNC when `since` is too old. */
+  async *watch({ since, prefix = "", signal }: WatchOptions): AsyncGenerator<ViewChange<Body>> {
+    let token = since ?? this.#token;
+    if (since === undefined) {
+      for (const record of this.list(prefix)) yield { kind: "current", record, token };
+    } else {
+      await this.waitFor(since, signal);
+    }
+    yield { kind: "synced", token };
+    while (!signal.aborted && !this.#options.signal.aborted) {
+      const woken = this.#moved.next(signal);
+      const changes = this.#after(token);
+      token = Math.max(token, this.#token);
+      for (const { kind, record } of changes) {
+        if (record.name.startsWith(prefix)) yield { kind, record, token: record.version };
+      }
+      if (changes.length === 0 && !(await raceTimeout(woken, BOOKMARK_MS))) yield { kind: "bookmark", token };
+    }
+  }
+
+  async #load(): Promise<void> {
+    const { log, filter, signal } = this.#options;
+    for (;;) {
+      try {
+        const newest = await log.newest(filter);
+        this.#records.clear();
+        this.#changes = [];
+        this.#token = 0;
+        for (const message of newest) this.#apply(message);
+        this.#floor = this.#token;
+        this.#moved.wake();
+        return;
+      } catch (error) {
+        if (!isStillpointError(error, "UNAVAILABLE") || signal.aborted) throw error;
+      }
+      await pause(RESTART_MS);
+    }
+  }
+
+  async #run(): Promise<void> {
+    const { log, filter, signal } = this.#options;
+    while (!signal.aborted) {
+      try {
+        for await (const message of log.follow(filter, { afterSequence: this.#token, signal })) this.#take(message);
+      } catch (error) {
+        // RESYNC: the stream was made again. Anything else has no other cure either.
+        await this.#load().catch(() => pause(RESTART_MS));
+        if (!isStillpointError(error, "RESYNC")) await pause(RESTART_MS);
+      }
+    }
+    this.#moved.wake();
+  }
+
+  #take(message: FollowedMessage): void {
+    const change = this.#apply(message);
+    if (change === undefined) return;
+    this.#changes.push(change);
+    if (this.#changes.length >= 2 * KEPT_CHANGES) {
+      const dropped = this.#changes.splice(0, KEPT_CHANGES);
+      this.#floor = dropped.at(-1)?.record.version ?? this.#floor;
+    }
+    this.#moved.wake();
+  }
+
+  #apply(message: LogMessage): Change<Body> | undefined {
+    if (message.sequence <= this.#token) return undefined;
+    this.#token = message.sequence;
+    const record = toStored(this.#options.codec, message);
+    if (decodeRecord(message.data).deleted !== true) {
+      this.#records.set(record.name, record);
+      return { kind: "changed", record };
+    }
+    return this.#records.delete(record.name) ? { kind: "deleted", record } : undefined;
+  }
+
+  #after(token: number): Change<Body>[] {
+    if (token < this.#floor || token > this.#token) {
+      throw new StillpointError("RESYNC", `nothing is known about what followed token ${token}`);
+    }
+    if (token === this.#token) return [];
+    let first = this.#changes.length;
+    while (first > 0 && (this.#changes[first - 1]?.record.version ?? 0) > token) first--;
+    return this.#changes.slice(first);
+  }
+
+  /** A token of a record of another kind never comes by: the view is past it when it knows the newest of its own. */
+  async #skipForeign(token: number): Promise<void> {
+    const { log, filter } = this.#options;
+    const last = await log.lastSequence();
+    if (last < token) throw new StillpointError("RESYNC", `the log ends at ${last}, before token ${token}`);
+    const newest = await log.read(filter);
+    if ((newest?.sequence ?? 0) <= this.#token && this.#token < token) this.#token = token;
+  }
+}
+
+/** True when the promise came first. */
+async function raceTimeout(promise: Promise<void>, ms: number): Promise<boolean> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<boolean>((resolve) => {
+    timer = setTimeout(() => resolve(false), ms);
+  });
+  return await Promise.race([promise.then(() => true), late]).finally(() => clearTimeout(timer));
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
