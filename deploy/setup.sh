@@ -63,8 +63,12 @@ missing_packages() {
   done
 }
 
+# apt says much; it is shown only when it fails.
 apt_quietly() {
-  as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 "$@" >/dev/null
+  local log
+  log=$(as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=300 "$@" 2>&1) && return
+  printf '%s\n' "$log" >&2
+  return 1
 }
 
 update_apt() {
@@ -91,9 +95,7 @@ without_services() {
   return $code
 }
 
-disable_service() {
-  if command -v systemctl >/dev/null; then as_root systemctl --quiet disable "$1" 2>/dev/null || true; fi
-}
+disable_service() { as_root deb-systemd-helper disable "$1.service" >/dev/null 2>&1 || true; }
 
 install_packages() {
   local packages
@@ -148,7 +150,7 @@ install_newer_nats() {
   local package=("$folder"/nats-server_*.deb)
   say "installing nats-server $(dpkg-deb --field "${package[0]}" Version) from $suite (alone; $release has an older one)"
   chmod 755 "$folder"
-  without_services apt_quietly install --no-install-recommends "${package[0]}" 2>"$folder/log" || { cat "$folder/log" >&2 && return 1; }
+  without_services apt_quietly install --no-install-recommends "${package[0]}" || return 1
   at_least "$(nats_version)" "$nats_minimum"
 }
 

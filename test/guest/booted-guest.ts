@@ -64,8 +64,9 @@ export async function bootGuest(guest: Guest, disks: readonly string[] = []): Pr
 }
 
 interface Channel {
-  /** Throws when nothing has answered after `deadlineMs`. */
-  call(command: string, args?: Record<string, unknown>, deadlineMs?: number): Promise<unknown>;
+  call(command: string, args?: Record<string, unknown>): Promise<unknown>;
+  /** Drops every earlier answer; throws when `command` itself has not answered after `deadlineMs`. */
+  synchronise(command: string, id: number, deadlineMs: number): Promise<void>;
   close(): void;
 }
 
@@ -88,12 +89,18 @@ async function openChannel(path: string): Promise<Channel> {
       if ("return" in reply || reply.error) return reply;
     }
   };
+  const send = (execute: string, args: object) => socket.write(`${JSON.stringify({ execute, arguments: args })}\n`);
   return {
-    async call(command, args = {}, deadlineMs = 30_000) {
-      socket.write(`${JSON.stringify({ execute: command, arguments: args })}\n`);
-      const reply = await nextReply(AbortSignal.timeout(deadlineMs));
+    async call(command, args = {}) {
+      send(command, args);
+      const reply = await nextReply(AbortSignal.timeout(30_000));
       if (reply.error) throw new Error(`${command}: ${reply.error.desc}`);
       return reply.return;
+    },
+    async synchronise(command, id, deadlineMs) {
+      send(command, { id });
+      const signal = AbortSignal.timeout(deadlineMs);
+      while ((await nextReply(signal)).return !== id);
     },
     close: () => socket.destroy(),
   };
@@ -109,10 +116,10 @@ function rejected(signal: AbortSignal): Promise<never> {
   return new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason), { once: true }));
 }
 
-/** Asks until the answer to the last question comes: what was asked before the guest was there may be lost or late. */
+/** Asks again and again: what was asked before the guest was there may be lost, or be answered late. */
 async function synchronise(agent: Channel): Promise<void> {
   let id = 0;
-  await eventually(async () => (await agent.call("guest-sync", { id: ++id }, 1_000)) === id, { deadlineMs: 60_000 });
+  await eventually(() => agent.synchronise("guest-sync", ++id, 1_000).then(() => true), { deadlineMs: 60_000 });
 }
 
 async function execute(agent: Channel, [path, ...arg]: readonly string[]): Promise<string> {

@@ -48,8 +48,8 @@ export async function buildGuest(variant: GuestVariant = "default"): Promise<Gue
 }
 
 function cacheFolder(): string {
-  const own = process.env["STILLPOINT_CACHE_DIR"];
-  return own ?? join(process.env["XDG_CACHE_HOME"] ?? join(homedir(), ".cache"), "stillpoint");
+  const own = process.env.STILLPOINT_CACHE_DIR;
+  return own ?? join(process.env.XDG_CACHE_HOME ?? join(homedir(), ".cache"), "stillpoint");
 }
 
 /** Of the build's sources, the guest's files and the release that the packages come from. */

@@ -80,7 +80,19 @@ async function linkedLibraries(tree: string): Promise<Set<string>> {
 export async function makeDisk(root: string, disk: string): Promise<void> {
   await run(
     "mke2fs",
-    ["-q", "-t", "ext4", "-L", "guest", "-E", "root_owner=0:0,lazy_itable_init=1", "-d", root, disk, `${diskBytes / 1024}k`],
-    { env: { ...process.env, PATH: `${process.env["PATH"]}:/usr/sbin:/sbin` } },
+    [
+      "-q",
+      "-t",
+      "ext4",
+      "-L",
+      "guest",
+      "-E",
+      "root_owner=0:0,lazy_itable_init=1",
+      "-d",
+      root,
+      disk,
+      `${diskBytes / 1024}k`,
+    ],
+    { env: { ...process.env, PATH: `${process.env.PATH}:/usr/sbin:/sbin` } },
   );
 }
