@@ -5,6 +5,7 @@ import {
   type CreateCheckpointRequest,
   type DeleteCheckpointRequest,
 } from "#contracts/checkpoint/v1/checkpoint";
+import type { Operation } from "#contracts/operation/v1/operation";
 import { Vm } from "#contracts/vm/v1/vm";
 import { authorise } from "#libs/auth";
 import type { Clock, Random } from "#libs/clock";
@@ -67,12 +68,8 @@ async function createCheckpoint(deps: HandlerDeps, request: CreateCheckpointRequ
   const asked = askedType(type);
   if (displayName !== "") checkDisplayName(displayName);
   const vm = await findVm(deps, parent);
-  checkPolicy(vm, asked);
   const tree = treeOf(await deps.store.tree({ name: parent, uid: vm.uid }));
-  if (isFull(tree)) throw full(parent);
   const taken = new Set(tree.nodes.map((node) => node.displayName));
-  if (taken.has(displayName)) throw nameTaken(parent, displayName);
-
   const input: CreateInput = {
     workloadUid: vm.uid,
     checkpointUid: deps.random.id("ckpt"),
@@ -80,34 +77,45 @@ async function createCheckpoint(deps: HandlerDeps, request: CreateCheckpointRequ
     ...(asked === undefined ? {} : { asked }),
   };
   const fingerprint = { parent, displayName, type };
-  const expect = (stored: StoredRecord<Vm>) => checkPolicy(stored, asked);
-  return deps.operations.accept(
-    { ...common(call, parent, requestId), kind: "checkpoint.create", input: { ...input }, fingerprint },
-    hold(vm, expect),
-  );
+  const accepted = { ...common(call, parent, requestId), kind: "checkpoint.create", input: { ...input }, fingerprint };
+  return accept(deps, accepted, vm, (held) => {
+    checkPolicy(held, asked);
+    if (isFull(tree)) throw full(parent);
+    if (taken.has(displayName)) throw nameTaken(parent, displayName);
+  });
 }
 
 async function applyCheckpoint(deps: HandlerDeps, { name, requestId }: ApplyCheckpointRequest, call: CallScope) {
   const found = await findCheckpoint(deps, name);
-  checkReady(found);
   const input: ApplyInput = { ...inputOf(found), generationId: deps.random.id("gen").slice("gen-".length) };
-  return deps.operations.accept(
-    { ...common(call, found.vm.name, requestId), kind: "checkpoint.apply", input: { ...input }, fingerprint: { name } },
-    hold(found.vm, checkSettled),
-  );
+  const accepted = { ...common(call, found.vm.name, requestId), kind: "checkpoint.apply", input: { ...input } };
+  return accept(deps, { ...accepted, fingerprint: { name } }, found.vm, (held) => checkReady(held, found));
 }
 
 async function deleteCheckpoint(deps: HandlerDeps, { name, requestId }: DeleteCheckpointRequest, call: CallScope) {
   const found = await findCheckpoint(deps, name);
-  const { vm, tree, checkpoint } = found;
-  checkReady(found);
-  const branches = branchCount(treeOf(tree), checkpoint.uid);
-  if (branches > 1) throw hasBranches(checkpoint.name, branches);
   const input: DeleteInput = inputOf(found);
-  return deps.operations.accept(
-    { ...common(call, vm.name, requestId), kind: "checkpoint.delete", input: { ...input }, fingerprint: { name } },
-    hold(vm, checkSettled),
-  );
+  const accepted = { ...common(call, found.vm.name, requestId), kind: "checkpoint.delete", input: { ...input } };
+  return accept(deps, { ...accepted, fingerprint: { name } }, found.vm, (held) => {
+    checkReady(held, found);
+    const branches = branchCount(treeOf(found.tree), found.checkpoint.uid);
+    if (branches > 1) throw hasBranches(found.checkpoint.name, branches);
+  });
+}
+
+/**
+ * Accepts when `check` does not throw, on the VM as it was read and again on the very state that is held. A request
+ * id that may be a repetition is checked on the held state alone: the first call's own work must not refuse the second.
+ */
+async function accept(
+  { operations }: HandlerDeps,
+  request: AcceptRequest,
+  vm: StoredRecord<Vm>,
+  check: (held: StoredRecord<Vm>) => void,
+): Promise<Operation> {
+  if (request.requestId === "") check(vm);
+  const hold: HoldTarget<Vm> = { codec: Vm, uid: vm.uid, expect: check, missingReason: "VM_NOT_FOUND" };
+  return operations.accept(request, hold);
 }
 
 function checkPolicy(vm: StoredRecord<Vm>, asked: TakenType | undefined): void {
@@ -116,7 +124,7 @@ function checkPolicy(vm: StoredRecord<Vm>, asked: TakenType | undefined): void {
   if (!choice.allowed) throw typeRefused(vm.name, choice.why, asked);
 }
 
-function checkReady({ vm, checkpoint }: Found): void {
+function checkReady(vm: StoredRecord<Vm>, { checkpoint }: Found): void {
   checkSettled(vm);
   if (checkpoint.body.state !== CheckpointState.READY) throw notReady(checkpoint.name);
 }
@@ -132,11 +140,3 @@ function common(call: CallScope, target: string, requestId: string): Omit<Accept
   const trace = traceparent === undefined ? {} : { traceparent };
   return { target, principal: principal.name, project: parseVmName(target).project, requestId, ...trace };
 }
-
-/** Holds the VM that was checked, and checks it again on the very state that is held. */
-const hold = ({ uid }: StoredRecord<Vm>, expect: (stored: StoredRecord<Vm>) => void): HoldTarget<Vm> => ({
-  codec: Vm,
-  uid,
-  expect,
-  missingReason: "VM_NOT_FOUND",
-});

@@ -27,9 +27,9 @@ export async function followObservations(
   take: (observation: Observation) => Promise<boolean>,
 ): Promise<void> {
   const { nats, clock, logger, signal } = deps;
-  const manager = await jetstreamManager(nats);
   while (!signal.aborted) {
     try {
+      const manager = await jetstreamManager(nats);
       await manager.consumers.add(stream, { ...consumer, ack_wait: nanos(30_000), max_deliver: tries });
       await consume(deps, take);
     } catch (error) {

@@ -6,6 +6,10 @@ export type Judgement =
   | { readonly proven: false; readonly cause: Cause };
 
 /**
+ * Evidence is what the agent gathered, as plain JSON:
+ *   freeze: {count, thawCount, windowMs, writers: [{name, state, ms}]}, where state "failed" is a writer that did not
+ *   confirm; timeline: [{event, time}] with events "frozen" and "thawed" and RFC 3339 times; disks: [{id, ...}].
+ *
  * Whether the evidence of a production attempt carries the claim. File systems frozen and thawed must be equally
  * many and at least one; writers, where there are any, must all have confirmed, which makes it application-consistent.
  */

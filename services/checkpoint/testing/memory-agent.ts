@@ -37,22 +37,21 @@ export class MemoryAgent {
   }
 
   implementation(): HostAgentServiceImplementation {
-    const agent = this;
     return {
-      fence: async ({ epoch }) => agent.#fence(epoch),
-      getWorkload: async ({ uid }) => agent.#workload(uid),
-      listWorkloads: async () => ({ workloads: [agent.#workload(agent.uid)] }),
-      async *runStep(request) {
-        yield { update: { $case: "progress", value: { percent: 50, message: `half of ${request.step}` } } };
-        const value = await agent.#runStep(request);
-        await agent.beforeAnswer(request.step);
-        yield { update: { $case: "result", value } };
-      },
-      // biome-ignore lint/correctness/useYield: a guest is not part of this stand-in
-      async *exec() {
-        throw new StillpointError("GUEST_AGENT_ABSENT", "there is no guest");
-      },
+      fence: async ({ epoch }) => this.#fence(epoch),
+      getWorkload: async ({ uid }) => this.#workload(uid),
+      listWorkloads: async () => ({ workloads: [this.#workload(this.uid)] }),
+      runStep: (request) => this.#updates(request),
+      exec: () => silence(),
     };
+  }
+
+  async *#updates(request: RunStepRequest) {
+    const value = { percent: 50, message: `half of ${request.step}` };
+    yield { update: { $case: "progress", value } } as const;
+    const result = await this.#runStep(request);
+    await this.beforeAnswer(request.step);
+    yield { update: { $case: "result", value: result } } as const;
   }
 
   #fence(epoch: number) {
@@ -87,6 +86,7 @@ export class MemoryAgent {
 
   async #act(action: RunStepRequest["action"], step: string): Promise<Answer> {
     this.effects.push(step);
+    // oxlint-disable-next-line switch-exhaustiveness-check -- the rest is not part of this stand-in
     switch (action?.$case) {
       case "takeProduction":
         return { checkpoint: this.#takeProduction(action.value.checkpointUid) };
@@ -144,4 +144,9 @@ export class MemoryAgent {
     await this.onState(state);
     return {};
   }
+}
+
+/** A guest is not part of this stand-in. */
+async function* silence() {
+  yield { exitCode: 0 };
 }

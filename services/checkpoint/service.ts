@@ -1,0 +1,111 @@
+import type { NatsConnection } from "@nats-io/transport-node";
+import { Checkpoint, CheckpointsDefinition, Head } from "#contracts/checkpoint/v1/checkpoint";
+import { Host } from "#contracts/scheduler/v1/scheduler";
+import { Vm } from "#contracts/vm/v1/vm";
+import { systemClock, systemRandom } from "#libs/clock";
+import { StillpointError } from "#libs/errors";
+import { createHostAgents } from "#libs/host-agent";
+import type { Lifecycle } from "#libs/lifecycle";
+import { connectRedis, RedisLeases } from "#libs/locks";
+import { createLogger, type Logger } from "#libs/logger";
+import { JetStreamJobQueue, Operations, RedisJobState, startRunner } from "#libs/operations";
+import {
+  type BodyCodec,
+  connectNats,
+  createRecordStore,
+  type Log,
+  openStreams,
+  type RecordStore,
+  RecordView,
+  type Streams,
+} from "#libs/records";
+import { RpcServer } from "#libs/rpc";
+import { CheckpointStore } from "./checkpoint-store.ts";
+import type { CheckpointConfig } from "./config.ts";
+import { followDeletedVms } from "./deleted-vms.ts";
+import { takeDigests } from "./digests.ts";
+import { checkpointsHandlers } from "./handlers.ts";
+import { applyJob } from "./jobs/apply.ts";
+import { createJob } from "./jobs/create.ts";
+import { deleteJob } from "./jobs/delete.ts";
+import { followObservations } from "./nats-observations.ts";
+
+/**
+ * Wires the service together; only this file knows which Redis, which NATS and which port. With a `server` it adds
+ * its methods to that one and does not listen itself; the address is empty then.
+ */
+export async function startCheckpoint(
+  config: CheckpointConfig,
+  lifecycle: Lifecycle,
+  { server }: { readonly server?: RpcServer } = {},
+): Promise<{ address: string }> {
+  const logger = createLogger({ name: "checkpoint", level: config.LOG_LEVEL });
+  const nats = await connectNats(config, lifecycle);
+  const streams = await openStreams(nats);
+  const operations = await startOperations(config, lifecycle, { nats, streams, logger });
+  const parts = await openRecords(streams.rec, lifecycle);
+  const agents = lifecycle.add("host agents", createHostAgents({ addressOf: agentAddress(parts.hosts) }), (opened) =>
+    opened.close(),
+  );
+
+  const deps = { ...parts, agents, operations, clock: systemClock, random: systemRandom, logger };
+  const jobs = [createJob(deps), applyJob(deps), deleteJob(deps)];
+  lifecycle.add("runner", startRunner(operations, { jobs }), (runner) => runner.close());
+  const { signal } = lifecycle;
+  void lifecycle.add("deleted VMs", followDeletedVms({ ...deps, signal }), (loop) => loop);
+  const take = takeDigests.bind(undefined, parts.store);
+  void lifecycle.add("observations", followObservations({ ...deps, nats, signal }, take), (loop) => loop);
+
+  if (server !== undefined) {
+    server.add(CheckpointsDefinition, checkpointsHandlers(deps));
+    return { address: "" };
+  }
+  const own = new RpcServer({ logger, health: () => !nats.isClosed() });
+  own.add(CheckpointsDefinition, checkpointsHandlers(deps));
+  const address = await own.listen(config.CHECKPOINT_ADDRESS);
+  lifecycle.add("grpc", own, (listening) => listening.close());
+  return { address };
+}
+
+interface Connections {
+  readonly nats: NatsConnection;
+  readonly streams: Streams;
+  readonly logger: Logger;
+}
+
+async function startOperations(
+  config: CheckpointConfig,
+  lifecycle: Lifecycle,
+  { nats, streams, logger }: Connections,
+): Promise<Operations> {
+  const redis = await connectRedis(config, lifecycle);
+  const ports = { clock: systemClock, random: systemRandom };
+  return Operations.start({
+    ...ports,
+    ops: streams.ops,
+    records: streams.rec,
+    jobs: await JetStreamJobQueue.open(nats),
+    jobState: new RedisJobState(redis),
+    leases: new RedisLeases(redis, ports),
+    logger,
+    signal: lifecycle.signal,
+  });
+}
+
+async function openRecords(log: Log, { signal }: Lifecycle) {
+  const open = <Body>(codec: BodyCodec<Body>): RecordStore<Body> =>
+    createRecordStore({ log, codec, clock: systemClock, random: systemRandom });
+  return {
+    vms: open<Vm>(Vm),
+    hosts: open<Host>(Host),
+    store: new CheckpointStore({ log, checkpoints: open<Checkpoint>(Checkpoint), heads: open<Head>(Head) }),
+    vmView: await RecordView.start<Vm>({ log, filter: "rec.projects.*.vms.*", codec: Vm, signal }),
+  };
+}
+
+/** Where the agent of a host listens, from the host's record. */
+const agentAddress = (hosts: RecordStore<Host>) => async (name: string) => {
+  const host = await hosts.get(name);
+  if (host === undefined) throw new StillpointError("HOST_NOT_FOUND", `there is no host ${name}`);
+  return host.body.agentAddress;
+};
