@@ -49,7 +49,9 @@ function availabilityOf({ state }: Host): Availability {
       return "cordoned";
     case HostState.DRAINING:
       return "draining";
-    default:
+    case HostState.DOWN:
+    case HostState.UNSPECIFIED:
+    case HostState.UNRECOGNIZED:
       return "down";
   }
 }

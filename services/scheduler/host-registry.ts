@@ -136,13 +136,18 @@ export class HostRegistry {
 }
 
 function sameInventory(a: Host, b: Host): boolean {
-  const words = ({ state, agentAddress, labels, capacity, capabilities, agentVersion }: Host) =>
+  const facts = ({ state, agentAddress, labels, capacity, capabilities, agentVersion }: Host) =>
     JSON.stringify([
-      ...[state, agentAddress, agentVersion, capabilities.toSorted(), Object.entries(labels).toSorted()],
+      ...[state, agentAddress, agentVersion, capabilities.toSorted(), ...words(labels)],
       ...[capacity?.cpus, capacity?.memoryBytes, capacity?.diskBytes],
     ]);
-  return words(a) === words(b);
+  return facts(a) === facts(b);
 }
+
+const words = (labels: Host["labels"]) =>
+  Object.entries(labels)
+    .map(([key, value]) => `${key}=${value}`)
+    .toSorted();
 
 function event(happened: string, data: Readonly<Record<string, unknown>>) {
   return { aggregate: "host", happened, data };

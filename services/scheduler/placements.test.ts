@@ -34,9 +34,10 @@ test("what does not fit on one host any more goes to the next", async () => {
 
 test("two replicas at once never over-commit", async () => {
   await using scheduler = await withHosts("a", "b");
-  const replicas = [scheduler.placements, new Placements(scheduler)];
+  const { placements } = scheduler;
+  const other = new Placements(scheduler);
   const answers = await Promise.allSettled(
-    Array.from({ length: 12 }, (_, i) => replicas[i % 2]?.place(reservation(`vm-${i}`, { cpus: 4 }))),
+    Array.from({ length: 12 }, (_, i) => (i % 2 === 0 ? placements : other).place(reservation(`vm-${i}`, { cpus: 4 }))),
   );
   expect(answers.filter(({ status }) => status === "fulfilled")).toHaveLength(8);
   expect(heldOn(scheduler, "a")).toHaveLength(4);

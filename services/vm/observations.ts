@@ -34,6 +34,10 @@ export class Observations {
     if (stored === undefined || stored.uid !== observation.uid) return true;
     if (stored.body.host === "") return stored.operation === undefined;
     if (stored.body.host !== observation.host) return true;
+    return this.#foldHappened(stored, observation);
+  }
+
+  async #foldHappened(stored: StoredRecord<Vm>, observation: Observation): Promise<boolean> {
     switch (observation.happened?.$case) {
       case "state":
         return this.#foldState(stored, observation);
@@ -41,7 +45,8 @@ export class Observations {
         return this.#foldGuestAgent(observation, observation.happened.value);
       case "foundFrozen":
         return this.#tell(observation, "found_frozen");
-      default:
+      case "digests":
+      case undefined:
         return true;
     }
   }

@@ -51,16 +51,20 @@ function cost({ rule, free = 0 }: Failure, requirements: Requirements): number {
 }
 
 function change(failure: Failure, host: Host, requirements: Requirements): string {
-  const dimension = dimensionOf[failure.rule];
-  if (dimension !== undefined) return changeAmount(failure, dimension, requirements);
   switch (failure.rule) {
+    case "cpu":
+      return changeAmount(failure, "cpus", requirements);
+    case "memory":
+      return changeAmount(failure, "memoryBytes", requirements);
+    case "disk":
+      return changeAmount(failure, "diskBytes", requirements);
     case "port":
-      return `without the host port that is taken`;
+      return "without the host port that is taken";
     case "label":
-      return `if it did not have to carry the labels asked for`;
+      return "if it did not have to carry the labels asked for";
     case "capability":
-      return `if it could do what is asked for`;
-    default:
+      return "if it could do what is asked for";
+    case "state":
       return host.availability === "down" ? "if its agent came back" : "if it were uncordoned";
   }
 }

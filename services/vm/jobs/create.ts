@@ -96,7 +96,10 @@ async function made({ agents }: VmJobDeps, context: JobContext<CreateInput>, vm:
 }
 
 /** Empty before it was placed. */
-const hostOf = ({ outputs }: JobContext<CreateInput>): string => String(outputs.place?.host ?? "");
+function hostOf({ outputs }: JobContext<CreateInput>): string {
+  const host = outputs.place?.host;
+  return typeof host === "string" ? host : "";
+}
 
 const placed = (context: JobContext<CreateInput>) => ({ host: hostOf(context), uid: context.input.uid });
 

@@ -1,0 +1,80 @@
+import { OperationsDefinition } from "#contracts/operation/v1/operation";
+import { Host, HostsDefinition, Ledger, SchedulerDefinition } from "#contracts/scheduler/v1/scheduler";
+import { systemClock as clock, systemRandom as random } from "#libs/clock";
+import { isStillpointError } from "#libs/errors";
+import type { Lifecycle } from "#libs/lifecycle";
+import { createLogger, type Logger } from "#libs/logger";
+import { connectNats, createRecordStore, type Log, openStreams, RecordView, rawCodec } from "#libs/records";
+import { createRpcClient, RpcServer } from "#libs/rpc";
+import type { SchedulerConfig } from "./config.ts";
+import { hostsHandlers, schedulerHandlers } from "./handlers.ts";
+import type { HostRecords } from "./host-records.ts";
+import { HostRegistry } from "./host-registry.ts";
+import { followHeartbeats } from "./nats-heartbeats.ts";
+import { Placements } from "./placements.ts";
+import { reconcile } from "./reconciler.ts";
+import { repeat } from "./repeat.ts";
+
+const sweepEveryMs = 1_000;
+
+/** Wires the service together. With `server`, the APIs are added there and `address` is empty. */
+export async function startScheduler(
+  config: SchedulerConfig,
+  lifecycle: Lifecycle,
+  { server }: { server?: RpcServer } = {},
+): Promise<{ address: string }> {
+  const logger = createLogger({ name: "scheduler", level: config.LOG_LEVEL });
+  const { signal } = lifecycle;
+  const nats = await connectNats(config, lifecycle);
+  const { rec: log } = await openStreams(nats);
+  const store = createRecordStore({ log, codec: Host, clock, random });
+  const ledgers = createRecordStore({ log, codec: Ledger, clock, random });
+  const records: HostRecords = {
+    hosts: await RecordView.start({ log, filter: "rec.hosts.*", codec: Host, signal }),
+    ledgers: await RecordView.start({ log, filter: "rec.hosts.*.ledger", codec: Ledger, signal }),
+  };
+  const registry = new HostRegistry({ store, view: records.hosts, clock, logger, limits: limitsOf(config) });
+  const placements = new Placements({ records, ledgers });
+
+  const heartbeats = followHeartbeats(nats, logger, (heartbeat) => registry.heard(heartbeat));
+  lifecycle.add("heartbeats", heartbeats, (it) => it.close());
+  const giveBack = await reconciler(config, lifecycle, { log, records, placements, logger });
+  const loops = Promise.all([
+    repeat({ clock, logger, signal }, sweepEveryMs, () => registry.sweep()),
+    repeat({ clock, logger, signal }, config.RECONCILE_SECONDS * 1_000, giveBack),
+  ]);
+  lifecycle.add("scheduler loops", { loops }, async (it) => void (await it.loops));
+
+  const own = server ?? lifecycle.add("grpc", new RpcServer({ logger }), (it) => it.close());
+  own.add(SchedulerDefinition, schedulerHandlers(placements));
+  own.add(HostsDefinition, hostsHandlers({ records, store, registry }));
+  return { address: server === undefined ? await own.listen(config.SCHEDULER_ADDRESS) : "" };
+}
+
+const limitsOf = (config: SchedulerConfig) => ({
+  cpuOvercommit: config.CPU_OVERCOMMIT,
+  memoryReservedBytes: config.HOST_MEMORY_RESERVED_MIB * 2 ** 20,
+  downAfterMs: config.HOST_DOWN_AFTER_SECONDS * 1_000,
+});
+
+async function reconciler(
+  config: SchedulerConfig,
+  lifecycle: Lifecycle,
+  { log, ...parts }: { log: Log; records: HostRecords; placements: Placements; logger: Logger },
+): Promise<() => Promise<number>> {
+  const operations = createRpcClient(OperationsDefinition, config.STILLPOINT_ADDRESS);
+  lifecycle.add("client of Operations", operations, (it) => it.close());
+  const { signal } = lifecycle;
+  const workloads = await RecordView.start({ log, filter: "rec.projects.*.*.*", codec: rawCodec, signal });
+  const store = createRecordStore({ log, codec: rawCodec, clock, random });
+
+  const isUnfinished = async (name: string): Promise<boolean> => {
+    try {
+      return !(await operations.getOperation({ name })).done;
+    } catch (error) {
+      if (isStillpointError(error, "OPERATION_NOT_FOUND")) return false;
+      throw error;
+    }
+  };
+  return () => reconcile({ ...parts, isUnfinished, workloads, readWorkload: (name) => store.get(name) });
+}

@@ -1,0 +1,108 @@
+import { type DeleteVmRequest, Vm, VmState } from "#contracts/vm/v1/vm";
+import { StillpointError } from "#libs/errors";
+import { parseVmName } from "#libs/names";
+import type { Operations } from "#libs/operations";
+import type { Json, RecordStore, RecordView, StoredRecord } from "#libs/records";
+import type { CallScope } from "#libs/rpc";
+import { type Action, refusal } from "./domain/vm-state.ts";
+import { vmEvent, vmNotFound } from "./vm-record.ts";
+
+export interface AcceptDeps {
+  readonly vms: RecordStore<Vm>;
+  readonly operations: Pick<Operations, "accept">;
+  /** rec.projects.*.vms.*.checkpoints.*: only whether there are any. */
+  readonly checkpoints: Pick<RecordView<Json>, "list">;
+}
+
+export interface AskedAction {
+  readonly action: Exclude<Action, "exec" | "delete">;
+  readonly request: { readonly name: string; readonly requestId: string };
+  readonly force?: boolean;
+  /** What the job has to know beside the VM. */
+  readonly input?: Json;
+}
+
+/** Accepts a job that brings a VM into another state; it holds the VM from here on. */
+export async function acceptAction(deps: AcceptDeps, call: CallScope, asked: AskedAction) {
+  const { action, request, force = false, input = {} } = asked;
+  const { body } = await find(deps.vms, request.name);
+  return deps.operations.accept<Vm>(
+    {
+      ...accepting(call, request),
+      kind: `vm.${action}`,
+      input: { uid: body.uid, ...input },
+      fingerprint: input,
+    },
+    {
+      codec: Vm,
+      uid: body.uid,
+      missingReason: "VM_NOT_FOUND",
+      expect: (stored) => refuseUnless(stored, action, force),
+    },
+  );
+}
+
+/** Accepts the removal of a VM. Fails with VM_HAS_CHECKPOINTS where those were not asked to go with it. */
+export async function acceptDelete(deps: AcceptDeps, call: CallScope, request: DeleteVmRequest) {
+  const { name, force, withCheckpoints } = request;
+  const { body } = await find(deps.vms, name);
+  return deps.operations.accept<Vm>(
+    {
+      ...accepting(call, request),
+      kind: "vm.delete",
+      input: { uid: body.uid, before: body.state },
+      fingerprint: { force, withCheckpoints },
+    },
+    {
+      codec: Vm,
+      uid: body.uid,
+      missingReason: "VM_NOT_FOUND",
+      expect: (stored) => {
+        refuseUnless(stored, "delete", force);
+        if (!withCheckpoints) refuseCheckpoints(deps, name);
+      },
+      change: (stored) => ({
+        body: { ...stored.body, state: VmState.DELETING },
+        events: [vmEvent("deleting", stored.body)],
+      }),
+    },
+  );
+}
+
+/** Throws VM_STATE when the action makes no sense in the state that the VM is in. */
+export function refuseUnless({ name, body }: Pick<StoredRecord<Vm>, "name" | "body">, action: Action, force = false) {
+  const refused = refusal(action, body.state, force);
+  if (refused === undefined) return;
+  throw new StillpointError("VM_STATE", `cannot ${action} ${name}: it ${refused.message}`, {
+    help: refused.help,
+    metadata: { state: body.state },
+  });
+}
+
+/** What every job of a VM is accepted with. */
+export function accepting(
+  { principal, traceparent }: CallScope,
+  { name, requestId }: { readonly name: string; readonly requestId: string },
+) {
+  return {
+    target: name,
+    principal: principal.name,
+    project: parseVmName(name).project,
+    requestId,
+    ...(traceparent === undefined ? {} : { traceparent }),
+  };
+}
+
+async function find(vms: RecordStore<Vm>, name: string): Promise<StoredRecord<Vm>> {
+  parseVmName(name);
+  const stored = await vms.get(name);
+  if (stored === undefined) throw vmNotFound(name);
+  return stored;
+}
+
+function refuseCheckpoints({ checkpoints }: AcceptDeps, name: string): void {
+  const count = checkpoints.list(`${name}/checkpoints/`).length;
+  if (count === 0) return;
+  const noun = count === 1 ? "checkpoint" : "checkpoints";
+  throw new StillpointError("VM_HAS_CHECKPOINTS", `${name} has ${count} ${noun}`, { metadata: { count: `${count}` } });
+}

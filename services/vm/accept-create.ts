@@ -1,0 +1,91 @@
+import type { Image, ImagesClient } from "#contracts/registry/v1/registry";
+import { CheckpointType, CreateVmRequest, Vm, type VmSpec, VmState } from "#contracts/vm/v1/vm";
+import type { Clock, Random } from "#libs/clock";
+import { StillpointError } from "#libs/errors";
+import { parseProject, vmName } from "#libs/names";
+import type { Operations } from "#libs/operations";
+import type { Json } from "#libs/records";
+import type { CallScope } from "#libs/rpc";
+import { accepting } from "./accept-action.ts";
+import { nameDisks, rootSize } from "./domain/build-plan.ts";
+import { validateLabels, validateSpec } from "./domain/validate-spec.ts";
+
+export interface CreateDeps {
+  readonly operations: Pick<Operations, "accept">;
+  readonly images: Pick<ImagesClient, "getImage">;
+  readonly clock: Clock;
+  readonly random: Random;
+}
+
+const imageType = "application/vnd.stillpoint.vm.image.v1+json";
+
+/** Checks a request for a VM, pins its image to a digest, and accepts the job that makes it. */
+export async function acceptCreate(deps: CreateDeps, request: CreateVmRequest, call: CallScope) {
+  const name = vmName(parseProject(request.parent), request.vmId);
+  const spec = checkedSpec(request);
+  const image = await vmImage(deps.images, spec.image);
+  const body = newVm(deps, { name, spec: sizedSpec(spec, image), labels: request.labels, image });
+  const fingerprint = CreateVmRequest.toJSON({ ...request, requestId: "" }) as Json;
+  return deps.operations.accept<Vm>(
+    {
+      ...accepting(call, { name, requestId: request.requestId }),
+      kind: "vm.create",
+      input: { uid: body.uid, start: request.start },
+      fingerprint,
+    },
+    { codec: Vm, create: { uid: body.uid, body }, existsReason: "VM_EXISTS" },
+  );
+}
+
+/** Fails with ARGUMENT_INVALID, naming every field that is wrong. */
+function checkedSpec({ spec, labels }: CreateVmRequest): VmSpec {
+  if (spec === undefined) throw new StillpointError("ARGUMENT_INVALID", "spec is missing");
+  const problems = [...validateSpec(spec), ...validateLabels("labels", labels)];
+  const [first] = problems;
+  if (first === undefined) return spec;
+  const message = problems.map(({ field, message }) => `${field} ${message}`).join("; ");
+  throw new StillpointError("ARGUMENT_INVALID", message, { metadata: { field: first.field } });
+}
+
+async function vmImage(images: CreateDeps["images"], reference: string): Promise<Image> {
+  const image = await images.getImage({ reference });
+  if (image.artifactType === imageType) return image;
+  throw new StillpointError("IMAGE_INVALID", `${reference} is not a VM image but ${image.artifactType}`, {
+    help: "Import a disk image with: stillpoint image import",
+  });
+}
+
+function sizedSpec(spec: VmSpec, image: Image): VmSpec {
+  const rootSizeBytes = rootSize(spec.rootSizeBytes, image.virtualSizeBytes);
+  if (rootSizeBytes === undefined) {
+    const smallest = `the image's ${image.virtualSizeBytes} bytes`;
+    throw new StillpointError(
+      "ARGUMENT_INVALID",
+      `spec.root_size_bytes must be at least ${smallest}, not ${spec.rootSizeBytes}`,
+      { metadata: { field: "spec.root_size_bytes" } },
+    );
+  }
+  const unsaid = spec.checkpointType === CheckpointType.UNSPECIFIED;
+  const checkpointType = unsaid ? CheckpointType.PRODUCTION : spec.checkpointType;
+  return { ...spec, rootSizeBytes, disks: nameDisks(spec.disks), checkpointType };
+}
+
+interface Asked {
+  readonly name: string;
+  readonly spec: VmSpec;
+  readonly labels: CreateVmRequest["labels"];
+  readonly image: Image;
+}
+
+function newVm({ clock, random }: CreateDeps, { name, spec, labels, image }: Asked): Vm {
+  return Vm.fromPartial({
+    name,
+    uid: random.id("vm"),
+    spec,
+    labels,
+    state: VmState.CREATING,
+    imageDigest: `${image.repository}@${image.digest}`,
+    guestAgent: { connected: false, version: "" },
+    createTime: clock.now(),
+  });
+}

@@ -1,0 +1,20 @@
+import { z } from "zod";
+import { commonConfig, readConfig } from "#libs/config";
+
+const address = z
+  .string()
+  .regex(/^(unix:\/.+|[^:/]+:\d{1,5}|\[[0-9a-f:]+\]:\d{1,5})$/i)
+  .describe("host:port, or unix:/path");
+
+const shape = {
+  ...commonConfig,
+  VM_ADDRESS: address.default("127.0.0.1:7074"),
+  /** Where these are reached; STILLPOINT_ADDRESS if unsaid. */
+  SCHEDULER_ADDRESS: address.optional(),
+  REGISTRY_ADDRESS: address.optional(),
+};
+
+/** Reads the VM service's configuration; fails with one error that names each wrong variable. */
+export const readVmConfig = (env?: NodeJS.ProcessEnv) => readConfig(shape, env);
+
+export type VmConfig = ReturnType<typeof readVmConfig>;

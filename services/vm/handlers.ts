@@ -1,0 +1,125 @@
+import {
+  CheckpointType,
+  type SetCheckpointTypeRequest,
+  type Vm,
+  type VmsServiceImplementation,
+} from "#contracts/vm/v1/vm";
+import { authorise } from "#libs/auth";
+import { StillpointError } from "#libs/errors";
+import { parseProject, parseVmName } from "#libs/names";
+import type { RecordStore, RecordView } from "#libs/records";
+import type { CallScope } from "#libs/rpc";
+import { type AcceptDeps, acceptAction, acceptDelete } from "./accept-action.ts";
+import { acceptCreate, type CreateDeps } from "./accept-create.ts";
+import { type ExecDeps, execInVm } from "./exec.ts";
+import { showVm, vmEvent, vmNotFound } from "./vm-record.ts";
+import { watchVms } from "./watch-vms.ts";
+
+export interface VmDeps extends AcceptDeps, CreateDeps, ExecDeps {
+  readonly vms: RecordStore<Vm>;
+  readonly view: RecordView<Vm>;
+}
+
+const defaultStopSeconds = 60;
+
+/** A VM's life as its users ask for it: each method authorises, checks, and accepts a job or answers at once. */
+export function vmHandlers(deps: VmDeps): VmsServiceImplementation<CallScope> {
+  const { vms, view } = deps;
+  return {
+    async createVm(request, call) {
+      authorise(call.principal, "create", request.parent);
+      return acceptCreate(deps, request, call);
+    },
+
+    async getVm({ name }, { principal }) {
+      authorise(principal, "get", name);
+      parseVmName(name);
+      const stored = await vms.get(name);
+      if (stored === undefined) throw vmNotFound(name);
+      return showVm(stored);
+    },
+
+    async listVms({ parent, waitFor }, { principal, signal }) {
+      authorise(principal, "list", parent);
+      parseProject(parent);
+      await view.waitFor(waitFor, signal);
+      return { vms: view.list(`${parent}/vms/`).map(showVm), token: view.token };
+    },
+
+    async *watchVms({ parent, since }, { principal, signal }) {
+      authorise(principal, "watch", parent);
+      parseProject(parent);
+      yield* watchVms(view, { prefix: `${parent}/vms/`, since, signal });
+    },
+
+    ...powerHandlers(deps),
+
+    async setCheckpointType(request, { principal }) {
+      authorise(principal, "update", request.name);
+      return setCheckpointType(vms, request);
+    },
+
+    async *execVm(request, { principal, signal }) {
+      authorise(principal, "exec", request.name);
+      yield* execInVm(deps, request, signal);
+    },
+  };
+}
+
+type PowerMethod = "startVm" | "stopVm" | "rebootVm" | "pauseVm" | "resumeVm" | "deleteVm";
+
+/** What brings a VM into another state, or removes it. */
+function powerHandlers(deps: AcceptDeps): Pick<VmsServiceImplementation<CallScope>, PowerMethod> {
+  return {
+    async startVm(request, call) {
+      authorise(call.principal, "start", request.name);
+      return acceptAction(deps, call, { action: "start", request });
+    },
+
+    async stopVm(request, call) {
+      authorise(call.principal, "stop", request.name);
+      const { force, timeoutSeconds } = request;
+      if (timeoutSeconds < 0) throw new StillpointError("ARGUMENT_INVALID", "timeout_seconds is below 0");
+      const input = { force, timeoutSeconds: timeoutSeconds === 0 ? defaultStopSeconds : timeoutSeconds };
+      return acceptAction(deps, call, { action: "stop", request, force, input });
+    },
+
+    async rebootVm(request, call) {
+      authorise(call.principal, "stop", request.name);
+      const { force } = request;
+      return acceptAction(deps, call, { action: "reboot", request, force, input: { force } });
+    },
+
+    async pauseVm(request, call) {
+      authorise(call.principal, "stop", request.name);
+      return acceptAction(deps, call, { action: "pause", request });
+    },
+
+    async resumeVm(request, call) {
+      authorise(call.principal, "start", request.name);
+      return acceptAction(deps, call, { action: "resume", request });
+    },
+
+    async deleteVm(request, call) {
+      authorise(call.principal, "delete", request.name);
+      return acceptDelete(deps, call, request);
+    },
+  };
+}
+
+async function setCheckpointType(vms: RecordStore<Vm>, { name, checkpointType }: SetCheckpointTypeRequest) {
+  parseVmName(name);
+  if (checkpointType === CheckpointType.UNSPECIFIED || checkpointType === CheckpointType.UNRECOGNIZED) {
+    throw new StillpointError("ARGUMENT_INVALID", "checkpoint_type is missing", {
+      help: "Use production, production-only, standard or disabled.",
+    });
+  }
+  const stored = await vms.modify(name, ({ body }) => {
+    const from = body.spec?.checkpointType;
+    if (body.spec === undefined || from === checkpointType) return undefined;
+    const event = vmEvent("checkpoint_type_changed", body, { from, to: checkpointType });
+    return { body: { ...body, spec: { ...body.spec, checkpointType } }, events: [event] };
+  });
+  if (stored === undefined) throw vmNotFound(name);
+  return showVm(stored);
+}

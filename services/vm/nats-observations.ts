@@ -1,0 +1,74 @@
+import { AckPolicy, type JsMsg, jetstream, jetstreamManager } from "@nats-io/jetstream";
+import { type NatsConnection, nanos } from "@nats-io/transport-node";
+import { Observation } from "#contracts/host/v1/agent";
+import type { Clock } from "#libs/clock";
+import type { Logger } from "#libs/logger";
+
+export interface ObservationFeedDeps {
+  readonly nats: NatsConnection;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly signal: AbortSignal;
+}
+
+const stream = "OBS";
+const consumer = { durable_name: "vm", ack_policy: AckPolicy.Explicit, filter_subject: "obs.vm.*" };
+const firstPauseMs = 500;
+const longestPauseMs = 30_000;
+const restartMs = 500;
+
+/**
+ * Gives each observation to `take`, shared with the other replicas, until the signal aborts: those of one workload one
+ * after the other, those of others meanwhile. `take` gives false to have it again later. Survives restarts of the server.
+ */
+export async function followObservations(
+  deps: ObservationFeedDeps,
+  take: (observation: Observation) => Promise<boolean>,
+): Promise<void> {
+  const { nats, clock, logger, signal } = deps;
+  while (!signal.aborted) {
+    try {
+      const manager = await jetstreamManager(nats);
+      await manager.consumers.add(stream, { ...consumer, ack_wait: nanos(30_000), max_ack_pending: 1_000 });
+      await consume(deps, take);
+    } catch (err) {
+      if (signal.aborted) return;
+      logger.warn({ err }, "observations cannot be read");
+    }
+    await clock.sleep(restartMs, signal).catch(() => undefined);
+  }
+}
+
+async function consume({ nats, logger, signal }: ObservationFeedDeps, take: (o: Observation) => Promise<boolean>) {
+  const source = await jetstream(nats).consumers.get(stream, consumer.durable_name);
+  const messages = await source.consume({ max_messages: 100 });
+  const stop = () => messages.stop();
+  signal.addEventListener("abort", stop, { once: true });
+  const last = new Map<string, Promise<void>>();
+  try {
+    if (signal.aborted) return;
+    for await (const message of messages) {
+      const { subject } = message;
+      const settled = (last.get(subject) ?? Promise.resolve()).then(() => settle(message, logger, take));
+      last.set(subject, settled);
+      void settled.finally(() => {
+        if (last.get(subject) === settled) last.delete(subject);
+      });
+    }
+  } finally {
+    signal.removeEventListener("abort", stop);
+    messages.stop();
+  }
+}
+
+async function settle(message: JsMsg, logger: Logger, take: (o: Observation) => Promise<boolean>): Promise<void> {
+  const againMs = Math.min(firstPauseMs * 2 ** Math.min(message.info.deliveryCount - 1, 10), longestPauseMs);
+  try {
+    const isTaken = await take(Observation.fromJSON(message.json()));
+    if (isTaken) message.ack();
+    else message.nak(againMs);
+  } catch (err) {
+    logger.warn({ err, subject: message.subject }, "an observation could not be folded in");
+    message.nak(againMs);
+  }
+}

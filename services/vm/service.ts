@@ -1,0 +1,92 @@
+import { ImagesDefinition } from "#contracts/registry/v1/registry";
+import { Host, SchedulerDefinition } from "#contracts/scheduler/v1/scheduler";
+import { Vm, VmsDefinition } from "#contracts/vm/v1/vm";
+import { systemClock as clock, systemRandom as random } from "#libs/clock";
+import { StillpointError } from "#libs/errors";
+import { createHostAgents } from "#libs/host-agent";
+import type { Lifecycle } from "#libs/lifecycle";
+import { connectRedis, RedisLeases } from "#libs/locks";
+import { createLogger, type Logger } from "#libs/logger";
+import { JetStreamJobQueue, Operations, RedisJobState, startRunner } from "#libs/operations";
+import { connectNats, createRecordStore, openStreams, RecordView, rawCodec, type Streams } from "#libs/records";
+import { createRpcClient, RpcServer } from "#libs/rpc";
+import type { VmConfig } from "./config.ts";
+import { vmHandlers } from "./handlers.ts";
+import { vmJobs } from "./jobs/vm-jobs.ts";
+import { followObservations } from "./nats-observations.ts";
+import { Observations } from "./observations.ts";
+
+type Nats = Awaited<ReturnType<typeof connectNats>>;
+
+/** Wires the service together. With `server`, the API is added there and `address` is empty. */
+export async function startVm(
+  config: VmConfig,
+  lifecycle: Lifecycle,
+  { server }: { server?: RpcServer } = {},
+): Promise<{ address: string }> {
+  const logger = createLogger({ name: "vm", level: config.LOG_LEVEL });
+  const { signal } = lifecycle;
+  const nats = await connectNats(config, lifecycle);
+  const streams = await openStreams(nats);
+  const operations = await startOperations(config, lifecycle, { nats, streams, logger });
+  const vms = createRecordStore({ log: streams.rec, codec: Vm, clock, random });
+  const agents = await hostAgents(streams, signal);
+  const scheduler = createRpcClient(SchedulerDefinition, config.SCHEDULER_ADDRESS ?? config.STILLPOINT_ADDRESS);
+  const images = createRpcClient(ImagesDefinition, config.REGISTRY_ADDRESS ?? config.STILLPOINT_ADDRESS);
+  lifecycle.add("clients", [scheduler, images], (clients) => {
+    for (const client of clients) client.close();
+  });
+
+  const view = await RecordView.start({ log: streams.rec, filter: "rec.projects.*.vms.*", codec: Vm, signal });
+  const checkpoints = await RecordView.start({
+    log: streams.rec,
+    filter: "rec.projects.*.vms.*.checkpoints.*",
+    codec: rawCodec,
+    signal,
+  });
+  const runner = startRunner(operations, { jobs: vmJobs({ vms, scheduler, agents }) });
+  lifecycle.add("vm runner", runner, (it) => it.close());
+  const observations = new Observations({ vms, agents });
+  const following = followObservations({ nats, clock, logger, signal }, (seen) => observations.fold(seen));
+  lifecycle.add("observations", { following }, (it) => it.following);
+
+  const handlers = vmHandlers({ vms, view, checkpoints, operations, images, agents, clock, random });
+  if (server !== undefined) {
+    server.add(VmsDefinition, handlers);
+    return { address: "" };
+  }
+  const own = new RpcServer({ logger }).add(VmsDefinition, handlers);
+  lifecycle.add("grpc", own, (it) => it.close());
+  return { address: await own.listen(config.VM_ADDRESS) };
+}
+
+async function startOperations(
+  config: VmConfig,
+  lifecycle: Lifecycle,
+  { nats, streams, logger }: { nats: Nats; streams: Streams; logger: Logger },
+): Promise<Operations> {
+  const redis = await connectRedis(config, lifecycle);
+  return Operations.start({
+    ops: streams.ops,
+    records: streams.rec,
+    jobs: await JetStreamJobQueue.open(nats),
+    jobState: new RedisJobState(redis),
+    leases: new RedisLeases(redis, { clock, random }),
+    clock,
+    random,
+    logger,
+    signal: lifecycle.signal,
+  });
+}
+
+/** Agents are found by their host's record, which follows them when they come back elsewhere. */
+async function hostAgents({ rec }: Streams, signal: AbortSignal) {
+  const hosts = await RecordView.start({ log: rec, filter: "rec.hosts.*", codec: Host, signal });
+  return createHostAgents({
+    addressOf(name) {
+      const host = hosts.get(name);
+      if (host === undefined) throw new StillpointError("HOST_NOT_FOUND", `there is no host ${name}`);
+      return host.body.agentAddress;
+    },
+  });
+}
