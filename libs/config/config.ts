@@ -49,6 +49,8 @@ export const commonConfig = {
     .default("redis://127.0.0.1:6379"),
   /** Where the other services are reached; in a cluster the address of the proxy before them. */
   STILLPOINT_ADDRESS: address.default("127.0.0.1:7070"),
+  /** How long the worker of an operation may be silent before another takes over. */
+  OPERATION_TTL_MS: z.coerce.number().int().min(500).describe("milliseconds, at least 500").default(15_000),
   /** Where Prometheus may fetch metrics; unset means that there are none. */
   METRICS_ADDRESS: address.optional(),
 };

@@ -3,9 +3,10 @@ import { authorise } from "#libs/auth";
 import { parseOperationName } from "#libs/names";
 import type { CallScope } from "#libs/rpc";
 import { notFound, type Operations } from "./operations.ts";
+import { probeJob } from "./probe.ts";
 
 const MAX_PAGE = 1_000;
-const PROBE = "operation.probe";
+
 
 /** The Operations API over the operations of all services. */
 export function operationsHandlers(operations: Operations): OperationsServiceImplementation<CallScope> {
@@ -33,7 +34,7 @@ export function operationsHandlers(operations: Operations): OperationsServiceImp
       authorise(principal, "create", "operations");
       const trace = traceparent === undefined ? {} : { traceparent };
       const asked = { input: {}, requestId, principal: principal.name, project: "-", ...trace };
-      return await operations.accept({ ...asked, kind: PROBE, target: "" });
+      return await operations.accept({ ...asked, kind: probeJob.kind, target: "" });
     },
 
     async cancelOperation({ name }, { principal }) {

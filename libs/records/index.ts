@@ -1,7 +1,15 @@
 export { appendSurely, isUnanswered, type Patience, type SureWrite } from "./append-surely.ts";
 export { ensureStream } from "./ensure-stream.ts";
-export { JetStreamLog, openJetStreamLog, traceHeaders } from "./jetstream-log.ts";
-export type { AppendOptions, FollowedMessage, FollowOptions, Log, LogMessage } from "./log.ts";
+export { JetStreamLog, openJetStreamLog } from "./jetstream-log.ts";
+export type {
+  AppendNextOptions,
+  AppendOptions,
+  FollowedMessage,
+  FollowOptions,
+  Log,
+  LogMessage,
+  OrderedLog,
+} from "./log.ts";
 export { createMemoryLog, MemoryLog, type MemoryLogOptions } from "./memory-log.ts";
 export { connectNats, type NatsOptions, openNats } from "./nats-connection.ts";
 export type { BodyCodec, NewRecord, RecordChange, RecordEvent, RecordStore, StoredRecord } from "./record.ts";

@@ -3,6 +3,7 @@ import {
   JetStreamApiError,
   type JetStreamClient,
   type JetStreamManager,
+  type JetStreamPublishOptions,
   jetstream,
   jetstreamManager,
   type StoredMsg,
@@ -12,7 +13,7 @@ import { headers, type MsgHdrs, type NatsConnection, NoRespondersError, TimeoutE
 import { StillpointError } from "#libs/errors";
 import { ensureStream } from "./ensure-stream.ts";
 import { followStream, newestOfStream } from "./jetstream-follow.ts";
-import type { AppendOptions, FollowedMessage, FollowOptions, Log, LogMessage } from "./log.ts";
+import type { AppendNextOptions, AppendOptions, FollowedMessage, FollowOptions, LogMessage, OrderedLog } from "./log.ts";
 
 const ANSWER_WITHIN_MS = 2_000;
 
@@ -28,7 +29,7 @@ export async function openJetStreamLog(
 }
 
 /** The log over one JetStream stream. */
-export class JetStreamLog implements Log {
+export class JetStreamLog implements OrderedLog {
   readonly stream: string;
   readonly #nats: NatsConnection;
   readonly #manager: JetStreamManager;
@@ -55,18 +56,21 @@ export class JetStreamLog implements Log {
   }
 
   async append(subject: string, data: Uint8Array, options: AppendOptions): Promise<number> {
-    return await this.publish(subject, data, {
+    return await this.#publish(subject, data, {
       expect: { lastSubjectSequence: options.expectedSequence },
       ...(options.messageId === undefined ? {} : { msgID: options.messageId }),
     });
   }
 
-  /** Appends under any condition that JetStream knows; fails as `append` does. */
-  async publish(
-    subject: string,
-    data: Uint8Array,
-    options: { expect: { lastSubjectSequence?: number; lastSequence?: number }; msgID?: string; headers?: MsgHdrs },
-  ): Promise<number> {
+  async appendNext(subject: string, data: Uint8Array, options: AppendNextOptions): Promise<number> {
+    return await this.#publish(subject, data, {
+      expect: { lastSequence: options.expectedLast },
+      ...(options.messageId === undefined ? {} : { msgID: options.messageId }),
+      ...traceHeaders(options.traceparent),
+    });
+  }
+
+  async #publish(subject: string, data: Uint8Array, options: Partial<JetStreamPublishOptions>): Promise<number> {
     try {
       return (await this.#client.publish(subject, data, { ...options, timeout: ANSWER_WITHIN_MS })).seq;
     } catch (error) {
@@ -127,8 +131,7 @@ function toLogMessage(message: StoredMsg): LogMessage {
   return { subject: message.subject, sequence: message.seq, time: message.time, data: message.data };
 }
 
-/** Message headers that carry the trace. */
-export function traceHeaders(traceparent: string | undefined): { headers?: MsgHdrs } {
+function traceHeaders(traceparent: string | undefined): { headers?: MsgHdrs } {
   if (traceparent === undefined || traceparent === "") return {};
   const carrier = headers();
   carrier.set("traceparent", traceparent);

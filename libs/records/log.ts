@@ -45,3 +45,18 @@ export interface FollowOptions {
   readonly afterSequence: number;
   readonly signal: AbortSignal;
 }
+
+/** A log that a single writer at a time extends: what two of them write neither repeats nor interleaves. */
+export interface OrderedLog extends Log {
+  /**
+   * Appends a message if the log's newest sequence (of any subject) is still `expectedLast`; fails as `append` does.
+   */
+  appendNext(subject: string, data: Uint8Array, options: AppendNextOptions): Promise<number>;
+}
+
+export interface AppendNextOptions {
+  readonly expectedLast: number;
+  readonly messageId?: string;
+  /** W3C trace context, carried in a header. */
+  readonly traceparent?: string;
+}

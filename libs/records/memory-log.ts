@@ -1,6 +1,6 @@
 import type { Clock } from "#libs/clock";
 import { StillpointError } from "#libs/errors";
-import type { AppendOptions, FollowedMessage, FollowOptions, Log, LogMessage } from "./log.ts";
+import type { AppendNextOptions, AppendOptions, FollowedMessage, FollowOptions, LogMessage, OrderedLog } from "./log.ts";
 import { matchesFilter } from "./subject.ts";
 import { Wakeup } from "./wakeup.ts";
 
@@ -18,7 +18,7 @@ export function createMemoryLog(clock: Clock, options: MemoryLogOptions = {}): M
   return new MemoryLog(clock, options);
 }
 
-export class MemoryLog implements Log {
+export class MemoryLog implements OrderedLog {
   readonly #clock: Clock;
   readonly #options: MemoryLogOptions;
   readonly #messages = new Map<number, LogMessage>();
@@ -40,20 +40,12 @@ export class MemoryLog implements Log {
   }
 
   async append(subject: string, data: Uint8Array, options: AppendOptions): Promise<number> {
-    const known = options.messageId === undefined ? undefined : this.#ids.get(options.messageId);
-    if (known !== undefined && this.#clock.monotonicMs() - known.atMs < DEDUPLICATION_MS) return known.sequence;
-    const sequences = this.#bySubject.get(subject) ?? [];
-    const newest = sequences.at(-1) ?? 0;
-    if (newest !== options.expectedSequence) {
-      throw new StillpointError("RECORD_CONFLICT", `${subject} is at ${newest}, not at ${options.expectedSequence}`);
-    }
-    const sequence = ++this.#last;
-    if (options.messageId !== undefined)
-      this.#ids.set(options.messageId, { sequence, atMs: this.#clock.monotonicMs() });
-    this.#messages.set(sequence, { subject, sequence, time: this.#clock.now(), data });
-    this.#bySubject.set(subject, [...this.#dropOld(sequences), sequence]);
-    this.#appended.wake();
-    return sequence;
+    const newest = this.#bySubject.get(subject)?.at(-1) ?? 0;
+    return this.#write({ subject, data }, options.messageId, newest === options.expectedSequence);
+  }
+
+  async appendNext(subject: string, data: Uint8Array, options: AppendNextOptions): Promise<number> {
+    return this.#write({ subject, data }, options.messageId, this.#last === options.expectedLast);
   }
 
   async *follow(filter: string, { afterSequence, signal }: FollowOptions): AsyncGenerator<FollowedMessage> {
@@ -83,6 +75,20 @@ export class MemoryLog implements Log {
 
   async lastSequence(): Promise<number> {
     return this.#last;
+  }
+
+  #write(message: Pick<LogMessage, "subject" | "data">, messageId: string | undefined, expected: boolean): number {
+    const nowMs = this.#clock.monotonicMs();
+    const known = messageId === undefined ? undefined : this.#ids.get(messageId);
+    if (known !== undefined && nowMs - known.atMs < DEDUPLICATION_MS) return known.sequence;
+    const { subject } = message;
+    if (!expected) throw new StillpointError("RECORD_CONFLICT", `${subject} has moved on`);
+    const sequence = ++this.#last;
+    if (messageId !== undefined) this.#ids.set(messageId, { sequence, atMs: nowMs });
+    this.#messages.set(sequence, { ...message, sequence, time: this.#clock.now() });
+    this.#bySubject.set(subject, [...this.#dropOld(this.#bySubject.get(subject) ?? []), sequence]);
+    this.#appended.wake();
+    return sequence;
   }
 
   #after(position: number, filter: string): LogMessage[] {

@@ -1,0 +1,43 @@
+import type { EventsServiceImplementation } from "#contracts/event/v1/event";
+import { authorise } from "#libs/auth";
+import { StillpointError } from "#libs/errors";
+import type { Log } from "#libs/records";
+import type { CallScope } from "#libs/rpc";
+import { toEvent } from "./cloud-event.ts";
+
+const FILTER = /^evt\.([A-Za-z0-9_-]+\.|\*\.)*([A-Za-z0-9_-]+|\*|>)$/;
+
+/** The Events API over stream EVT. */
+export function eventsHandlers(events: Log): EventsServiceImplementation<CallScope> {
+  return {
+    async *watchEvents({ since, filter, follow }, { principal, signal }) {
+      authorise(principal, "watch", "events");
+      const subjects = checkFilter(filter);
+      const newest = (await events.read(subjects))?.sequence ?? 0;
+      const afterSequence = since === "" ? await firstPosition(events, follow) : parseToken(since);
+      if (!follow && newest <= afterSequence) return;
+      for await (const message of events.follow(subjects, { afterSequence, signal })) {
+        yield toEvent(message);
+        if (!follow && message.sequence >= newest) return;
+      }
+    },
+  };
+}
+
+async function firstPosition(events: Log, follow: boolean): Promise<number> {
+  return follow ? await events.lastSequence() : 0;
+}
+
+function checkFilter(filter: string): string {
+  if (filter === "") return "evt.>";
+  if (FILTER.test(filter)) return filter;
+  throw new StillpointError("ARGUMENT_INVALID", `"${filter}" is not an event filter`, {
+    help: 'Write a NATS subject filter that begins with "evt.", such as evt.vm.>',
+  });
+}
+
+function parseToken(since: string): number {
+  const token = Number(since);
+  if (Number.isSafeInteger(token) && token >= 0) return token;
+  throw new StillpointError("ARGUMENT_INVALID", `"${since}" is not an event token`);
+}

@@ -1,0 +1,125 @@
+import type { Clock, Random } from "#libs/clock";
+import { isStillpointError } from "#libs/errors";
+import type { Logger } from "#libs/logger";
+import { decodeRecord, type Log, type LogMessage, type OrderedLog, type RecordEvent } from "#libs/records";
+import { decodeOrigin, encodeEvent, eventId, type Origin, subjectOfEvent } from "./cloud-event.ts";
+
+export interface ProjectorDeps {
+  /** Stream REC. */
+  readonly records: Log;
+  /** Stream EVT. */
+  readonly events: OrderedLog;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Pick<Logger, "warn">;
+}
+
+const ALL_RECORDS = "rec.>";
+const ALL_EVENTS = "evt.>";
+const PAUSE_MS = 500;
+/** Events are kept for so long; older records tell nothing new. */
+const KEPT_MS = 7 * 24 * 60 * 60 * 1000;
+
+/**
+ * Publishes the events that records carry, in the records' order, each once. Any number of projectors may run: each
+ * publishes with the sequence after which it believes to write, so that all but one of them fail and look again.
+ */
+export function startProjector(deps: ProjectorDeps): { close(): Promise<void> } {
+  const stop = new AbortController();
+  const done = new Projector(deps, stop.signal).run();
+  return {
+    close: async () => {
+      stop.abort();
+      await done;
+    },
+  };
+}
+
+class Projector {
+  readonly #deps: ProjectorDeps;
+  readonly #signal: AbortSignal;
+  /** EVT's newest sequence. */
+  #last = 0;
+  /** The record that is published up to an event of it. */
+  #done: Origin = { sequence: 0, index: 0, count: 1 };
+  /** Records up to here may have been seen by another projector. */
+  #start = 0;
+  /** The newest version that this projector has seen of each record. */
+  #seen = new Map<string, number>();
+
+  constructor(deps: ProjectorDeps, signal: AbortSignal) {
+    this.#deps = deps;
+    this.#signal = signal;
+  }
+
+  async run(): Promise<void> {
+    const { clock, random, logger } = this.#deps;
+    while (!this.#signal.aborted) {
+      try {
+        await this.#resume();
+        await this.#project();
+      } catch (error) {
+        if (isStillpointError(error, "RESYNC")) await this.#startOver();
+        else if (!isStillpointError(error)) logger.warn({ err: error }, "the projector starts again");
+      }
+      await clock.sleep(PAUSE_MS * (0.5 + random.next()), this.#signal).catch(() => undefined);
+    }
+  }
+
+  /** Finds in EVT's last message how far it is. */
+  async #resume(): Promise<void> {
+    const { events } = this.#deps;
+    this.#last = await events.lastSequence();
+    const newest = await events.read(ALL_EVENTS);
+    if (newest !== undefined) this.#done = decodeOrigin(newest);
+    const { sequence, index, count } = this.#done;
+    this.#start = index === count - 1 ? sequence : sequence - 1;
+    this.#seen.clear();
+  }
+
+  /** The records were made again: all that is there is new. */
+  async #startOver(): Promise<void> {
+    this.#done = { sequence: 0, index: 0, count: 1 };
+    this.#start = 0;
+    this.#seen.clear();
+    this.#last = await this.#deps.events.lastSequence();
+    await this.#project();
+  }
+
+  async #project(): Promise<void> {
+    const { records, clock } = this.#deps;
+    for await (const message of records.follow(ALL_RECORDS, { afterSequence: this.#start, signal: this.#signal })) {
+      const events = this.#eventsOf(message);
+      const isOld = clock.now().getTime() - message.time.getTime() > KEPT_MS;
+      if (!isOld) await this.#publish(message, events);
+    }
+  }
+
+  async #publish(message: LogMessage, events: readonly RecordEvent[]): Promise<void> {
+    const { name } = decodeRecord(message.data);
+    const isResumed = message.sequence === this.#done.sequence;
+    for (const [index, event] of events.entries()) {
+      if (isResumed && index <= this.#done.index) continue;
+      const origin = { sequence: message.sequence, index, count: events.length };
+      this.#last = await this.#deps.events.appendNext(
+        subjectOfEvent(event, name),
+        encodeEvent(event, name, origin, message.time),
+        {
+          expectedLast: this.#last,
+          messageId: `evt.${eventId(origin)}`,
+          ...(event.traceparent === undefined ? {} : { traceparent: event.traceparent }),
+        },
+      );
+      this.#done = origin;
+    }
+  }
+
+  /** What a record says has happened, and before it, when versions were lost, that nobody will know what they said. */
+  #eventsOf({ subject, sequence, data }: LogMessage): readonly RecordEvent[] {
+    const { previous, events } = decodeRecord(data);
+    const seen = this.#seen.get(subject) ?? 0;
+    this.#seen.set(subject, sequence);
+    const isGap = previous > this.#start && previous !== seen;
+    return isGap ? [{ aggregate: "record", happened: "gap", data: { missing: previous, before: sequence } }, ...events] : events;
+  }
+}

@@ -1,0 +1,35 @@
+import { EventsDefinition } from "#contracts/event/v1/event";
+import { OperationsDefinition } from "#contracts/operation/v1/operation";
+import { systemClock as clock, systemRandom as random } from "#libs/clock";
+import { eventsHandlers, startProjector } from "#libs/events";
+import type { Lifecycle } from "#libs/lifecycle";
+import { connectRedis } from "#libs/locks";
+import { createLogger } from "#libs/logger";
+import { openOperations, operationsHandlers, probeJob, startRewriter, startRunner } from "#libs/operations";
+import { connectNats, openStreams } from "#libs/records";
+import { RpcServer } from "#libs/rpc";
+import type { OperationConfig } from "./config.ts";
+
+/** Wires the service together. With `server`, the APIs are added there and `address` is empty. */
+export async function startOperation(
+  config: OperationConfig,
+  lifecycle: Lifecycle,
+  { server }: { server?: RpcServer } = {},
+): Promise<{ address: string }> {
+  const logger = createLogger({ name: "operation", level: config.LOG_LEVEL });
+  const nats = await connectNats(config, lifecycle);
+  const redis = await connectRedis(config, lifecycle);
+  const streams = await openStreams(nats);
+  const operations = await openOperations({ nats, redis, streams, logger, signal: lifecycle.signal });
+
+  const projector = startProjector({ records: streams.rec, events: streams.evt, clock, random, logger });
+  lifecycle.add("projector", projector, (it) => it.close());
+  lifecycle.add("rewriter", startRewriter(operations), (it) => it.close());
+  const runner = startRunner(operations, { jobs: [probeJob], ttlMs: config.OPERATION_TTL_MS });
+  lifecycle.add("operation runner", runner, (it) => it.close());
+
+  const own = server ?? lifecycle.add("grpc", new RpcServer({ logger }), (it) => it.close());
+  own.add(OperationsDefinition, operationsHandlers(operations));
+  own.add(EventsDefinition, eventsHandlers(streams.evt));
+  return { address: server === undefined ? await own.listen(config.OPERATION_ADDRESS) : "" };
+}
