@@ -20,7 +20,7 @@ export interface BootedGuest extends AsyncDisposable {
 }
 
 /** The command line that the agent also uses, but for names; `disks` are further raw disks, written to. */
-export function commandLine(guest: Guest, folder: string, disks: readonly string[] = []): string[] {
+function commandLine(guest: Guest, folder: string, disks: readonly string[] = []): string[] {
   const drives = [`file=${guest.disk},snapshot=on`, ...disks.map((disk) => `file=${disk}`)];
   return [
     ...["-nodefaults", "-no-user-config", "-display", "none", "-sandbox", "on"],
