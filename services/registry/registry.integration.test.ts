@@ -1,0 +1,181 @@
+import { execFile, spawn } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import { once } from "node:events";
+import { mkdir, open, readdir, readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { promisify } from "node:util";
+import { describe, expect, it } from "vitest";
+import { ImagesDefinition } from "#contracts/registry/v1/registry";
+import { createRegistryClient, digestOf, importVmImage, mediaTypes, pullVmImage } from "#libs/oci";
+import { createRpcClient } from "#libs/rpc";
+import { freePort, temporaryFolder } from "#libs/testing";
+import { pushManifest } from "./http/oci-fixture.ts";
+import { startTestRegistry } from "./registry-fixture.ts";
+
+const run = promisify(execFile);
+const MIB = 2 ** 20;
+
+describe("skopeo", () => {
+  it("copies an OCI layout in and out again without a difference", async () => {
+    await using folder = temporaryFolder();
+    await using registry = await startTestRegistry();
+    const layout = await makeLayout(join(folder.path, "layout"));
+    const out = join(folder.path, "out");
+    const target = `docker://${registry.httpAddress}/library/hello:1`;
+    await run("skopeo", ["copy", "--preserve-digests", "--dest-tls-verify=false", `oci:${layout.path}:hello`, target]);
+    await run("skopeo", ["copy", "--preserve-digests", "--src-tls-verify=false", target, `oci:${out}:hello`]);
+    for (const digest of layout.digests) {
+      const name = join("blobs", "sha256", digest.slice("sha256:".length));
+      expect((await readFile(join(out, name))).equals(await readFile(join(layout.path, name)))).toBe(true);
+    }
+    const copy = `docker://${registry.httpAddress}/other/hello:2`;
+    await run("skopeo", ["copy", "--src-tls-verify=false", "--dest-tls-verify=false", target, copy]);
+    const { stdout } = await run("skopeo", ["inspect", "--raw", "--tls-verify=false", copy]);
+    expect(digestOf(Buffer.from(stdout))).toBe(layout.digests.at(-1));
+    await run("skopeo", ["copy", "--src-tls-verify=false", target, `dir:${join(folder.path, "dir")}`]);
+    await run("skopeo", ["delete", "--tls-verify=false", copy]);
+    await expect(run("skopeo", ["inspect", "--raw", "--tls-verify=false", copy])).rejects.toThrow();
+  });
+});
+
+describe("VM images", () => {
+  it("are imported from qcow2, listed, pulled and deleted", async () => {
+    await using folder = temporaryFolder();
+    await using registry = await startTestRegistry();
+    const raw = join(folder.path, "disk.raw");
+    const qcow2 = join(folder.path, "disk.qcow2");
+    await writeSparse(raw, 32 * MIB, [0, 9 * MIB]);
+    await run("qemu-img", ["convert", "-f", "raw", "-O", "qcow2", "-c", raw, qcow2]);
+    const client = createRegistryClient({ address: registry.httpAddress });
+    const pushed = await importVmImage({ registry: client, file: qcow2, reference: "guests/web:v1", cmdline: "quiet" });
+    expect(pushed).toMatchObject({ chunks: 2, sentChunks: 2, virtualSizeBytes: 32 * MIB });
+
+    const images = createRpcClient(ImagesDefinition, registry.address);
+    await pushManifest(registry.url, "containers/app", "v2", { layers: [Buffer.from("layer")] });
+    const listed = (await images.listImages({})).images;
+    expect(listed.map(({ reference, artifactType }) => [reference, artifactType])).toEqual([
+      ["containers/app:v2", mediaTypes.empty],
+      ["guests/web:v1", mediaTypes.vmImage],
+    ]);
+    const image = await images.getImage({ reference: "guests/web:v1" });
+    expect(image).toMatchObject({ digest: pushed.digest, virtualSizeBytes: 32 * MIB, tag: "v1" });
+    expect(Math.abs((image.pushTime?.getTime() ?? 0) - Date.now())).toBeLessThan(60_000);
+
+    const reference = `guests/web@${pushed.digest}`;
+    const pulled = await pullVmImage({ registry: client, reference, into: join(folder.path, "images") });
+    expect((await readFile(pulled.disk)).equals(await readFile(raw))).toBe(true);
+
+    await images.deleteImage({ reference: "guests/web:v1" });
+    await expect(images.getImage({ reference: "guests/web:v1" })).rejects.toMatchObject({ reason: "IMAGE_NOT_FOUND" });
+    expect(await images.getImage({ reference })).toMatchObject({ digest: pushed.digest });
+    await images.deleteImage({ reference });
+    await expect(images.getImage({ reference })).rejects.toMatchObject({ reason: "IMAGE_NOT_FOUND" });
+    await expect(images.getImage({ reference: "No:Such" })).rejects.toMatchObject({ reason: "NAME_INVALID" });
+    images.close();
+    client.close();
+  });
+});
+
+describe("a registry that is killed", () => {
+  it("in the middle of a push shows nothing half-made, and the push repeated succeeds", async () => {
+    await using folder = temporaryFolder();
+    const port = await freePort();
+    const disk = join(folder.path, "disk.raw");
+    await writeSparse(
+      disk,
+      64 * MIB,
+      Array.from({ length: 48 }, (_, number) => number * MIB),
+    );
+    const data = join(folder.path, "data");
+    const push = (onProgress?: () => void) => {
+      const client = createRegistryClient({ address: `127.0.0.1:${port}` });
+      const done = importVmImage({
+        registry: client,
+        file: disk,
+        reference: "guest:v1",
+        ...(onProgress && { onProgress }),
+      });
+      return done.finally(() => client.close());
+    };
+    {
+      await using first = await startProcess(data, port);
+      let calls = 0;
+      const killed = push(() => {
+        calls += 1;
+        if (calls === 10) first.child.kill("SIGKILL");
+      });
+      await expect(killed).rejects.toMatchObject({ reason: "REGISTRY_UNREACHABLE" });
+    }
+    await using second = await startProcess(data, port);
+    expect((await fetch(`http://127.0.0.1:${port}/v2/guest/manifests/v1`)).status).toBe(404);
+    await expectWholeBlobs(join(data, "blobs", "sha256"));
+    const pushed = await push();
+    expect(pushed.chunks).toBe(48);
+    expect(pushed.sentChunks).toBeLessThan(48);
+    const client = createRegistryClient({ address: `127.0.0.1:${port}` });
+    const pulled = await pullVmImage({ registry: client, reference: "guest:v1", into: join(folder.path, "images") });
+    expect((await readFile(pulled.disk)).equals(await readFile(disk))).toBe(true);
+    client.close();
+    second.child.kill("SIGTERM");
+    await second.ended;
+    expect(second.child.signalCode).toBe("SIGTERM");
+  });
+});
+
+async function startProcess(data: string, port: number) {
+  const child = spawn(process.execPath, [join(import.meta.dirname, "main.ts")], {
+    env: {
+      ...process.env,
+      REGISTRY_HTTP_ADDRESS: `127.0.0.1:${port}`,
+      REGISTRY_ADDRESS: "127.0.0.1:0",
+      REGISTRY_DATA: data,
+      LOG_LEVEL: "silent",
+    },
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  const ended = once(child, "exit");
+  await once(createInterface(child.stdout), "line");
+  return {
+    child,
+    ended,
+    async [Symbol.asyncDispose]() {
+      if (child.exitCode === null && child.signalCode === null) child.kill("SIGKILL");
+      await ended;
+    },
+  };
+}
+
+async function expectWholeBlobs(root: string): Promise<void> {
+  const names = (await readdir(root, { recursive: true })).filter((name) => /[0-9a-f]{64}$/.test(name));
+  expect(names.length).toBeGreaterThan(0);
+  for (const name of names) expect(digestOf(await readFile(join(root, name)))).toBe(`sha256:${name.slice(-64)}`);
+}
+
+async function writeSparse(path: string, sizeBytes: number, offsets: readonly number[]): Promise<void> {
+  await using file = await open(path, "w");
+  await file.truncate(sizeBytes);
+  for (const offset of offsets) await file.write(randomBytes(300_000), 0, 300_000, offset);
+}
+
+/** An OCI layout of one image with one layer, and the digests of its blobs, the manifest last. */
+async function makeLayout(path: string): Promise<{ path: string; digests: string[] }> {
+  await mkdir(join(path, "blobs", "sha256"), { recursive: true });
+  const digests: string[] = [];
+  const add = async (bytes: Buffer, mediaType: string) => {
+    const digest = digestOf(bytes);
+    digests.push(digest);
+    await writeFile(join(path, "blobs", "sha256", digest.slice("sha256:".length)), bytes);
+    return { mediaType, digest, size: bytes.length };
+  };
+  const layer = await add(randomBytes(3 * MIB), "application/vnd.oci.image.layer.v1.tar");
+  const rootfs = { type: "layers", diff_ids: [layer.digest] };
+  const configBytes = Buffer.from(JSON.stringify({ architecture: "amd64", os: "linux", rootfs }));
+  const config = await add(configBytes, "application/vnd.oci.image.config.v1+json");
+  const body = { schemaVersion: 2, mediaType: mediaTypes.manifest, config, layers: [layer] };
+  const manifest = await add(Buffer.from(JSON.stringify(body)), mediaTypes.manifest);
+  const named = { ...manifest, annotations: { "org.opencontainers.image.ref.name": "hello" } };
+  await writeFile(join(path, "index.json"), JSON.stringify({ schemaVersion: 2, manifests: [named] }));
+  await writeFile(join(path, "oci-layout"), JSON.stringify({ imageLayoutVersion: "1.0.0" }));
+  return { path, digests };
+}
