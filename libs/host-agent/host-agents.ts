@@ -1,6 +1,7 @@
 import type {
   ExecRequest,
   ExecResponse,
+  FenceResponse,
   HostAgentClient,
   RunStepRequest,
   StepResult,
@@ -17,6 +18,11 @@ export interface HostAgents {
    * the agent's own error when the step failed. `step` must be unique in the operation: its answer is stored under it.
    */
   runStep(context: StepContext, at: WorkloadOnHost, step: string, action: AgentAction): Promise<StepResult>;
+  /**
+   * Ends what still runs on the workload at its next safe point, and gives the steps of this operation that are done:
+   * for the undo of a step that cannot be taken back once the host has done it.
+   */
+  settle(context: StepContext, at: WorkloadOnHost): Promise<FenceResponse>;
   /** The workload as its host sees it; undefined when the host has none of that uid. As patient as `runStep`. */
   getWorkload(at: WorkloadOnHost, signal: AbortSignal): Promise<Workload | undefined>;
   /** Runs a command in the guest; the last message carries the exit code. */

@@ -115,6 +115,13 @@ describe("a step", () => {
   });
 });
 
+test("settling always asks the agent", async () => {
+  const { agent, agents, contextOf } = setUp();
+  await agents.runStep(contextOf(7), at, "one", pause);
+  expect(await agents.settle(contextOf(7), at)).toMatchObject({ stepsDone: [] });
+  expect(agent.calls).toEqual(["fence op-1 7", "step one", "fence op-1 7"]);
+});
+
 test("a workload that the host does not have is undefined", async () => {
   const { agents } = setUp();
   expect(await agents.getWorkload(at, new AbortController().signal)).toBeUndefined();

@@ -42,6 +42,12 @@ export function createHostAgents(deps: HostAgentsDeps): HostAgents {
         return runOnce(client, listening(context, heard), at, step, action);
       }),
 
+    settle: ({ operationId, epoch, signal }, { host, uid }) =>
+      patiently({ clock, patienceMs, signal, host }, async () => {
+        const client = await clientOf(host);
+        return client.fence({ uid, epoch, operation: operationId }, { signal });
+      }),
+
     getWorkload: ({ host, uid }, signal) =>
       patiently({ clock, patienceMs, signal, host }, async () => {
         const client = await clientOf(host);

@@ -3,6 +3,7 @@ import { WorkloadState } from "#contracts/host/v1/agent";
 import { VmState } from "#contracts/vm/v1/vm";
 import { StillpointError } from "#libs/errors";
 import type { Job, JobContext, JobOutput, Outcome, Step } from "#libs/operations";
+import type { CheckpointStore } from "../checkpoint-store.ts";
 import { noCheckpoint, notReady } from "../refusals.ts";
 import { heldVm, releaseVm } from "./held-vm.ts";
 import type { JobDeps } from "./job-deps.ts";
@@ -44,21 +45,30 @@ function applyStep({ vms, store, agents }: JobDeps): Step<ApplyInput> {
       if (workload === undefined) throw new StillpointError("WORKLOAD_NOT_FOUND", `${host} has no ${context.target}`);
       return { state: workload.state };
     },
+    /** It cannot be taken back: when the host has done it already, the head follows all the same. */
+    async undo(context) {
+      const { host } = await heldVm(vms, context);
+      const { stepsDone } = await agents.settle(context, { host, uid: context.input.workloadUid });
+      if (stepsDone.includes("apply")) await moveHead(store, context);
+    },
   };
 }
 
 function moveHeadStep({ store }: JobDeps): Step<ApplyInput> {
   return {
     name: "move-head",
-    async run({ target, input }) {
-      const { checkpoint, checkpointUid, generationId, workloadUid } = input;
-      const data = { name: checkpoint, workload: target, generationId };
-      const events = [{ aggregate: "checkpoint", happened: "applied", data }];
-      const workload = { name: target, uid: workloadUid };
-      await store.moveHead(workload, { parent: checkpointUid, generationId }, events);
+    async run(context) {
+      await moveHead(store, context);
       return undefined;
     },
   };
+}
+
+function moveHead(store: CheckpointStore, { target, input }: JobContext<ApplyInput>): Promise<void> {
+  const { checkpoint, checkpointUid, generationId, workloadUid } = input;
+  const data = { name: checkpoint, workload: target, generationId };
+  const events = [{ aggregate: "checkpoint", happened: "applied", data }];
+  return store.moveHead({ name: target, uid: workloadUid }, { parent: checkpointUid, generationId }, events);
 }
 
 /**

@@ -62,8 +62,8 @@ function mergeStep({ store, agents }: JobDeps): Step<DeleteInput> {
     },
     /** A merge cannot be taken back: when the host has done it already, the records follow all the same. */
     async undo(context) {
-      const workload = await agents.getWorkload(at(context), context.signal);
-      if (workload?.checkpoints.includes(context.input.checkpointUid) === false) await forget(store, context);
+      const { stepsDone } = await agents.settle(context, at(context));
+      if (stepsDone.includes("merge")) await forget(store, context);
     },
   };
 }

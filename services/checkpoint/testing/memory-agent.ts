@@ -1,5 +1,6 @@
 import {
   type CheckpointOutcome,
+  type FenceRequest,
   type HostAgentServiceImplementation,
   type RunStepRequest,
   type Workload,
@@ -38,7 +39,7 @@ export class MemoryAgent {
 
   implementation(): HostAgentServiceImplementation {
     return {
-      fence: async ({ epoch }) => this.#fence(epoch),
+      fence: async (request) => this.#fence(request),
       getWorkload: async ({ uid }) => this.#workload(uid),
       listWorkloads: async () => ({ workloads: [this.#workload(this.uid)] }),
       runStep: (request) => this.#updates(request),
@@ -54,10 +55,11 @@ export class MemoryAgent {
     yield { update: { $case: "result", value: result } } as const;
   }
 
-  #fence(epoch: number) {
+  #fence({ epoch, operation }: FenceRequest) {
     if (epoch < this.#epoch) throw new StillpointError("EPOCH_STALE", `epoch ${epoch} is behind ${this.#epoch}`);
     this.#epoch = epoch;
-    return { workload: this.#workload(this.uid), stepsDone: [] };
+    const keys = [...this.#answers.keys()].filter((key) => key.startsWith(`${operation} `));
+    return { workload: this.#workload(this.uid), stepsDone: keys.map((key) => key.slice(operation.length + 1)) };
   }
 
   #workload(uid: string): Workload {

@@ -1,16 +1,24 @@
 import { jetstream } from "@nats-io/jetstream";
 import type { NatsConnection } from "@nats-io/transport-node";
-import { Checkpoint, CheckpointsDefinition, Head } from "#contracts/checkpoint/v1/checkpoint";
+import { Checkpoint, type CheckpointsClient, CheckpointsDefinition, Head } from "#contracts/checkpoint/v1/checkpoint";
 import { HostAgentDefinition, Observation, WorkloadState } from "#contracts/host/v1/agent";
 import type { Operation } from "#contracts/operation/v1/operation";
 import { Host } from "#contracts/scheduler/v1/scheduler";
-import { type CheckpointType, Vm, VmState } from "#contracts/vm/v1/vm";
+import { CheckpointType, Vm, VmState } from "#contracts/vm/v1/vm";
 import { systemClock as clock, systemRandom as random } from "#libs/clock";
 import { Lifecycle } from "#libs/lifecycle";
 import { connectRedis, RedisLeases } from "#libs/locks";
 import { silentLogger as logger } from "#libs/logger";
 import { JetStreamJobQueue, Operations, RedisJobState } from "#libs/operations";
-import { type BodyCodec, connectNats, createRecordStore, decodeRecord, type Log, openStreams } from "#libs/records";
+import {
+  type BodyCodec,
+  connectNats,
+  createRecordStore,
+  decodeRecord,
+  type Log,
+  openStreams,
+  type RecordStore,
+} from "#libs/records";
 import { createRpcClient, RpcServer } from "#libs/rpc";
 import { startNats, startRedis } from "#libs/testing";
 import { readCheckpointConfig } from "../config.ts";
@@ -25,6 +33,9 @@ const stateOf: Partial<Record<WorkloadState, VmState>> = {
 
 export type TestControlPlane = Awaited<ReturnType<typeof startControlPlane>>;
 
+export const checkpointEvents = "rec.projects.*.vms.*.checkpoints.*";
+export const whatOf = (events: { what: string }[]) => events.map(({ what }) => what);
+
 /** Real NATS and Redis, the checkpoint service, and around it what others do: a host's agent, the VM's record. */
 export async function startControlPlane() {
   const [natsServer, redisServer] = await Promise.all([startNats(), startRedis()]);
@@ -37,38 +48,79 @@ export async function startControlPlane() {
   });
   const nats = await connectNats(config, lifecycle);
   const { rec, ops } = await openStreams(nats);
-  const ports = { clock, random };
   const operations = await Operations.start({
-    ...{ ...ports, ops, records: rec, logger, signal: lifecycle.signal },
+    ...{ clock, random, ops, records: rec, logger, signal: lifecycle.signal },
     jobs: await JetStreamJobQueue.open(nats),
     ...(await redisParts(config, lifecycle)),
   });
   const agent = new MemoryAgent(random.id("vm"));
-  const agentServer = new RpcServer({ logger }).add(HostAgentDefinition, agent.implementation());
-  const agentAddress = await agentServer.listen("127.0.0.1:0");
-  lifecycle.add("agent", agentServer, (server) => server.close());
   const records = openRecords(rec);
-  await records.hosts.create("hosts/n1", { uid: "host-1", body: Host.fromPartial({ name: "hosts/n1", agentAddress }) });
-  const start = () => startService(config, lifecycle);
-  const client = await start();
-
+  await startHost(records.hosts, agent, lifecycle);
+  const service = await startService(config, lifecycle);
+  const parts = { agent, operations, client: service.checkpoints, ...records };
   return {
-    agent,
-    client: client.checkpoints,
-    closeService: client.close,
-    start,
-    operations,
-    nats,
-    ...records,
+    ...parts,
+    ...createActions(parts),
+    closeService: service.close,
+    start: () => startService(config, lifecycle),
     events: (filter: string) => eventsOf(rec, filter),
-    finish: (operation: Operation) => finish(operations, operation),
-    createVm: (type: CheckpointType) => createVm(records.vms, agent, type),
     observe: (observation: Parameters<typeof Observation.fromPartial>[0]) => observe(nats, observation),
     async [Symbol.asyncDispose]() {
       await lifecycle.close();
       await Promise.all([natsServer[Symbol.asyncDispose](), redisServer[Symbol.asyncDispose]()]);
     },
   };
+}
+
+interface Parts {
+  readonly agent: MemoryAgent;
+  readonly operations: Operations;
+  readonly client: CheckpointsClient;
+  readonly vms: Vms;
+}
+
+/** What a person does, each to its end. */
+function createActions({ agent, operations, client, vms }: Parts) {
+  const end = (operation: Operation) => finish(operations, operation);
+  const create = async (displayName: string, type: CheckpointType = CheckpointType.UNSPECIFIED) =>
+    end(await client.createCheckpoint({ parent: vmName, displayName, type }));
+  return {
+    finish: end,
+    create,
+    createVm: (type: CheckpointType) => createVm(vms, agent, type),
+    /** Fails when the checkpoint could not be taken. */
+    async createReady(displayName: string) {
+      const { error } = await create(displayName);
+      if (error !== undefined) throw new Error(`${displayName}: ${error.message}`);
+      return client.getCheckpoint({ name: `${vmName}/checkpoints/${displayName}` });
+    },
+    list: () => client.listCheckpoints({ parent: vmName }),
+    /** Id of the operation that holds the VM. */
+    holder: async () => (await vms.get(vmName))?.operation,
+    /** Cancels when the host has done the step, before its answer is given. */
+    async cancelAt(step: string, ask: () => Promise<Operation>) {
+      const reached = Promise.withResolvers<void>();
+      const goOn = Promise.withResolvers<void>();
+      agent.beforeAnswer = async (done) => {
+        if (done !== step) return;
+        reached.resolve();
+        await goOn.promise;
+      };
+      const operation = await ask();
+      await reached.promise;
+      await operations.cancel(operation.name.slice("operations/".length));
+      const ended = await end(operation);
+      goOn.resolve();
+      return ended;
+    },
+  };
+}
+
+async function startHost(hosts: RecordStore<Host>, agent: MemoryAgent, lifecycle: Lifecycle): Promise<void> {
+  const server = new RpcServer({ logger }).add(HostAgentDefinition, agent.implementation());
+  const agentAddress = await server.listen("127.0.0.1:0");
+  lifecycle.add("agent", server, (listening) => listening.close());
+  await hosts.create("hosts/n1", { uid: "host-1", body: Host.fromPartial({ name: "hosts/n1", agentAddress }) });
 }
 
 async function redisParts(config: { REDIS_URL: string }, lifecycle: Lifecycle) {
@@ -96,7 +148,7 @@ async function startService(config: ReturnType<typeof readCheckpointConfig>, out
   return { checkpoints, close: () => lifecycle.close() };
 }
 
-type Vms = ReturnType<typeof openRecords>["vms"];
+type Vms = RecordStore<Vm>;
 
 /** What the VM service does: a record, and the host's state folded into it. */
 async function createVm(vms: Vms, agent: MemoryAgent, checkpointType: CheckpointType): Promise<void> {

@@ -2,10 +2,15 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { CheckpointKind, CheckpointState, Consistency } from "#contracts/checkpoint/v1/checkpoint";
 import { WorkloadState } from "#contracts/host/v1/agent";
 import { OperationState } from "#contracts/operation/v1/operation";
-import { CheckpointType, VmState } from "#contracts/vm/v1/vm";
+import { CheckpointType } from "#contracts/vm/v1/vm";
 import { StillpointError } from "#libs/errors";
-import { eventually } from "#libs/testing";
-import { startControlPlane, type TestControlPlane, vmName } from "./testing/test-control-plane.ts";
+import {
+  checkpointEvents,
+  startControlPlane,
+  type TestControlPlane,
+  vmName,
+  whatOf,
+} from "./testing/test-control-plane.ts";
 
 let plane: TestControlPlane;
 beforeEach(async () => {
@@ -15,24 +20,10 @@ afterEach(async () => {
   await plane[Symbol.asyncDispose]();
 });
 
-const checkpointEvents = "rec.projects.*.vms.*.checkpoints.*";
-const whatOf = (events: { what: string }[]) => events.map(({ what }) => what);
-
-async function create(displayName: string, type: CheckpointType = CheckpointType.UNSPECIFIED) {
-  return plane.finish(await plane.client.createCheckpoint({ parent: vmName, displayName, type }));
-}
-async function createReady(displayName: string) {
-  const operation = await create(displayName);
-  expect(operation.error).toBeUndefined();
-  return plane.client.getCheckpoint({ name: `${vmName}/checkpoints/${displayName}` });
-}
-const list = () => plane.client.listCheckpoints({ parent: vmName });
-const holder = async () => (await plane.vms.get(vmName))?.operation;
-
 describe("creating a checkpoint", () => {
   test("production of a running VM carries its evidence, and tells when the guest was frozen", async () => {
     await plane.createVm(CheckpointType.PRODUCTION);
-    const operation = await create("before-upgrade");
+    const operation = await plane.create("before-upgrade");
     expect(operation).toMatchObject({ state: OperationState.SUCCEEDED, output: { displayName: "before-upgrade" } });
     const checkpoint = await plane.client.getCheckpoint({ name: `${vmName}/checkpoints/before-upgrade` });
     expect(checkpoint).toMatchObject({
@@ -44,18 +35,18 @@ describe("creating a checkpoint", () => {
       sizeBytes: 4096,
       receipt: { version: 1, freeze: { count: 2 }, verification: { result: "clean" }, disks: [{ digest: "pending" }] },
     });
-    const { head } = await list();
+    const { head } = await plane.list();
     expect(head).toMatchObject({ parent: checkpoint.uid });
     const events = await plane.events(checkpointEvents);
     expect(whatOf(events)).toEqual(["vm.frozen", "vm.thawed", "checkpoint.created"]);
     expect(events[0]?.time).toBe("2026-03-01T09:05:00.100Z");
-    expect(await holder()).toBeUndefined();
+    expect(await plane.holder()).toBeUndefined();
   });
 
   test("production falls back to standard when the agent is absent, and says so", async () => {
     await plane.createVm(CheckpointType.PRODUCTION);
     plane.agent.refuse = { reason: "agent.absent", detail: "no answer in 3 s" };
-    expect(await createReady("a")).toMatchObject({
+    expect(await plane.createReady("a")).toMatchObject({
       kind: CheckpointKind.STANDARD,
       consistency: Consistency.SAVED_STATE,
       requestedType: CheckpointType.PRODUCTION,
@@ -69,22 +60,22 @@ describe("creating a checkpoint", () => {
   test("production whose image is not clean is discarded before standard is taken", async () => {
     await plane.createVm(CheckpointType.PRODUCTION);
     plane.agent.unclean = { reason: "verify.unclean", detail: "journal to replay" };
-    expect(await createReady("a")).toMatchObject({ kind: CheckpointKind.STANDARD, reason: "verify.unclean" });
+    expect(await plane.createReady("a")).toMatchObject({ kind: CheckpointKind.STANDARD, reason: "verify.unclean" });
     expect(plane.agent.effects).toEqual(["production", "verify", "discard-unproven", "standard"]);
   });
 
   test("production-only that is refused leaves nothing and says what to do", async () => {
     await plane.createVm(CheckpointType.PRODUCTION_ONLY);
     plane.agent.refuse = { reason: "hook.failed", detail: "redis answered LOADING" };
-    const operation = await create("a");
+    const operation = await plane.create("a");
     expect(operation).toMatchObject({
       state: OperationState.FAILED,
       error: { reason: "PRODUCTION_NOT_REACHED", message: expect.stringContaining("hook.failed") },
     });
     expect(operation.error?.help).toContain("hook or writer");
     expect(plane.agent.layers.size).toBe(0);
-    expect((await list()).checkpoints).toEqual([]);
-    expect(await holder()).toBeUndefined();
+    expect((await plane.list()).checkpoints).toEqual([]);
+    expect(await plane.holder()).toBeUndefined();
     const failed = (await plane.events("rec.projects.*.vms.*")).find(({ what }) => what === "checkpoint.failed");
     expect(failed?.data).toMatchObject({ displayName: "a", reason: "hook.failed", error: "PRODUCTION_NOT_REACHED" });
   });
@@ -92,27 +83,30 @@ describe("creating a checkpoint", () => {
   test("production-only whose image is not clean is discarded", async () => {
     await plane.createVm(CheckpointType.PRODUCTION_ONLY);
     plane.agent.unclean = { reason: "verify.unclean", detail: "journal to replay" };
-    expect((await create("a")).error).toMatchObject({ reason: "PRODUCTION_NOT_REACHED" });
+    expect((await plane.create("a")).error).toMatchObject({ reason: "PRODUCTION_NOT_REACHED" });
     expect(plane.agent.layers.size).toBe(0);
   });
 
   test("standard is taken at once", async () => {
     await plane.createVm(CheckpointType.STANDARD);
-    expect(await createReady("a")).toMatchObject({ kind: CheckpointKind.STANDARD, fellBack: false, reason: "" });
+    expect(await plane.createReady("a")).toMatchObject({ kind: CheckpointKind.STANDARD, fellBack: false, reason: "" });
     expect(plane.agent.effects).toEqual(["standard"]);
   });
 
   test("a VM that is off is taken offline, whatever the type", async () => {
     plane.agent.state = WorkloadState.STOPPED;
     await plane.createVm(CheckpointType.PRODUCTION_ONLY);
-    expect(await createReady("a")).toMatchObject({ kind: CheckpointKind.PRODUCTION, consistency: Consistency.OFFLINE });
+    expect(await plane.createReady("a")).toMatchObject({
+      kind: CheckpointKind.PRODUCTION,
+      consistency: Consistency.OFFLINE,
+    });
   });
 
   test("a fallback that fails too says why it was needed, and leaves nothing", async () => {
     await plane.createVm(CheckpointType.PRODUCTION);
     plane.agent.refuse = { reason: "agent.absent", detail: "" };
     plane.agent.failStandard = new StillpointError("STANDARD_FAILED", "RAM is shared");
-    const { error } = await create("a");
+    const { error } = await plane.create("a");
     expect(error).toMatchObject({ reason: "STANDARD_FAILED", message: expect.stringMatching(/RAM.*agent\.absent/) });
     expect(plane.agent.layers.size).toBe(0);
   });
@@ -140,78 +134,6 @@ describe("creating a checkpoint", () => {
     const again = plane.client.createCheckpoint({ parent: vmName, displayName: "a" });
     await expect(again).rejects.toMatchObject({ reason: "CHECKPOINT_NAME_TAKEN" });
   });
-});
-
-describe("applying a checkpoint", () => {
-  test("leaves the VM off after production, moves now, and keeps later checkpoints as a branch", async () => {
-    await plane.createVm(CheckpointType.PRODUCTION);
-    const [a, b] = [await createReady("a"), await createReady("b")];
-    const operation = await plane.finish(await plane.client.applyCheckpoint({ name: a.name }));
-    expect(operation).toMatchObject({ state: OperationState.SUCCEEDED, output: { state: VmState.STOPPED } });
-    expect((await plane.vms.get(vmName))?.body.state).toBe(VmState.STOPPED);
-    const { head, checkpoints } = await list();
-    expect(head).toMatchObject({ parent: a.uid, generationId: plane.agent.generationId });
-    expect(head?.generationId).not.toBe("");
-    expect(checkpoints.map(({ parent }) => parent)).toEqual(["", a.uid]);
-    expect(whatOf(await plane.events("rec.projects.*.vms.*.head"))).toEqual(["checkpoint.applied"]);
-    expect(await holder()).toBeUndefined();
-    const busyBranch = plane.client.deleteCheckpoint({ name: a.name });
-    await expect(busyBranch).rejects.toMatchObject({ reason: "CHECKPOINT_HAS_BRANCHES" });
-    expect((await plane.finish(await plane.client.deleteCheckpoint({ name: b.name }))).error).toBeUndefined();
-  });
-
-  test("fails clearly when the files are damaged, and frees the VM", async () => {
-    await plane.createVm(CheckpointType.STANDARD);
-    const a = await createReady("a");
-    plane.agent.layers.clear();
-    const operation = await plane.finish(await plane.client.applyCheckpoint({ name: a.name }));
-    expect(operation.error).toMatchObject({ reason: "CHECKPOINT_DAMAGED" });
-    expect(await holder()).toBeUndefined();
-  });
-});
-
-describe("deleting a checkpoint", () => {
-  test("joins the ends of the chain", async () => {
-    await plane.createVm(CheckpointType.STANDARD);
-    const [a, b, c] = [await createReady("a"), await createReady("b"), await createReady("c")];
-    await plane.finish(await plane.client.deleteCheckpoint({ name: `${vmName}/checkpoints/b` }));
-    const { checkpoints, head } = await list();
-    expect(checkpoints.map(({ uid, parent }) => [uid, parent])).toEqual([
-      [a.uid, ""],
-      [c.uid, a.uid],
-    ]);
-    expect(head?.parent).toBe(c.uid);
-    await plane.finish(await plane.client.deleteCheckpoint({ name: c.name }));
-    expect((await list()).head?.parent).toBe(a.uid);
-    await expect(plane.client.getCheckpoint({ name: b.name })).rejects.toMatchObject({
-      reason: "CHECKPOINT_NOT_FOUND",
-    });
-    expect(plane.agent.layers.size).toBe(1);
-  });
-});
-
-test("digests that come later are taken into the receipt", async () => {
-  await plane.createVm(CheckpointType.STANDARD);
-  const { uid, name, receipt } = await createReady("a");
-  const digests = { checkpointUid: uid, digests: { root: "sha256:aa", ram: "sha256:bb" } };
-  await plane.observe({ uid: plane.agent.uid, workload: vmName, happened: { $case: "digests", value: digests } });
-  await eventually(async () => {
-    const renewed = (await plane.client.getCheckpoint({ name })).receipt;
-    expect(renewed).toMatchObject({ disks: [{ digest: "sha256:aa" }], ram: { digest: "sha256:bb" } });
-    expect(renewed?.digest).not.toBe(receipt?.digest);
-    return true;
-  });
-});
-
-test("checkpoints go with their VM, and a new VM of that name inherits none", async () => {
-  await plane.createVm(CheckpointType.STANDARD);
-  const { name } = await createReady("a");
-  const vm = await plane.vms.get(vmName);
-  if (vm === undefined) throw new Error("there is no VM");
-  await plane.vms.remove(vm);
-  await eventually(async () => (await plane.checkpoints.get(name)) === undefined);
-  await eventually(async () => (await plane.heads.get(`${vmName}/head`)) === undefined);
-  expect(whatOf(await plane.events(checkpointEvents))).toEqual(["checkpoint.created", "checkpoint.deleted"]);
 });
 
 test("a service that ends between steps is succeeded by another, and the checkpoint is taken once", async () => {
