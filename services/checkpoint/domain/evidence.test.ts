@@ -12,6 +12,11 @@ test("writers that confirmed make it application-consistent", () => {
   expect(judgeFreeze(freeze({ writers }))).toEqual({ proven: true, consistency: "application" });
 });
 
+test("writers whose applications do not run confirm nothing", () => {
+  const writers = [{ name: "sqlite", state: "absent", ms: 1 }];
+  expect(judgeFreeze(freeze({ writers }))).toEqual({ proven: true, consistency: "filesystem" });
+});
+
 test.each([
   ["nothing was frozen", freeze({ count: 0, thawCount: 0 }), "freeze.none_frozen"],
   ["there is no evidence", {}, "freeze.none_frozen"],

@@ -7,8 +7,8 @@ export type Judgement =
 
 /**
  * Evidence is what the agent gathered, as plain JSON:
- *   freeze: {count, thawCount, windowMs, writers: [{name, state, ms}]}, where state "failed" is a writer that did not
- *   confirm; timeline: [{event, time}] with events "frozen" and "thawed" and RFC 3339 times; disks: [{id, ...}].
+ *   freeze: {count, thawCount, windowMs, writers: [{name, state, ms}]}, with the states of deploy/guest/README.md,
+ *   of which "failed" is a writer that did not confirm and "absent" one whose application does not run; timeline: [{event, time}] with events "frozen" and "thawed" and RFC 3339 times; disks: [{id, ...}].
  *
  * Whether the evidence of a production attempt carries the claim. File systems frozen and thawed must be equally
  * many and at least one; writers, where there are any, must all have confirmed, which makes it application-consistent.
@@ -24,7 +24,8 @@ export function judgeFreeze(evidence: JsonObject): Judgement {
   const writers = Array.isArray(freeze.writers) ? freeze.writers.map(objectOf) : [];
   const failed = writers.find(({ state }) => state === "failed");
   if (failed !== undefined) return unproven("hook.failed", `writer ${String(failed.name)} failed`);
-  return { proven: true, consistency: writers.length > 0 ? "application" : "filesystem" };
+  const present = writers.filter(({ state }) => state !== "absent");
+  return { proven: true, consistency: present.length > 0 ? "application" : "filesystem" };
 }
 
 /** Events in the guest's life that a checkpoint caused, with their own times (RFC 3339). */

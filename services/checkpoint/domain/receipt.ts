@@ -25,7 +25,7 @@ export interface Gathered {
   readonly refused?: JsonObject;
 }
 
-export const receiptVersion = 1;
+const receiptVersion = 1;
 
 /** The digest of a part that has not been computed yet. */
 const pending = "pending";
