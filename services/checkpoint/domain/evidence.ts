@@ -7,8 +7,10 @@ export type Judgement =
 
 /**
  * Evidence is what the agent gathered, as plain JSON:
- *   freeze: {count, thawCount, windowMs, writers: [{name, state, ms}]}, with the states of deploy/guest/README.md,
- *   of which "failed" is a writer that did not confirm and "absent" one whose application does not run; timeline: [{event, time}] with events "frozen" and "thawed" and RFC 3339 times; disks: [{id, ...}].
+ *   freeze: {count, thawCount, windowMs, writers: [{name, state, ms}]}, with the states of deploy/guest/README.md:
+ *     "failed" is a writer that did not confirm, "absent" one whose application does not run;
+ *   timeline: [{event, time}], with events "frozen" and "thawed" among them and RFC 3339 times;
+ *   disks: [{id, included, bytes, ...}]; ram: {bytes, ...}; pauseMs; verification; machine.
  *
  * Whether the evidence of a production attempt carries the claim. File systems frozen and thawed must be equally
  * many and at least one; writers, where there are any, must all have confirmed, which makes it application-consistent.
