@@ -9,12 +9,12 @@ export interface LoggerOptions {
   readonly name: string;
   /** "debug", "info", "warn", "error" or "silent". */
   readonly level?: string;
-  /** A file to append to; standard output when left out. */
-  readonly file?: string;
+  /** A file to append to; when left out that of STILLPOINT_LOG_FILE, or else standard output. */
+  readonly file?: string | undefined;
 }
 
 /** JSON lines with the ids of the request, the operation and the trace that they belong to. */
-export function createLogger({ name, level = "info", file }: LoggerOptions): Logger {
+export function createLogger({ name, level = "info", file = process.env.STILLPOINT_LOG_FILE }: LoggerOptions): Logger {
   const destination = pino.destination(file === undefined ? { dest: 1 } : { dest: file, mkdir: true, mode: 0o600 });
   return pino({ name, level, mixin, redact }, destination);
 }

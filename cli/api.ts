@@ -1,0 +1,128 @@
+import { connect } from "node:net";
+import { StillpointError } from "#libs/errors";
+import type { Format } from "./output/format.ts";
+import type { Terminal } from "./terminal.ts";
+
+/** The options that every command takes. */
+export interface CommonOptions {
+  readonly output: Format;
+  readonly project: string;
+  readonly address?: string;
+}
+
+const defaultAddress = "127.0.0.1:7070";
+const connectMs = 1_500;
+
+/**
+ * The services behind one address. Each client is made when it is first asked for, and what it needs is only loaded
+ * then, so that --help stays fast.
+ */
+export class Api {
+  readonly terminal: Terminal;
+  readonly options: CommonOptions;
+  readonly #address: string;
+  readonly #closers: (() => void)[] = [];
+  #reached: Promise<void> | undefined;
+
+  constructor(terminal: Terminal, options: CommonOptions) {
+    this.terminal = terminal;
+    this.options = options;
+    this.#address = options.address ?? terminal.env.STILLPOINT_ADDRESS ?? defaultAddress;
+  }
+
+  async vms() {
+    const [{ VmsDefinition }, rpc] = await Promise.all([import("#contracts/vm/v1/vm"), this.#rpc()]);
+    return this.#keep(rpc.createRpcClient(VmsDefinition, this.#address));
+  }
+
+  async checkpoints() {
+    const contract = import("#contracts/checkpoint/v1/checkpoint");
+    const [{ CheckpointsDefinition }, rpc] = await Promise.all([contract, this.#rpc()]);
+    return this.#keep(rpc.createRpcClient(CheckpointsDefinition, this.#address));
+  }
+
+  async images() {
+    const [{ ImagesDefinition }, rpc] = await Promise.all([import("#contracts/registry/v1/registry"), this.#rpc()]);
+    return this.#keep(rpc.createRpcClient(ImagesDefinition, this.#address));
+  }
+
+  async hosts() {
+    const [{ HostsDefinition }, rpc] = await Promise.all([import("#contracts/scheduler/v1/scheduler"), this.#rpc()]);
+    return this.#keep(rpc.createRpcClient(HostsDefinition, this.#address));
+  }
+
+  async operations() {
+    const contract = import("#contracts/operation/v1/operation");
+    const [{ OperationsDefinition }, rpc] = await Promise.all([contract, this.#rpc()]);
+    return this.#keep(rpc.createRpcClient(OperationsDefinition, this.#address));
+  }
+
+  async events() {
+    const [{ EventsDefinition }, rpc] = await Promise.all([import("#contracts/event/v1/event"), this.#rpc()]);
+    return this.#keep(rpc.createRpcClient(EventsDefinition, this.#address));
+  }
+
+  close(): void {
+    for (const close of this.#closers.splice(0)) close();
+  }
+
+  async #rpc() {
+    this.#reached ??= reach(this.#address);
+    const [rpc] = await Promise.all([import("#libs/rpc"), this.#reached]);
+    return rpc;
+  }
+
+  #keep<Client extends { close(): void }>(client: Client): Client {
+    this.#closers.push(() => client.close());
+    return client;
+  }
+}
+
+/** Gives `work` the services, and lets them go afterwards. */
+export async function withApi<Result>(
+  terminal: Terminal,
+  options: CommonOptions,
+  work: (api: Api) => Promise<Result>,
+): Promise<Result> {
+  const api = new Api(terminal, options);
+  try {
+    return await work(api);
+  } finally {
+    api.close();
+  }
+}
+
+/** Fails with UNAVAILABLE when nobody accepts a connection there soon: a call would only fail later. */
+function reach(address: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const socket = connect(endpoint(address));
+    const fail = (cause: unknown) => {
+      socket.destroy();
+      reject(unreachable(address, cause));
+    };
+    socket.setTimeout(connectMs, () => fail(new Error("it does not answer")));
+    socket.once("error", fail);
+    socket.once("connect", () => {
+      socket.destroy();
+      resolve();
+    });
+  });
+}
+
+function endpoint(address: string): { path: string } | { host: string; port: number } {
+  if (address.startsWith("unix:")) return { path: address.slice("unix:".length) };
+  const [, bracketed, plain, port] = /^(?:\[(.+)\]|([^:]+)):(\d{1,5})$/.exec(address) ?? [];
+  const host = bracketed ?? plain;
+  if (host === undefined || Number(port) > 65_535) {
+    throw new StillpointError("ARGUMENT_INVALID", `"${address}" is no address`, {
+      help: "Write host:port or unix:/path in --address or STILLPOINT_ADDRESS.",
+    });
+  }
+  return { host, port: Number(port) };
+}
+
+const unreachable = (address: string, cause: unknown) =>
+  new StillpointError("UNAVAILABLE", `cannot reach ${address}`, {
+    cause,
+    help: 'Start a server with "stillpoint dev", or name another with --address or STILLPOINT_ADDRESS.',
+  });

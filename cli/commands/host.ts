@@ -1,0 +1,49 @@
+import type { Command } from "commander";
+import type { Host } from "#contracts/scheduler/v1/scheduler";
+import { hostName } from "#libs/names";
+import { type Api, type CommonOptions, withApi } from "../api.ts";
+import { leafCommand, nounCommand } from "../leaf-command.ts";
+import { printAnswer } from "../output/format.ts";
+import { showHost, showHosts } from "../output/hosts.ts";
+import type { Terminal } from "../terminal.ts";
+
+/** stillpoint host ... */
+export function hostCommand(terminal: Terminal): Command {
+  const onHost = (verb: string, description: string, ask: (api: Api, name: string) => Promise<Host>) =>
+    leafCommand(verb, description)
+      .argument("<name>")
+      .action((host: string, options: CommonOptions) =>
+        withApi(terminal, options, async (api) => printHost(api, await ask(api, hostName(host)))),
+      );
+  return nounCommand("host", "Hosts, and what they hold.")
+    .addCommand(
+      leafCommand("list", "List hosts.").action((options: CommonOptions) => withApi(terminal, options, listHosts)),
+    )
+    .addCommand(onHost("get", "Show a host.", async (api, name) => (await api.hosts()).getHost({ name })))
+    .addCommand(
+      onHost("cordon", "Place no new workloads on a host; those there stay.", async (api, name) =>
+        (await api.hosts()).cordonHost({ name }),
+      ),
+    )
+    .addCommand(
+      onHost("uncordon", "Place workloads on a host again.", async (api, name) =>
+        (await api.hosts()).uncordonHost({ name }),
+      ),
+    );
+}
+
+async function listHosts(api: Api): Promise<void> {
+  const response = await (await api.hosts()).listHosts({});
+  const { ListHostsResponse } = await import("#contracts/scheduler/v1/scheduler");
+  const json = ListHostsResponse.toJSON(response);
+  const table = () => showHosts(response.hosts, new Date());
+  await printAnswer(api.terminal, api.options.output, { json, table });
+}
+
+async function printHost(api: Api, host: Host): Promise<void> {
+  const contract = await import("#contracts/scheduler/v1/scheduler");
+  await printAnswer(api.terminal, api.options.output, {
+    json: contract.Host.toJSON(host),
+    table: () => showHost(host),
+  });
+}

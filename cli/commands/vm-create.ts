@@ -1,0 +1,92 @@
+import { readFile } from "node:fs/promises";
+import { type Command, Option } from "commander";
+import type { CheckpointType } from "#contracts/vm/v1/vm";
+import { StillpointError } from "#libs/errors";
+import { projectName } from "#libs/names";
+import type { CommonOptions } from "../api.ts";
+import { operationLeaf } from "../leaf-command.ts";
+import { parseCheckpointType } from "../parse/checkpoint-type.ts";
+import { collect } from "../parse/collect.ts";
+import { collectLabel } from "../parse/label.ts";
+import { type PortForward, parsePortForward } from "../parse/port-forward.ts";
+import { parseSize } from "../parse/size.ts";
+import { wholeNumber } from "../parse/whole-number.ts";
+import { parseVm } from "../parse/workload.ts";
+import { runOperation } from "../run-operation.ts";
+import type { Terminal } from "../terminal.ts";
+import type { WaitOptions } from "../wait-for-operation.ts";
+
+interface CreateOptions extends CommonOptions, WaitOptions {
+  readonly image: string;
+  readonly cpus: number;
+  readonly memory: number;
+  readonly rootSize?: number;
+  readonly disk?: readonly number[];
+  readonly port?: readonly PortForward[];
+  readonly checkpointType: CheckpointType;
+  readonly userData?: string;
+  readonly label?: Readonly<Record<string, string>>;
+  readonly hostLabel?: Readonly<Record<string, string>>;
+  readonly kernelArgs?: string;
+  readonly start?: boolean;
+}
+
+export function vmCreateCommand(terminal: Terminal): Command {
+  return operationLeaf("create", "Make a VM from an image.")
+    .argument("<name>", "lower-case letters, digits and dashes", parseVm)
+    .requiredOption("--image <ref>", "image in the registry, such as debian:12")
+    .option("--cpus <n>", "virtual CPUs", wholeNumber(1, 256), 1)
+    .addOption(new Option("--memory <size>", "memory").argParser(parseSize).default(512 * 2 ** 20, "512MiB"))
+    .option("--root-size <size>", "size of the root disk (default: the image's)", parseSize)
+    .option("--disk <size>", "an additional empty disk; may be repeated", collect(parseSize))
+    .option("--port <host:guest>", "forward a TCP port of the host; may be repeated", collect(parsePortForward))
+    .addOption(
+      new Option("--checkpoint-type <type>", "production, production-only, standard or disabled")
+        .argParser(parseCheckpointType)
+        .default("CHECKPOINT_TYPE_PRODUCTION", "production"),
+    )
+    .option("--user-data <file>", "cloud-init user-data")
+    .option("--label <key=value>", "a label of the VM; may be repeated", collectLabel)
+    .option("--host-label <key=value>", "a label that the host must carry; may be repeated", collectLabel)
+    .option("--kernel-args <text>", "appended to the image's kernel command line")
+    .option("--start", "start it once it is made")
+    .action((name: string, options: CreateOptions) => createVm(terminal, name, options));
+}
+
+async function createVm(terminal: Terminal, name: string, options: CreateOptions): Promise<void> {
+  const spec = await readSpec(options);
+  const parent = projectName(options.project);
+  const start = options.start === true;
+  await runOperation(terminal, options, {
+    start: async (api, requestId) =>
+      (await api.vms()).createVm({ parent, vmId: name, spec, labels: options.label ?? {}, start, requestId }),
+    told: () => `VM ${name} is made${start ? " and runs" : ""}.`,
+  });
+}
+
+async function readSpec(options: CreateOptions) {
+  const { image, cpus, memory, rootSize, disk = [], port = [], hostLabel = {} } = options;
+  return {
+    image,
+    cpus,
+    memoryBytes: memory,
+    rootSizeBytes: rootSize ?? 0,
+    disks: disk.map((sizeBytes) => ({ sizeBytes })),
+    ports: [...port],
+    checkpointType: options.checkpointType,
+    userData: options.userData === undefined ? new Uint8Array() : await readUserData(options.userData),
+    hostSelector: hostLabel,
+    kernelArgs: options.kernelArgs ?? "",
+  };
+}
+
+async function readUserData(path: string): Promise<Uint8Array> {
+  try {
+    return await readFile(path);
+  } catch (cause) {
+    throw new StillpointError("ARGUMENT_INVALID", `${path} cannot be read`, {
+      cause,
+      help: "Name a file for --user-data.",
+    });
+  }
+}

@@ -1,0 +1,41 @@
+import type { Host } from "#contracts/scheduler/v1/scheduler";
+import { renderFields, renderTable } from "./table.ts";
+import { lastPart, showAge, showBytes, showEnum } from "./units.ts";
+
+export function showHosts(hosts: readonly Host[], now: Date): string {
+  if (hosts.length === 0) return "No hosts. A host appears when its agent runs.";
+  const rows = hosts.map((host) => [
+    lastPart(host.name),
+    state(host),
+    `${host.used?.cpus ?? 0} of ${host.capacity?.cpus ?? 0}`,
+    ofBytes(host.used?.memoryBytes, host.capacity?.memoryBytes),
+    ofBytes(host.used?.diskBytes, host.capacity?.diskBytes),
+    `${host.reservations.length}`,
+    showAge(host.heartbeatTime, now),
+  ]);
+  return renderTable(["NAME", "STATE", "CPUS", "MEMORY", "DISK", "WORKLOADS", "SEEN"], rows);
+}
+
+export function showHost(host: Host): string {
+  return renderFields([
+    ["Name", lastPart(host.name)],
+    ["UID", host.uid],
+    ["State", state(host)],
+    ["Agent", `${host.agentAddress} ${host.agentVersion}`.trim()],
+    ["CPUs", `${host.used?.cpus ?? 0} of ${host.capacity?.cpus ?? 0}`],
+    ["Memory", ofBytes(host.used?.memoryBytes, host.capacity?.memoryBytes)],
+    ["Disk", ofBytes(host.used?.diskBytes, host.capacity?.diskBytes)],
+    ["Capabilities", host.capabilities.join("\n")],
+    [
+      "Labels",
+      Object.entries(host.labels)
+        .map(([key, value]) => `${key}=${value}`)
+        .join("\n"),
+    ],
+    ["Workloads", host.reservations.map(({ workload }) => workload).join("\n")],
+  ]);
+}
+
+const state = (host: Host): string => showEnum(host.state, "HOST_STATE_");
+
+const ofBytes = (used = 0, capacity = 0): string => `${showBytes(used)} of ${showBytes(capacity)}`;

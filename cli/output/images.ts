@@ -1,0 +1,29 @@
+import type { Image } from "#contracts/registry/v1/registry";
+import { renderFields, renderTable } from "./table.ts";
+import { showAge, showBytes, showTime } from "./units.ts";
+
+export function showImages(images: readonly Image[], now: Date): string {
+  if (images.length === 0) return "No images. Bring one with: stillpoint image import FILE REF";
+  const rows = images.map((image) => [
+    image.reference,
+    image.digest.slice(0, "sha256:".length + 12),
+    kind(image),
+    showBytes(image.sizeBytes),
+    image.virtualSizeBytes === 0 ? "" : showBytes(image.virtualSizeBytes),
+    showAge(image.pushTime, now),
+  ]);
+  return renderTable(["REFERENCE", "DIGEST", "KIND", "SIZE", "DISK", "AGE"], rows);
+}
+
+export const showImage = (image: Image): string =>
+  renderFields([
+    ["Reference", image.reference],
+    ["Digest", image.digest],
+    ["Kind", kind(image)],
+    ["Type", image.artifactType],
+    ["Size", image.sizeBytes === 0 ? undefined : showBytes(image.sizeBytes)],
+    ["Disk", image.virtualSizeBytes === 0 ? undefined : showBytes(image.virtualSizeBytes)],
+    ["Pushed", showTime(image.pushTime)],
+  ]);
+
+const kind = ({ artifactType }: Image): string => (artifactType.includes("stillpoint.vm.image") ? "vm" : "container");

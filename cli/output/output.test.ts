@@ -1,0 +1,77 @@
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { Checkpoint } from "#contracts/checkpoint/v1/checkpoint";
+import { showTree } from "./checkpoint-tree.ts";
+import { renderFields, renderTable, tableWidth } from "./table.ts";
+import { showAge, showBytes } from "./units.ts";
+
+test("a table has columns as wide as they need", () => {
+  expect(
+    renderTable(
+      ["NAME", "STATE"],
+      [
+        ["web-1", "running"],
+        ["a", ""],
+      ],
+    ),
+  ).toBe("NAME   STATE\nweb-1  running\na\n");
+});
+
+test("a table fits 100 columns, whatever is in it, one line a row", () => {
+  const cell = fc.string({ unit: "grapheme", maxLength: 150 });
+  fc.assert(
+    fc.property(fc.array(fc.tuple(cell, cell, cell, cell), { maxLength: 5 }), (rows) => {
+      const lines = renderTable(["A", "B", "C", "D"], rows).split("\n");
+      expect(lines.length).toBe(rows.length + 2);
+      for (const line of lines) expect(Array.from(line).length).toBeLessThanOrEqual(tableWidth);
+    }),
+  );
+});
+
+test("what a guest says cannot steer the terminal", () => {
+  expect(renderTable(["A"], [["\u001b[2Jx\ny"]])).toBe("A\n�[2Jx y\n");
+  expect(
+    renderFields([
+      ["Name", "a\u0007\nb"],
+      ["Empty", ""],
+      ["None", undefined],
+    ]),
+  ).toBe("Name: a�\n      b\n");
+});
+
+test.each([
+  [0, "0 B"],
+  [1023, "1023 B"],
+  [1024, "1 KiB"],
+  [512 * 2 ** 20, "512 MiB"],
+  [1.5 * 2 ** 30, "1.5 GiB"],
+])("%d bytes are %s", (bytes, text) => expect(showBytes(bytes)).toBe(text));
+
+test.each([
+  [0, "0s"],
+  [59_999, "59s"],
+  [60_000, "1m"],
+  [3 * 3_600_000, "3h"],
+  [-5, "0s"],
+  [49 * 3_600_000, "2d"],
+])("%d ms ago is %s", (ms, text) => expect(showAge(new Date(10 ** 12 - ms), new Date(10 ** 12))).toBe(text));
+
+const checkpoint = (uid: string, parent: string): Checkpoint =>
+  Checkpoint.fromPartial({
+    uid,
+    parent,
+    displayName: uid.toUpperCase(),
+    kind: "CHECKPOINT_KIND_PRODUCTION",
+    consistency: "CONSISTENCY_APPLICATION",
+  });
+
+const names = (tree: string): string[] => tree.split("\n").map((line) => line.replace(/ {2}production.*$/, ""));
+
+test("the tree branches where a checkpoint was applied, and shows now", () => {
+  const tree = showTree([checkpoint("a", ""), checkpoint("b", "a"), checkpoint("c", "b"), checkpoint("d", "a")], "b");
+  expect(names(tree)).toEqual(["└─ A", "   ├─ B", "   │  ├─ C", "   │  └─ now", "   └─ D"]);
+});
+
+test("no checkpoint is lost when its parent is not listed", () => {
+  expect(names(showTree([checkpoint("b", "gone")], "gone"))).toEqual(["├─ B", "└─ now"]);
+});

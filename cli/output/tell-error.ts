@@ -1,0 +1,29 @@
+import { isStillpointError, type StillpointError } from "#libs/errors";
+import { exitCodes } from "../exit-codes.ts";
+import type { Terminal } from "../terminal.ts";
+import { printable } from "./printable.ts";
+
+/** Says on stderr what failed and what to do, and gives the exit code. */
+export function tellError(error: unknown, terminal: Terminal): number {
+  if (terminal.signal.aborted && !isStillpointError(error)) return exitCodes.interrupted;
+  if (!isStillpointError(error)) {
+    const what = error instanceof Error ? error.message : String(error);
+    terminal.err(`Error INTERNAL: ${printable(what)}\n`);
+    if (error instanceof Error && terminal.env.STILLPOINT_DEBUG !== undefined) terminal.err(`${error.stack}\n`);
+    return exitCodes.failed;
+  }
+  terminal.err(`Error ${reasonOf(error)}: ${printable(error.message)}\n`);
+  if (error.help !== "") terminal.err(`${printable(error.help)}\n`);
+  return terminal.signal.aborted ? exitCodes.interrupted : exitCodeOf(error);
+}
+
+/** A newer server's reason is shown as it came, although this version knows only its general kind. */
+const reasonOf = (error: StillpointError): string => error.metadata.reason ?? error.reason;
+
+function exitCodeOf(error: StillpointError): number {
+  // Every answer of a server carries the request id: without one nobody answered.
+  const nobody = error.reason === "UNAVAILABLE" || error.reason === "REGISTRY_UNREACHABLE";
+  if (nobody && error.metadata.requestId === undefined) return exitCodes.unreachable;
+  if (error.reason === "NAME_INVALID" || error.reason === "ARGUMENT_INVALID") return exitCodes.usage;
+  return exitCodes.failed;
+}

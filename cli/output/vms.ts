@@ -1,0 +1,60 @@
+import type { Vm, WatchVmsResponse } from "#contracts/vm/v1/vm";
+import { renderFields, renderTable } from "./table.ts";
+import { lastPart, showAge, showBytes, showEnum, showTime } from "./units.ts";
+
+export function showVms(vms: readonly Vm[], now: Date): string {
+  if (vms.length === 0) return "No VMs. Make one with: stillpoint vm create NAME --image REF";
+  const rows = vms.map((vm) => [
+    lastPart(vm.name),
+    state(vm),
+    lastPart(vm.host),
+    `${vm.spec?.cpus ?? ""}`,
+    showBytes(vm.spec?.memoryBytes ?? 0),
+    vm.spec?.image ?? "",
+    vm.guestAgent?.connected === true ? "yes" : "no",
+    showAge(vm.createTime, now),
+  ]);
+  return renderTable(["NAME", "STATE", "HOST", "CPUS", "MEMORY", "IMAGE", "AGENT", "AGE"], rows);
+}
+
+export function showVm(vm: Vm): string {
+  const { spec } = vm;
+  return renderFields([
+    ["Name", vm.name],
+    ["UID", vm.uid],
+    ["State", state(vm)],
+    ["Reason", vm.stateReason],
+    ["Host", lastPart(vm.host)],
+    ["Image", spec?.image],
+    ["Digest", vm.imageDigest],
+    ["CPUs", `${spec?.cpus ?? ""}`],
+    ["Memory", showBytes(spec?.memoryBytes ?? 0)],
+    ["Disks", (spec?.disks ?? []).map(({ id, sizeBytes }) => `${id} ${showBytes(sizeBytes)}`).join("\n")],
+    ["Ports", (spec?.ports ?? []).map(({ hostPort, guestPort }) => `${hostPort} to ${guestPort}`).join("\n")],
+    ["Checkpoints", showEnum(spec?.checkpointType ?? "", "CHECKPOINT_TYPE_")],
+    ["Guest agent", agent(vm)],
+    [
+      "Labels",
+      Object.entries(vm.labels)
+        .map(([key, value]) => `${key}=${value}`)
+        .join("\n"),
+    ],
+    ["Operation", vm.operation],
+    ["Made", showTime(vm.createTime)],
+    ["Started", showTime(vm.startTime)],
+  ]);
+}
+
+/** One change of a watched list, on a line. */
+export function showVmChange({ kind, vm }: WatchVmsResponse): string {
+  const what = showEnum(kind, "KIND_");
+  if (vm === undefined) return what === "synced" ? "synced" : "";
+  return renderTable([what.padEnd(8), lastPart(vm.name), what === "deleted" ? "" : state(vm), lastPart(vm.host)], []);
+}
+
+const state = (vm: Vm): string => showEnum(vm.state, "VM_STATE_");
+
+function agent({ guestAgent }: Vm): string {
+  if (guestAgent?.connected !== true) return "not connected";
+  return guestAgent.version === "" ? "connected" : `connected, ${guestAgent.version}`;
+}

@@ -1,0 +1,98 @@
+import { InvalidArgumentError } from "commander";
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { parseCheckpointType } from "./checkpoint-type.ts";
+import { collectLabel } from "./label.ts";
+import { parsePortForward } from "./port-forward.ts";
+import { parseSize } from "./size.ts";
+import { wholeNumber } from "./whole-number.ts";
+import { parseWorkload } from "./workload.ts";
+
+test.each([
+  ["512MiB", 512 * 2 ** 20],
+  ["1GiB", 2 ** 30],
+  ["2G", 2 * 2 ** 30],
+  ["2g", 2 * 2 ** 30],
+  ["1.5GiB", 1.5 * 2 ** 30],
+  ["64k", 65_536],
+  ["1 TiB", 2 ** 40],
+  ["1048576", 1_048_576],
+  ["512B", 512],
+])("the size %s is %d bytes", (text, bytes) => expect(parseSize(text)).toBe(bytes));
+
+test.each([
+  "",
+  "0",
+  "-1",
+  "1.5",
+  "1e3",
+  "GiB",
+  "1XB",
+  "1GB",
+  "0.0001K",
+  "9999999999999G",
+  "1GiB ago",
+  "Infinity",
+  "0x10",
+])("%j is no size", (text) => expect(() => parseSize(text)).toThrow(InvalidArgumentError));
+
+test("a whole number in each unit is read as that many", () => {
+  const units = fc.constantFrom(["K", 1], ["MiB", 2], ["G", 3], ["TiB", 4] as const);
+  fc.assert(
+    fc.property(fc.integer({ min: 1, max: 8_000 }), units, (count, [unit, power]) => {
+      expect(parseSize(`${count}${unit}`)).toBe(count * 1024 ** Number(power));
+    }),
+  );
+});
+
+test("a size is a positive safe integer, or refused", () => {
+  fc.assert(
+    fc.property(fc.stringMatching(/^[0-9.]{0,18} ?[KMGTiB]{0,3}$/), (text) => {
+      let bytes: number;
+      try {
+        bytes = parseSize(text);
+      } catch (error) {
+        expect(error).toBeInstanceOf(InvalidArgumentError);
+        return;
+      }
+      expect(Number.isSafeInteger(bytes) && bytes > 0).toBe(true);
+    }),
+  );
+});
+
+test.each([
+  ["web-1", "web-1"],
+  ["vm/web-1", "web-1"],
+])("the workload %s is the VM %s", (text, vm) => expect(parseWorkload(text)).toBe(vm));
+
+test.each(["", "Web", "container/a", "vm/", "vm/a/b", "vm", "/a", "a/"].filter((text) => text !== "vm"))(
+  "%j is no workload",
+  (text) => expect(() => parseWorkload(text)).toThrow(InvalidArgumentError),
+);
+
+test("a port forward is two ports", () => {
+  expect(parsePortForward("8080:80")).toEqual({ hostPort: 8080, guestPort: 80 });
+  for (const text of ["80", "80:", ":80", "0:80", "80:65536", "1:2:3", "a:b", "-1:80", "8e1:80"]) {
+    expect(() => parsePortForward(text)).toThrow(InvalidArgumentError);
+  }
+});
+
+test("labels gather, the last of a key wins", () => {
+  expect(collectLabel("a=3", collectLabel("b=x=y", collectLabel("a=1")))).toEqual({ a: "3", b: "x=y" });
+  for (const text of ["a", "=b", "-a=b", `a=${"x".repeat(64)}`]) {
+    expect(() => collectLabel(text)).toThrow(InvalidArgumentError);
+  }
+});
+
+test("a checkpoint type is one of four words", () => {
+  expect(parseCheckpointType("production-only")).toBe("CHECKPOINT_TYPE_PRODUCTION_ONLY");
+  for (const text of ["", "Production", "constructor"]) {
+    expect(() => parseCheckpointType(text)).toThrow("production, production-only, standard, disabled");
+  }
+});
+
+test("a whole number stays in its range", () => {
+  const cpus = wholeNumber(1, 256);
+  expect([cpus("1"), cpus("256")]).toEqual([1, 256]);
+  for (const text of ["0", "257", "1.0", " 1", "+1", ""]) expect(() => cpus(text)).toThrow("from 1 to 256");
+});

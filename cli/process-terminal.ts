@@ -1,0 +1,38 @@
+import type { Terminal } from "./terminal.ts";
+
+/** The terminal of this process. Ctrl-C aborts its signal; a second one ends the process as usual. */
+export function processTerminal(): Terminal {
+  const interrupt = new AbortController();
+  process.once("SIGINT", () => interrupt.abort(new DOMException("interrupted", "AbortError")));
+  // A reader that has seen enough (`| head`) is no error.
+  process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+    process.exit(error.code === "EPIPE" ? 0 : 1);
+  });
+  const isInteractive = process.stdin.isTTY && process.stderr.isTTY;
+  return {
+    out: (text) => void process.stdout.write(text),
+    err: (text) => void process.stderr.write(text),
+    isInteractive,
+    columns: process.stderr.columns ?? 100,
+    env: process.env,
+    signal: interrupt.signal,
+    ask: (question) => (isInteractive ? ask(question, interrupt.signal) : Promise.resolve(undefined)),
+    readInput,
+  };
+}
+
+async function ask(question: string, signal: AbortSignal): Promise<string> {
+  const { createInterface } = await import("node:readline/promises");
+  const reader = createInterface({ input: process.stdin, output: process.stderr });
+  try {
+    return await reader.question(question, { signal });
+  } finally {
+    reader.close();
+  }
+}
+
+async function readInput(): Promise<Uint8Array> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of process.stdin) chunks.push(Buffer.from(chunk));
+  return Buffer.concat(chunks);
+}

@@ -1,0 +1,206 @@
+import { expect, test } from "vitest";
+import type { CreateVmRequest } from "#contracts/vm/v1/vm";
+import { StillpointError } from "#libs/errors";
+import { fakeCluster, runWith } from "./testing/fake-cluster.ts";
+
+import { accepted, running, succeeded } from "./testing/operations.ts";
+
+test("vm create sends all that was asked, shows each step once, and says what is done", async () => {
+  const requests: CreateVmRequest[] = [];
+  await using cluster = await fakeCluster({
+    vms: {
+      async createVm(request) {
+        requests.push(request);
+        return accepted;
+      },
+    },
+    operations: {
+      async *watchOperation() {
+        yield running("place");
+        yield running("make-disks", "pulling debian:12");
+        yield running("make-disks", "pulling debian:12");
+        yield succeeded;
+      },
+    },
+  });
+  const line =
+    "vm create web-1 --image debian:12 --cpus 2 --memory 1GiB --disk 10G --disk 512MiB --port 8080:80 --label a=b --checkpoint-type standard --start";
+  expect(await cluster.run(line.split(" "))).toEqual({
+    code: 0,
+    out: "VM web-1 is made and runs.\n",
+    err: "vm.create  place\nvm.create  make-disks: pulling debian:12\n",
+  });
+  expect(requests[0]).toMatchObject({
+    parent: "projects/default",
+    vmId: "web-1",
+    start: true,
+    labels: { a: "b" },
+    requestId: expect.stringMatching(/^[0-9a-f-]{36}$/),
+    spec: {
+      image: "debian:12",
+      cpus: 2,
+      memoryBytes: 2 ** 30,
+      disks: [{ sizeBytes: 10 * 2 ** 30 }, { sizeBytes: 512 * 2 ** 20 }],
+      ports: [{ hostPort: 8080, guestPort: 80 }],
+      checkpointType: "CHECKPOINT_TYPE_STANDARD",
+    },
+  });
+});
+
+test("-o json is the ProtoJSON of the message, one document", async () => {
+  await using cluster = await fakeCluster({
+    vms: {
+      createVm: async () => succeeded,
+      listVms: async () => ({ vms: [{ name: "projects/default/vms/a", state: "VM_STATE_RUNNING" }], token: 7 }),
+    },
+  });
+  const created = await cluster.run(["vm", "create", "a", "--image", "x", "-o", "json"]);
+  expect(JSON.parse(created.out)).toEqual({ ...succeeded });
+  const listed = await cluster.run(["vm", "list", "-o", "json"]);
+  expect(JSON.parse(listed.out)).toEqual({
+    vms: [{ name: "projects/default/vms/a", state: "VM_STATE_RUNNING" }],
+    token: 7,
+  });
+  const yaml = await cluster.run(["vm", "list", "-o", "yaml"]);
+  expect(yaml.out).toBe("vms:\n  - name: projects/default/vms/a\n    state: VM_STATE_RUNNING\ntoken: 7\n");
+});
+
+test("a refused request exits 1 with the reason; a wrong name 2", async () => {
+  await using cluster = await fakeCluster({
+    vms: {
+      getVm({ name }) {
+        throw new StillpointError("VM_NOT_FOUND", `${name} was not found`);
+      },
+    },
+  });
+  expect(await cluster.run(["vm", "get", "web-1"])).toEqual({
+    code: 1,
+    out: "",
+    err: "Error VM_NOT_FOUND: projects/default/vms/web-1 was not found\nList VMs with: stillpoint vm list\n",
+  });
+  expect(await cluster.run(["vm", "get", "web-1", "--project", "No"])).toMatchObject({
+    code: 2,
+    err: expect.stringContaining('Error NAME_INVALID: "No" is not a name for a project'),
+  });
+});
+
+test("nobody there exits 3 at once", async () => {
+  const began = performance.now();
+  const ran = await runWith({ STILLPOINT_ADDRESS: "127.0.0.1:1" }, ["vm", "list"]);
+  expect(ran).toMatchObject({ code: 3, err: expect.stringContaining("Error UNAVAILABLE: cannot reach 127.0.0.1:1\n") });
+  expect(performance.now() - began).toBeLessThan(2_000);
+});
+
+test.each([
+  ["no command", ["bogus"]],
+  ["no name", ["vm", "get"]],
+  ["too many", ["vm", "get", "a", "b"]],
+  ["no image", ["vm", "create", "a"]],
+  ["a wrong size", ["vm", "create", "a", "--image", "x", "--memory", "much"]],
+  ["a wrong format", ["vm", "list", "-o", "xml"]],
+  ["a wrong address", ["vm", "list", "--address", "nowhere"]],
+  ["apply unconfirmed", ["checkpoint", "apply", "a", "b"]],
+])("%s exits 2", async (_what, argv) => {
+  const { code, err } = await runWith({}, argv);
+  expect(code).toBe(2);
+  expect(err).not.toBe("");
+});
+
+test("help is fast to reach and exits 0", async () => {
+  const { code, out } = await runWith({}, ["checkpoint", "create", "--help"]);
+  expect(code).toBe(0);
+  expect(out).toContain("--type <type>");
+  for (const line of out.split("\n")) expect(line.length).toBeLessThanOrEqual(100);
+});
+
+test("vm exec passes output through and ends with the program's exit code", async () => {
+  await using cluster = await fakeCluster({
+    vms: {
+      async *execVm({ command, stdin }) {
+        yield { stdout: Buffer.from(`${command.join("|")} `) };
+        yield { stdout: stdin, stderr: Buffer.from("careful\n") };
+        yield { exitCode: 42 };
+      },
+    },
+  });
+  const readInput = async () => Buffer.from("typed");
+  expect(await cluster.run(["vm", "exec", "a", "-i", "--", "sh", "-c", "x"], { readInput })).toEqual({
+    code: 42,
+    out: "sh|-c|x typed",
+    err: "careful\n",
+  });
+});
+
+test("apply asks a person, and does nothing unless told yes", async () => {
+  const applied: string[] = [];
+  await using cluster = await fakeCluster({
+    checkpoints: {
+      async applyCheckpoint({ name }) {
+        applied.push(name);
+        return succeeded;
+      },
+    },
+  });
+  const argv = ["checkpoint", "apply", "vm/a", "before / after"];
+  expect(await cluster.run(argv, { ask: async () => "n" })).toMatchObject({ code: 1, err: "Nothing was done.\n" });
+  expect(applied).toEqual([]);
+  expect(await cluster.run(argv, { ask: async () => "yes" })).toMatchObject({ code: 0 });
+  expect(await cluster.run([...argv, "--yes"])).toMatchObject({ code: 0 });
+  expect(applied).toEqual(Array.from({ length: 2 }, () => "projects/default/vms/a/checkpoints/before / after"));
+});
+
+test("checkpoint create tells what was reached", async () => {
+  const name = "projects/default/vms/a/checkpoints/ckpt-1";
+  await using cluster = await fakeCluster({
+    checkpoints: {
+      createCheckpoint: async () => ({ ...succeeded, output: { name } }),
+      getCheckpoint: async () => ({
+        name,
+        displayName: "before",
+        kind: "CHECKPOINT_KIND_STANDARD",
+        consistency: "CONSISTENCY_SAVED_STATE",
+        requestedType: "CHECKPOINT_TYPE_PRODUCTION",
+        fellBack: true,
+        reason: "agent.absent",
+      }),
+    },
+  });
+  expect(await cluster.run(["checkpoint", "create", "a"])).toMatchObject({
+    code: 0,
+    out: 'Standard checkpoint "before" is taken: saved-state consistent, not production: agent.absent.\n',
+  });
+});
+
+test("events are lines of JSON, one an event", async () => {
+  await using cluster = await fakeCluster({
+    events: {
+      async *watchEvents({ since }) {
+        yield { token: since, subject: "evt.vm.v1.started.default.a" };
+        yield { token: "9", subject: "evt.vm.v1.stopped.default.a" };
+      },
+    },
+  });
+  const { out } = await cluster.run(["events", "--since", "7", "-o", "json"]);
+  expect(
+    out
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line) as unknown),
+  ).toEqual([
+    { token: "7", subject: "evt.vm.v1.started.default.a" },
+    { token: "9", subject: "evt.vm.v1.stopped.default.a" },
+  ]);
+});
+
+test("hosts, images and operations have tables", async () => {
+  await using cluster = await fakeCluster({
+    hosts: {
+      listHosts: async () => ({ hosts: [{ name: "hosts/n1", state: "HOST_STATE_READY", capacity: { cpus: 8 } }] }),
+    },
+    images: { listImages: async () => ({ images: [{ reference: "debian:12", sizeBytes: 2 ** 20 }] }) },
+    operations: { listOperations: async () => ({ operations: [running("boot")] }) },
+  });
+  expect((await cluster.run(["host", "list"])).out).toMatch(/^NAME .*\nn1 +ready +0 of 8 /);
+  expect((await cluster.run(["image", "list"])).out).toMatch(/^REFERENCE .*\ndebian:12 .* 1 MiB/);
+  expect((await cluster.run(["operation", "list"])).out).toMatch(/^ID .*\nabc +vm.create +web-1 +running +boot/);
+});

@@ -1,0 +1,61 @@
+import { Command, CommanderError } from "commander";
+import { CommandEnded } from "./command-ended.ts";
+import { checkpointCommand } from "./commands/checkpoint.ts";
+import { devCommand } from "./commands/dev.ts";
+import { eventsCommand } from "./commands/events.ts";
+import { hostCommand } from "./commands/host.ts";
+import { imageCommand } from "./commands/image.ts";
+import { operationCommand } from "./commands/operation.ts";
+import { vmCommand } from "./commands/vm.ts";
+import { exitCodes } from "./exit-codes.ts";
+import { tellError } from "./output/tell-error.ts";
+import type { Terminal } from "./terminal.ts";
+
+/** Runs one command line (without the program's name) and gives its exit code. */
+export async function runCommandLine(argv: readonly string[], terminal: Terminal): Promise<number> {
+  try {
+    await program(terminal).parseAsync(argv, { from: "user" });
+    return exitCodes.done;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.done : exitCodes.usage;
+    if (error instanceof CommandEnded) return error.exitCode;
+    return tellError(error, terminal);
+  }
+}
+
+function program(terminal: Terminal): Command {
+  const root = new Command("stillpoint")
+    .description("Virtual machines with application-consistent checkpoints.")
+    .helpCommand(false)
+    .configureHelp({ helpWidth: Math.min(terminal.columns, 100) });
+  for (const command of [
+    devCommand(terminal),
+    vmCommand(terminal),
+    checkpointCommand(terminal),
+    imageCommand(terminal),
+    hostCommand(terminal),
+    operationCommand(terminal),
+    eventsCommand(terminal),
+  ]) {
+    root.addCommand(command);
+  }
+  withEvery(root, (command) => {
+    command.exitOverride().configureOutput({
+      writeOut: (text) => terminal.out(text),
+      writeErr: (text) => terminal.err(text),
+      getOutHelpWidth: () => 100,
+    });
+    command.showHelpAfterError(`Run "${pathOf(command)} --help" for what it takes.`);
+  });
+  return root;
+}
+
+function withEvery(command: Command, apply: (command: Command) => void): void {
+  apply(command);
+  for (const child of command.commands) withEvery(child, apply);
+}
+
+function pathOf(command: Command): string {
+  const { parent } = command;
+  return parent === null ? command.name() : `${pathOf(parent)} ${command.name()}`;
+}
