@@ -2,7 +2,7 @@ import { type DeleteVmRequest, Vm, VmState } from "#contracts/vm/v1/vm";
 import { StillpointError } from "#libs/errors";
 import { parseVmName } from "#libs/names";
 import type { Operations } from "#libs/operations";
-import type { Json, RecordStore, RecordView, StoredRecord } from "#libs/records";
+import type { Json, RecordStore, StoredRecord } from "#libs/records";
 import type { CallScope } from "#libs/rpc";
 import { type Action, refusal } from "./domain/vm-state.ts";
 import { vmEvent, vmNotFound } from "./vm-record.ts";
@@ -10,8 +10,8 @@ import { vmEvent, vmNotFound } from "./vm-record.ts";
 export interface AcceptDeps {
   readonly vms: RecordStore<Vm>;
   readonly operations: Pick<Operations, "accept">;
-  /** rec.projects.*.vms.*.checkpoints.*: only whether there are any. */
-  readonly checkpoints: Pick<RecordView<Json>, "list">;
+  /** How many checkpoints a VM has, from the leader. */
+  readonly countCheckpoints: (vm: string) => Promise<number>;
 }
 
 export interface AskedAction {
@@ -46,6 +46,7 @@ export async function acceptAction(deps: AcceptDeps, call: CallScope, asked: Ask
 export async function acceptDelete(deps: AcceptDeps, call: CallScope, request: DeleteVmRequest) {
   const { name, force, withCheckpoints } = request;
   const { body } = await find(deps.vms, name);
+  if (!withCheckpoints) await refuseCheckpoints(deps, name);
   return deps.operations.accept<Vm>(
     {
       ...accepting(call, request),
@@ -57,10 +58,7 @@ export async function acceptDelete(deps: AcceptDeps, call: CallScope, request: D
       codec: Vm,
       uid: body.uid,
       missingReason: "VM_NOT_FOUND",
-      expect: (stored) => {
-        refuseUnless(stored, "delete", force);
-        if (!withCheckpoints) refuseCheckpoints(deps, name);
-      },
+      expect: (stored) => refuseUnless(stored, "delete", force),
       change: (stored) => ({
         body: { ...stored.body, state: VmState.DELETING },
         events: [vmEvent("deleting", stored.body)],
@@ -100,8 +98,8 @@ async function find(vms: RecordStore<Vm>, name: string): Promise<StoredRecord<Vm
   return stored;
 }
 
-function refuseCheckpoints({ checkpoints }: AcceptDeps, name: string): void {
-  const count = checkpoints.list(`${name}/checkpoints/`).length;
+async function refuseCheckpoints({ countCheckpoints }: AcceptDeps, name: string): Promise<void> {
+  const count = await countCheckpoints(name);
   if (count === 0) return;
   const noun = count === 1 ? "checkpoint" : "checkpoints";
   throw new StillpointError("VM_HAS_CHECKPOINTS", `${name} has ${count} ${noun}`, { metadata: { count: `${count}` } });

@@ -8,7 +8,15 @@ import type { Lifecycle } from "#libs/lifecycle";
 import { connectRedis, RedisLeases } from "#libs/locks";
 import { createLogger, type Logger } from "#libs/logger";
 import { JetStreamJobQueue, Operations, RedisJobState, startRunner } from "#libs/operations";
-import { connectNats, createRecordStore, openStreams, RecordView, rawCodec, type Streams } from "#libs/records";
+import {
+  connectNats,
+  createRecordStore,
+  decodeRecord,
+  openStreams,
+  RecordView,
+  type Streams,
+  subjectOfName,
+} from "#libs/records";
 import { createRpcClient, RpcServer } from "#libs/rpc";
 import type { VmConfig } from "./config.ts";
 import { vmHandlers } from "./handlers.ts";
@@ -38,19 +46,17 @@ export async function startVm(
   });
 
   const view = await RecordView.start({ log: streams.rec, filter: "rec.projects.*.vms.*", codec: Vm, signal });
-  const checkpoints = await RecordView.start({
-    log: streams.rec,
-    filter: "rec.projects.*.vms.*.checkpoints.*",
-    codec: rawCodec,
-    signal,
-  });
   const runner = startRunner(operations, { jobs: vmJobs({ vms, scheduler, agents }) });
   lifecycle.add("vm runner", runner, (it) => it.close());
   const observations = new Observations({ vms, agents });
   const following = followObservations({ nats, clock, logger, signal }, (seen) => observations.fold(seen));
   lifecycle.add("observations", { following }, (it) => it.following);
 
-  const handlers = vmHandlers({ vms, view, checkpoints, operations, images, agents, clock, random });
+  const countCheckpoints = async (vm: string) => {
+    const newest = await streams.rec.newest(`${subjectOfName(vm)}.checkpoints.*`);
+    return newest.filter(({ data }) => decodeRecord(data).deleted !== true).length;
+  };
+  const handlers = vmHandlers({ vms, view, countCheckpoints, operations, images, agents, clock, random });
   if (server !== undefined) {
     server.add(VmsDefinition, handlers);
     return { address: "" };

@@ -15,8 +15,8 @@ import { partialService } from "#libs/testing";
 /** An agent that keeps the promises of Fence and RunStep, over workloads that are only in memory. */
 export class MemoryAgent {
   readonly workloads = new Map<string, Workload>();
-  /** Every action that had an effect: "<case> <uid>", in order. */
-  readonly effects: string[] = [];
+  /** Every action that had an effect, by its case, in order. */
+  readonly effects: { uid: string; action: string }[] = [];
   /** Actions that fail, by case, with what is told then. */
   readonly failing = new Map<string, StillpointError>();
   /** Actions that wait, by case, until what is here resolves. */
@@ -26,7 +26,7 @@ export class MemoryAgent {
   readonly #server: RpcServer;
 
   constructor() {
-    this.#server = new RpcServer({ logger: silentLogger }).add(HostAgentDefinition, this.#implementation());
+    this.#server = new RpcServer({ logger: silentLogger }).add(HostAgentDefinition, serviceOf(this));
   }
 
   listen(): Promise<string> {
@@ -37,38 +37,21 @@ export class MemoryAgent {
     await this.#server.close();
   }
 
-  #implementation(): HostAgentServiceImplementation<CallScope> {
-    const agent = this;
-    return partialService<HostAgentServiceImplementation<CallScope>>(HostAgentDefinition, {
-      async fence(request) {
-        agent.#refuseStale(request);
-        agent.fences.push(request);
-        return {};
-      },
-      async *runStep(request) {
-        yield { update: { $case: "progress", value: { percent: 50, message: request.step } } };
-        yield { update: { $case: "result", value: await agent.#step(request) } };
-      },
-      async getWorkload({ uid }) {
-        const workload = agent.workloads.get(uid);
-        if (workload === undefined) throw new StillpointError("WORKLOAD_NOT_FOUND", `nothing here is ${uid}`);
-        return workload;
-      },
-      async *exec({ uid, command }) {
-        yield { stdout: new TextEncoder().encode(`${uid}: ${command.join(" ")}\n`) };
-        yield { exitCode: 3 };
-      },
-    });
+  /** What it did to one workload, in order: the cases of the actions. */
+  effectsOn(uid: string): string[] {
+    return this.effects.filter((effect) => effect.uid === uid).map((effect) => effect.action);
   }
 
-  #refuseStale({ uid, epoch }: { uid: string; epoch: number }): void {
+  /** Fails with EPOCH_STALE for an epoch below one that was seen. */
+  refuseStale({ uid, epoch }: { uid: string; epoch: number }): void {
     const highest = Math.max(0, ...this.fences.filter((fence) => fence.uid === uid).map((fence) => fence.epoch));
     if (epoch < highest) throw new StillpointError("EPOCH_STALE", `epoch ${epoch} of ${uid} is older than ${highest}`);
   }
 
-  async #step(request: RunStepRequest): Promise<StepResult> {
+  /** Does a step once; a repeated one gets the stored answer. */
+  async step(request: RunStepRequest): Promise<StepResult> {
     const { uid, operation, step, action } = request;
-    this.#refuseStale(request);
+    this.refuseStale(request);
     if (!this.fences.some((fence) => fence.operation === operation && fence.uid === uid)) {
       throw new StillpointError("INTERNAL", `${operation} did not fence ${uid}`);
     }
@@ -78,7 +61,7 @@ export class MemoryAgent {
     await this.holding.get(action?.$case ?? "");
     const failure = this.failing.get(action?.$case ?? "");
     if (failure !== undefined) throw failure;
-    this.effects.push(`${action?.$case} ${uid}`);
+    this.effects.push({ uid, action: action?.$case ?? "" });
     const workload = this.#act(request);
     const result = StepResultCodec.fromPartial(workload === undefined ? {} : { workload });
     this.#done.set(key, result);
@@ -107,6 +90,29 @@ export class MemoryAgent {
     this.workloads.set(uid, changed);
     return changed;
   }
+}
+
+function serviceOf(agent: MemoryAgent): HostAgentServiceImplementation<CallScope> {
+  return partialService<HostAgentServiceImplementation<CallScope>>(HostAgentDefinition, {
+    async fence(request) {
+      agent.refuseStale(request);
+      agent.fences.push(request);
+      return {};
+    },
+    async *runStep(request) {
+      yield { update: { $case: "progress", value: { percent: 50, message: request.step } } };
+      yield { update: { $case: "result", value: await agent.step(request) } };
+    },
+    async getWorkload({ uid }) {
+      const workload = agent.workloads.get(uid);
+      if (workload === undefined) throw new StillpointError("WORKLOAD_NOT_FOUND", `nothing here is ${uid}`);
+      return workload;
+    },
+    async *exec({ uid, command }) {
+      yield { stdout: new TextEncoder().encode(`${uid}: ${command.join(" ")}\n`) };
+      yield { exitCode: 3 };
+    },
+  });
 }
 
 const states: Readonly<Record<string, WorkloadState>> = {

@@ -1,0 +1,118 @@
+import { expect, test } from "vitest";
+import { Heartbeat } from "#contracts/host/v1/agent";
+import { OperationsDefinition, type OperationsServiceImplementation } from "#contracts/operation/v1/operation";
+import { HostState, HostsDefinition, SchedulerDefinition } from "#contracts/scheduler/v1/scheduler";
+import { StillpointError } from "#libs/errors";
+import { Lifecycle } from "#libs/lifecycle";
+import { silentLogger } from "#libs/logger";
+import { connectNats, decodeRecord, openStreams } from "#libs/records";
+import { type CallScope, createRpcClient, RpcServer } from "#libs/rpc";
+import { eventually, freePort, partialService, startNats } from "#libs/testing";
+import { readSchedulerConfig } from "./config.ts";
+import { startScheduler } from "./service.ts";
+import { gib, heartbeat, requirements } from "./testing/hosts.ts";
+
+async function startCluster() {
+  const stack = new AsyncDisposableStack();
+  const nats = stack.use(await startNats());
+  const lifecycle = new Lifecycle();
+  stack.defer(() => lifecycle.close());
+  const address = `127.0.0.1:${await freePort()}`;
+  const env = { NATS_URL: nats.url, LOG_LEVEL: "silent", STILLPOINT_ADDRESS: address };
+  const config = readSchedulerConfig({ ...env, HOST_DOWN_AFTER_SECONDS: "1", RECONCILE_SECONDS: "1" });
+  const server = new RpcServer({ logger: silentLogger }).add(OperationsDefinition, noOperations());
+  await startScheduler(config, lifecycle, { server });
+  lifecycle.add("grpc", server, (it) => it.close());
+  await server.listen(address);
+  const connection = await connectNats(env, lifecycle);
+  const scheduler = createRpcClient(SchedulerDefinition, address);
+  const hosts = createRpcClient(HostsDefinition, address);
+  lifecycle.add("clients", { scheduler, hosts }, (clients) => {
+    clients.scheduler.close();
+    clients.hosts.close();
+  });
+  const { rec } = await openStreams(connection);
+  return {
+    ...{ scheduler, hosts },
+    beat: (beat: Heartbeat) =>
+      connection.publish(`hb.host.v1.${beat.host.split("/")[1]}`, JSON.stringify(Heartbeat.toJSON(beat))),
+    lastEvents: async (name: string) => {
+      const message = await rec.read(`rec.${name.replaceAll("/", ".")}`);
+      return message === undefined ? [] : decodeRecord(message.data).events.map(({ happened }) => happened);
+    },
+    [Symbol.asyncDispose]: () => stack.disposeAsync(),
+  };
+}
+
+/** Every operation is long forgotten. */
+function noOperations(): OperationsServiceImplementation<CallScope> {
+  return partialService<OperationsServiceImplementation<CallScope>>(OperationsDefinition, {
+    async getOperation({ name }) {
+      throw new StillpointError("OPERATION_NOT_FOUND", `${name} was not found`);
+    },
+  });
+}
+
+type Cluster = Awaited<ReturnType<typeof startCluster>>;
+
+const isIn = (cluster: Cluster, name: string, state: HostState) =>
+  eventually(async () => {
+    const { hosts } = await cluster.hosts.listHosts({});
+    return hosts.find((host) => host.name === name && host.state === state);
+  });
+
+const place = ({ scheduler }: Cluster, uid: string, differs: Parameters<typeof requirements>[0] = {}) => {
+  const { hostPorts, hostSelector, capabilities, ...amounts } = requirements(differs);
+  return scheduler.place({
+    workload: `projects/default/vms/${uid}`,
+    uid,
+    operation: `operations/op-${uid}`,
+    requirements: { ...amounts, hostPorts: [...hostPorts], hostSelector, capabilities: [...capabilities] },
+  });
+};
+
+test("heartbeats make hosts; what is placed shows as used; a cordoned host takes nothing new", async () => {
+  await using cluster = await startCluster();
+  cluster.beat(heartbeat("a", { labels: { zone: "z1" } }));
+  expect(await isIn(cluster, "hosts/a", HostState.READY)).toMatchObject({ labels: { zone: "z1" } });
+  expect(await place(cluster, "vm-1", { hostSelector: { zone: "z1" } })).toEqual({
+    host: "hosts/a",
+    agentAddress: "unix:/run/a.sock",
+  });
+  const host = await cluster.hosts.getHost({ name: "hosts/a" });
+  expect(host).toMatchObject({ used: { cpus: 1, memoryBytes: gib }, reservations: [{ uid: "vm-1" }] });
+  expect(host.heartbeatTime).toBeInstanceOf(Date);
+  expect((await cluster.hosts.cordonHost({ name: "hosts/a" })).state).toBe(HostState.CORDONED);
+  await expect(place(cluster, "vm-2")).rejects.toMatchObject({
+    reason: "NO_HOST_FITS",
+    message:
+      "no host fits projects/default/vms/vm-2: hosts/a: state: is cordoned; " +
+      "nearest: hosts/a would take it if it were uncordoned",
+    metadata: { "hosts/a": "state: is cordoned" },
+  });
+  expect((await cluster.hosts.uncordonHost({ name: "hosts/a" })).state).toBe(HostState.READY);
+  await expect(cluster.hosts.getHost({ name: "hosts/b" })).rejects.toMatchObject({ reason: "HOST_NOT_FOUND" });
+});
+
+test("a host that falls silent is down, with an event, until it is heard again", async () => {
+  await using cluster = await startCluster();
+  cluster.beat(heartbeat("a"));
+  await isIn(cluster, "hosts/a", HostState.READY);
+  await isIn(cluster, "hosts/a", HostState.DOWN);
+  expect(await cluster.lastEvents("hosts/a")).toEqual(["down"]);
+  const explained = await cluster.scheduler.explain({ requirements: { cpus: 1 } });
+  expect(explained).toEqual({
+    hosts: [{ host: "hosts/a", fits: false, rule: "state", detail: "is down" }],
+    suggestion: "hosts/a would take it if its agent came back",
+  });
+  cluster.beat(heartbeat("a"));
+  await isIn(cluster, "hosts/a", HostState.READY);
+});
+
+test("a reservation that nobody needs is given back by itself", async () => {
+  await using cluster = await startCluster();
+  cluster.beat(heartbeat("a"));
+  await isIn(cluster, "hosts/a", HostState.READY);
+  await place(cluster, "vm-1");
+  await eventually(async () => (await cluster.hosts.getHost({ name: "hosts/a" })).reservations.length === 0);
+});

@@ -1,0 +1,70 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { WorkloadState } from "#contracts/host/v1/agent";
+import { VmState } from "#contracts/vm/v1/vm";
+import { systemClock as clock, systemRandom as random } from "#libs/clock";
+import { createRecordStore, rawCodec } from "#libs/records";
+import { eventually } from "#libs/testing";
+import { type NewVm, newVm } from "./testing/new-vm.ts";
+import { startTestControlPlane, type TestControlPlane } from "./testing/test-control-plane.ts";
+
+let plane: TestControlPlane;
+beforeAll(async () => {
+  plane = await startTestControlPlane();
+});
+afterAll(async () => {
+  await plane[Symbol.asyncDispose]();
+});
+
+let vm: NewVm;
+let name = "";
+beforeEach(() => {
+  vm = newVm(plane);
+  name = vm.name;
+});
+
+describe("observations", () => {
+  const stateIs = (state: VmState) => eventually(async () => (await vm.get()).state === state);
+  const state = (value: WorkloadState) => ({ $case: "state", value }) as const;
+
+  test("a crash is folded in and told", async () => {
+    const { uid } = await vm.made({ start: true });
+    plane.agent.set(uid, WorkloadState.CRASHED);
+    await plane.observe({ uid, workload: name, happened: state(WorkloadState.CRASHED), reason: "QEMU got SIGSEGV" });
+    await stateIs(VmState.CRASHED);
+    expect((await vm.get()).stateReason).toBe("QEMU got SIGSEGV");
+    expect(await plane.happened(name)).toEqual(["created", "started", "crashed"]);
+  });
+
+  test("the guest's agent is seen at once, and gone with the guest", async () => {
+    const { uid } = await vm.made({ start: true });
+    const guestAgent = { connected: true, version: "7.2" };
+    const began = performance.now();
+    await plane.observe({ uid, workload: name, happened: { $case: "guestAgent", value: guestAgent } });
+    await eventually(async () => (await vm.get()).guestAgent?.connected, { everyMs: 2 });
+    expect(performance.now() - began).toBeLessThan(500);
+    await plane.succeeded(await plane.vms.stopVm({ name }));
+    expect((await vm.get()).guestAgent?.connected).toBe(false);
+    expect(await plane.happened(name)).toEqual(["created", "started", "agent_connected", "stopped"]);
+  });
+
+  test("what is old, of another host or of another incarnation changes nothing", async () => {
+    const { uid, version } = await vm.made({ start: true });
+    await plane.observe({ uid, workload: name, happened: state(WorkloadState.CRASHED) });
+    await plane.observe({ uid: "vm-other", workload: name, happened: state(WorkloadState.CRASHED) });
+    await plane.observe({ uid, workload: name, host: "hosts/n2", happened: state(WorkloadState.CRASHED) });
+    await plane.observe({ uid, workload: name, happened: { $case: "foundFrozen", value: {} }, reason: "no lease" });
+    await eventually(async () => (await plane.happened(name)).includes("found_frozen"));
+    const after = await vm.get();
+    expect(after).toMatchObject({ state: VmState.RUNNING, version: version + 1 });
+  });
+
+  test("a change during another service's operation is folded in, and the operation keeps the VM", async () => {
+    const { uid } = await vm.made({ start: true });
+    const store = createRecordStore({ log: plane.streams.rec, codec: rawCodec, clock, random });
+    await store.modify(name, () => ({ operation: "op-of-another" }));
+    plane.agent.set(uid, WorkloadState.STOPPED);
+    await plane.observe({ uid, workload: name, happened: state(WorkloadState.STOPPED) });
+    await stateIs(VmState.STOPPED);
+    expect((await vm.get()).operation).toBe("operations/op-of-another");
+  });
+});
