@@ -23,9 +23,9 @@ export function chunksOf(
     .map((offset) => ({ offset, length: Math.min(chunkSizeBytes, virtualSizeBytes - offset) }));
 }
 
-/** How many chunks are worked on at a time, so that they take at most about 128 MiB of memory. */
-export function chunksAtATime(chunkSizeBytes: number): number {
-  return Math.max(1, Math.min(8, Math.floor((128 * 2 ** 20) / chunkSizeBytes)));
+/** How many chunks are worked on at a time: at most `most`, and so that they take at most about 128 MiB of memory. */
+export function chunksAtATime(chunkSizeBytes: number, most: number): number {
+  return Math.max(1, Math.min(most, Math.floor((128 * 2 ** 20) / chunkSizeBytes)));
 }
 
 const zeros = Buffer.alloc(65_536);

@@ -13,6 +13,9 @@ import { SharedWork } from "./shared-work.ts";
 import { type ChunkDescriptor, configOf, readVmImage, type VmImage } from "./vm-image.ts";
 import { decompress } from "./zstd.ts";
 
+/** More bring no speed, and memory to a process that lives long. */
+const MOST_AT_A_TIME = 4;
+
 export interface PullVmImage {
   readonly registry: RegistryClient;
   /** `repository@digest`, or `repository:tag` for what the tag names now. */
@@ -105,12 +108,16 @@ async function fetchDisk(wanted: Wanted, image: VmImage, path: string, signal: A
   await file.truncate(image.virtualSizeBytes);
   const totalBytes = image.chunks.reduce((sum, { length }) => sum + length, 0);
   let [doneBytes, transferredBytes] = [0, 0];
-  await inParallel(image.chunks, { limit: chunksAtATime(image.chunkSizeBytes), signal }, async (chunk, aborted) => {
-    await fetchChunk(wanted, chunk, file, aborted);
-    doneBytes += chunk.length;
-    transferredBytes += chunk.blob.size;
-    wanted.onProgress?.({ doneBytes, totalBytes, transferredBytes });
-  });
+  await inParallel(
+    image.chunks,
+    { limit: chunksAtATime(image.chunkSizeBytes, MOST_AT_A_TIME), signal },
+    async (chunk, aborted) => {
+      await fetchChunk(wanted, chunk, file, aborted);
+      doneBytes += chunk.length;
+      transferredBytes += chunk.blob.size;
+      wanted.onProgress?.({ doneBytes, totalBytes, transferredBytes });
+    },
+  );
   await file.sync();
 }
 

@@ -11,6 +11,9 @@ import { parseReference } from "./reference.ts";
 import type { RegistryClient } from "./registry-client.ts";
 import { chunkSizeFor, MAX_CHUNKS, type VmImageConfig, vmImageManifest } from "./vm-image.ts";
 
+/** Enough to have one compress while others wait for the registry's disk. */
+const MOST_AT_A_TIME = 8;
+
 export interface PushVmImage {
   readonly registry: RegistryClient;
   /** `repository:tag`. */
@@ -87,12 +90,16 @@ async function sendChunks(
   let doneBytes = 0;
   const layers = new Map<number, Descriptor>();
   await using file = await open(disk, "r");
-  await inParallel(places, { limit: chunksAtATime(config.chunkSizeBytes), signal }, async (place, aborted) => {
-    const layer = await sender.sendChunk(file, place, { keepZeros: places.length === 1 }, aborted);
-    if (layer !== undefined) layers.set(place.offset, layer);
-    doneBytes += place.length;
-    onProgress?.({ doneBytes, totalBytes, transferredBytes: sender.counts.transferredBytes });
-  });
+  await inParallel(
+    places,
+    { limit: chunksAtATime(config.chunkSizeBytes, MOST_AT_A_TIME), signal },
+    async (place, aborted) => {
+      const layer = await sender.sendChunk(file, place, { keepZeros: places.length === 1 }, aborted);
+      if (layer !== undefined) layers.set(place.offset, layer);
+      doneBytes += place.length;
+      onProgress?.({ doneBytes, totalBytes, transferredBytes: sender.counts.transferredBytes });
+    },
+  );
   return places.flatMap(({ offset }) => layers.get(offset) ?? []);
 }
 

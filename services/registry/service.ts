@@ -6,6 +6,7 @@ import { createLogger, type Logger } from "#libs/logger";
 import { RpcServer } from "#libs/rpc";
 import type { RegistryConfig } from "./config.ts";
 import { imagesHandlers } from "./handlers.ts";
+import { FileSender } from "./http/file-sender.ts";
 import { listen } from "./http/listen.ts";
 import { createOciServer } from "./http/oci-server.ts";
 import { openStore } from "./store/open-store.ts";
@@ -25,7 +26,10 @@ export async function startRegistry(
   const running = expireUploads(store.uploads, { ttlMs, clock: systemClock, signal: lifecycle.signal, logger });
   lifecycle.add("upload expiry", { running }, (expiry) => expiry.running);
 
-  const http = await listen(createOciServer({ ...store, authorise, logger }), config.REGISTRY_HTTP_ADDRESS);
+  const http = await listen(
+    createOciServer({ ...store, sender: new FileSender(), authorise, logger }),
+    config.REGISTRY_HTTP_ADDRESS,
+  );
   lifecycle.add("http", http, (it) => it.close());
 
   const handlers = imagesHandlers({ ...store, authorise });

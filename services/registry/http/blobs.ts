@@ -2,7 +2,6 @@ import { isDigest } from "#libs/oci";
 import { OciError } from "../domain/oci-error.ts";
 import { requestedRange } from "../domain/ranges.ts";
 import { answer, type Exchange, type OciDeps } from "./exchange.ts";
-import { sendFile } from "./send-file.ts";
 
 /** Content by digest never changes. */
 export const IMMUTABLE = "private, max-age=31536000, immutable";
@@ -34,7 +33,7 @@ export async function getBlob(deps: OciDeps, exchange: Exchange): Promise<void> 
   const length = last - first + 1;
   response.writeHead(range === undefined ? 200 : 206, { ...headers, ...part, "content-length": length });
   if (request.method === "HEAD" || length === 0) response.end();
-  else await sendFile(await deps.content.open(digest), { offset: first, length }, response);
+  else await deps.sender.send(await deps.content.open(digest), { offset: first, length }, response);
 }
 
 export async function deleteBlob({ repositories }: OciDeps, exchange: Exchange): Promise<void> {

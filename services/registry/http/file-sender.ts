@@ -1,0 +1,90 @@
+import type { FileHandle } from "node:fs/promises";
+import type { ServerResponse } from "node:http";
+
+/** One read of this size is quicker than anything with turns. */
+const SMALL_BYTES = 65_536;
+const BUFFER_BYTES = 2 ** 20;
+const KEPT_BUFFERS = 8;
+/** For whoever comes while all kept buffers are in use. */
+const MODEST_BUFFER_BYTES = 2 ** 18;
+
+/**
+ * Sends files. Two buffers take turns, one is read while the other is on its way: with 1 MiB each this is as fast as
+ * sendfile, and three times as fast as a stream with its 64 KiB. A few large buffers are kept and used again.
+ */
+export class FileSender {
+  readonly #free: Buffer[] = [];
+  #made = 0;
+
+  /** Sends a part of a file, ends the response and closes the file. */
+  async send(
+    file: FileHandle,
+    part: { readonly offset: number; readonly length: number },
+    response: ServerResponse,
+  ): Promise<void> {
+    await using opened = file;
+    if (part.length <= SMALL_BYTES) {
+      const buffer = Buffer.allocUnsafe(part.length);
+      await readAll(opened, buffer, part.offset);
+      response.end(buffer);
+      return;
+    }
+    const buffers = [this.#take(), this.#take()];
+    try {
+      await sendInTurns(opened, part, response, buffers);
+    } finally {
+      for (const buffer of buffers) this.#give(buffer);
+    }
+  }
+
+  #take(): Buffer {
+    const free = this.#free.pop();
+    if (free !== undefined) return free;
+    if (this.#made >= KEPT_BUFFERS) return Buffer.allocUnsafeSlow(MODEST_BUFFER_BYTES);
+    this.#made += 1;
+    return Buffer.allocUnsafeSlow(BUFFER_BYTES);
+  }
+
+  #give(buffer: Buffer): void {
+    if (buffer.length === BUFFER_BYTES) this.#free.push(buffer);
+  }
+}
+
+async function sendInTurns(
+  file: FileHandle,
+  { offset, length }: { readonly offset: number; readonly length: number },
+  response: ServerResponse,
+  buffers: readonly Buffer[],
+): Promise<void> {
+  let sending: Promise<void> = Promise.resolve();
+  try {
+    for (let done = 0, turn = 0; done < length; turn += 1) {
+      const buffer = buffers[turn % buffers.length] ?? Buffer.alloc(0);
+      const piece = buffer.subarray(0, Math.min(buffer.length, length - done));
+      await readAll(file, piece, offset + done);
+      await sending;
+      sending = write(response, piece);
+      sending.catch(() => {});
+      done += piece.length;
+    }
+  } finally {
+    // No buffer is given back that is still on its way.
+    await sending;
+  }
+  response.end();
+}
+
+async function readAll(file: FileHandle, buffer: Buffer, position: number): Promise<void> {
+  for (let read = 0; read < buffer.length; ) {
+    const { bytesRead } = await file.read(buffer, read, buffer.length - read, position + read);
+    if (bytesRead === 0) throw new Error("a stored blob is shorter than it was");
+    read += bytesRead;
+  }
+}
+
+/** Resolves when the bytes were handed to the system and the buffer is free again. */
+function write(response: ServerResponse, bytes: Buffer): Promise<void> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  response.write(bytes, (error) => (error ? reject(error) : resolve()));
+  return promise;
+}
