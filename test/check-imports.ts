@@ -1,5 +1,7 @@
 /** Runs the import rules, and fails too when a rule has seen nothing: a rule over no files passes for ever. */
 import { createRequire } from "node:module";
+import type { VariableDeclarator } from "@swc/core";
+import { Visitor } from "@swc/core/Visitor.js";
 import { cruise, format, type ICruiseOptions, type ICruiseResult } from "dependency-cruiser";
 import extractTSConfig from "dependency-cruiser/config-utl/extract-ts-config";
 
@@ -10,6 +12,15 @@ interface Rule {
 const { forbidden, options } = createRequire(import.meta.url)("../.dependency-cruiser.cjs") as {
   forbidden: Rule[];
   options: ICruiseOptions;
+};
+
+// swc parses `using`, but its visitor, by which dependency-cruiser walks, does not know the statement yet.
+const visitStatement = Visitor.prototype.visitStatement;
+Visitor.prototype.visitStatement = function (statement) {
+  if ((statement.type as string) !== "UsingDeclaration") return visitStatement.call(this, statement);
+  const { decls } = statement as unknown as { decls: VariableDeclarator[] };
+  this.visitVariableDeclarators(decls);
+  return statement;
 };
 
 const found = await cruise(

@@ -1,0 +1,79 @@
+import type { Operation } from "#contracts/operation/v1/operation";
+import { isStillpointError } from "#libs/errors";
+import type { AcceptRequest, TargetWrite } from "#libs/operations";
+import type { Json } from "#libs/records";
+import type { Simulation } from "./simulation.ts";
+
+const GIVE_UP_MS = 3_000;
+const AGAIN_MS = 200;
+const TRIES = 200;
+const TARGETS = 3;
+
+interface Wish {
+  readonly request: AcceptRequest;
+  readonly write: TargetWrite<Json>;
+}
+
+/** A client that asks for some things, each until it has an answer, and sometimes asks twice or changes its mind. */
+export async function startClient(world: Simulation, index: number, requests: number): Promise<void> {
+  for (let count = 0; count < requests; count++) {
+    await world.clock.sleep(world.random.below(2_000));
+    const wish = makeWish(world, `client-${index}-${count}`);
+    const operation = await askUntilAnswered(world, wish);
+    if (operation === undefined) continue;
+    world.history.accepted(wish.request.requestId ?? "", operation.name);
+    if (world.random.chance(0.3)) await askAgain(world, wish);
+    if (world.random.chance(0.15)) await cancel(world, operation.name);
+  }
+}
+
+function makeWish({ random }: Simulation, requestId: string): Wish {
+  const target = `projects/sim/vms/vm-${random.below(TARGETS)}`;
+  const kind = ["sim.create", "sim.create", "sim.change", "sim.remove", "sim.free"][random.below(5)] ?? "sim.free";
+  const failsAt = random.chance(0.3) ? ["disks", "boot", "thaw", "stop", "once"][random.below(5)] : "";
+  const input = { failsAt, creates: kind === "sim.create", removes: kind === "sim.remove" };
+  const request = { kind, input, principal: "client", project: "sim", requestId };
+  if (kind === "sim.free") return { request: { ...request, target: "" }, write: {} };
+  const create = { uid: random.id("uid"), body: { by: "nobody" } };
+  const write = kind === "sim.create" ? { create, existsReason: "VM_EXISTS" as const } : {};
+  return { request: { ...request, target }, write };
+}
+
+/** Undefined when it was refused. */
+async function askUntilAnswered(world: Simulation, { request, write }: Wish): Promise<Operation | undefined> {
+  for (let tries = 0; tries < TRIES; tries++) {
+    try {
+      const answer = await within(world, (operations) => operations.accept(request, write));
+      if (answer !== undefined) return answer;
+    } catch (error) {
+      if (!isStillpointError(error)) throw error;
+      if (!["UNAVAILABLE", "OUTCOME_UNKNOWN", "RECORD_CONFLICT"].includes(error.reason)) return undefined;
+    }
+    await world.clock.sleep(AGAIN_MS);
+  }
+  return undefined;
+}
+
+async function askAgain(world: Simulation, wish: Wish): Promise<void> {
+  const again = await askUntilAnswered(world, wish);
+  if (again !== undefined) world.history.accepted(wish.request.requestId ?? "", again.name);
+}
+
+async function cancel(world: Simulation, name: string): Promise<void> {
+  await world.clock.sleep(world.random.below(500));
+  try {
+    await within(world, (operations) => operations.cancel(name.slice("operations/".length)));
+  } catch (error) {
+    if (!isStillpointError(error)) throw error;
+  }
+}
+
+/** The answer of some process; undefined when none came in time. */
+async function within<Answer>(
+  world: Simulation,
+  ask: (operations: NonNullable<ReturnType<Simulation["gateway"]>>["operations"]) => Promise<Answer>,
+): Promise<Answer | undefined> {
+  const gateway = world.gateway();
+  if (gateway === undefined) return undefined;
+  return await Promise.race([ask(gateway.operations), world.clock.sleep(GIVE_UP_MS).then(() => undefined)]);
+}
