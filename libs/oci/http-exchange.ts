@@ -31,6 +31,8 @@ const ATTEMPTS = 4;
 const FIRST_PAUSE_MS = 100;
 /** Without a byte from the other side. */
 const IDLE_TIMEOUT_MS = 60_000;
+/** Errors of our own files, which no other attempt mends. */
+const FILE_ERRORS = new Set(["ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EACCES", "EPERM", "ENOENT", "EIO"]);
 const RETRIED_STATUS = new Set([429, 502, 503, 504]);
 
 /** Speaks HTTP with one server over kept-alive connections, and tries again when a connection breaks. */
@@ -67,7 +69,7 @@ export class HttpExchange {
 
   /** Waits before the next attempt, or throws what ends the exchange. */
   async #prepareRetry({ signal }: HttpRequest, attempt: number, error: unknown): Promise<void> {
-    if (isStillpointError(error)) throw error;
+    if (isStillpointError(error) || isOurs(error)) throw error;
     if (signal?.aborted) throw cancelled(this.#base, error);
     if (attempt === ATTEMPTS) throw unreachable(this.#base, error);
     await this.#clock.sleep(FIRST_PAUSE_MS * 2 ** (attempt - 1), signal).catch((aborted: unknown) => {
@@ -104,6 +106,10 @@ export class HttpExchange {
       ...(signal && { signal }),
     };
   }
+}
+
+function isOurs(error: unknown): boolean {
+  return error instanceof Error && "code" in error && FILE_ERRORS.has(String(error.code));
 }
 
 function cancelled(base: URL, cause: unknown): StillpointError {

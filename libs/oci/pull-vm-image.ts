@@ -46,10 +46,15 @@ const UNFINISHED = ".tmp-";
  * appears when it is complete and durable; a failed or aborted pull leaves nothing. Pulls of the same image at the
  * same time share the work (and the first one's progress).
  * @throws StillpointError IMAGE_NOT_FOUND, IMAGE_INVALID, IMAGE_CORRUPT, IMAGE_TOO_LARGE, REGISTRY_UNREACHABLE,
- * CANCELLED
+ * SPACE_INSUFFICIENT, CANCELLED
  */
 export async function pullVmImage(pull: PullVmImage): Promise<PulledVmImage> {
-  return await cancellable(`the pull of ${pull.reference}`, pull.signal, () => findOrFetch(pull));
+  try {
+    return await cancellable(`the pull of ${pull.reference}`, pull.signal, () => findOrFetch(pull));
+  } catch (error) {
+    if (!(error instanceof Error && "code" in error && error.code === "ENOSPC")) throw error;
+    throw new StillpointError("SPACE_INSUFFICIENT", `${pull.into} has no room for ${pull.reference}`, { cause: error });
+  }
 }
 
 async function findOrFetch(pull: PullVmImage): Promise<PulledVmImage> {

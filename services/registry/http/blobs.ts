@@ -1,6 +1,6 @@
 import { isDigest } from "#libs/oci";
 import { OciError } from "../domain/oci-error.ts";
-import { requestedRange } from "../domain/ranges.ts";
+import { type ByteRange, requestedRange } from "../domain/ranges.ts";
 import { answer, type Exchange, type OciDeps } from "./exchange.ts";
 
 /** Content by digest never changes. */
@@ -21,19 +21,21 @@ export async function getBlob(deps: OciDeps, exchange: Exchange): Promise<void> 
     "accept-ranges": "bytes",
   };
   if (request.headers["if-none-match"] === headers.etag) return answer(exchange, 304, headers);
-  const range = requestedRange(request.headers.range, size);
-  if (range === "unsatisfiable") {
-    throw new OciError("SIZE_INVALID", `the blob has ${size} bytes`, {
-      status: 416,
-      headers: { "content-range": `bytes */${size}` },
-    });
-  }
+  const range = request.method === "HEAD" ? undefined : wantedRange(request.headers.range, size);
   const { first, last } = range ?? { first: 0, last: size - 1 };
   const part = range === undefined ? {} : { "content-range": `bytes ${first}-${last}/${size}` };
   const length = last - first + 1;
   response.writeHead(range === undefined ? 200 : 206, { ...headers, ...part, "content-length": length });
   if (request.method === "HEAD" || length === 0) response.end();
   else await deps.sender.send(await deps.content.open(digest), { offset: first, length }, response);
+}
+
+/** @throws OciError SIZE_INVALID (416) */
+function wantedRange(header: string | undefined, sizeBytes: number): ByteRange | undefined {
+  const range = requestedRange(header, sizeBytes);
+  if (range !== "unsatisfiable") return range;
+  const headers = { "content-range": `bytes */${sizeBytes}` };
+  throw new OciError("SIZE_INVALID", `the blob has ${sizeBytes} bytes`, { status: 416, headers });
 }
 
 export async function deleteBlob({ repositories }: OciDeps, exchange: Exchange): Promise<void> {
