@@ -2,7 +2,7 @@ import { amount, type Failure, failures, type Rule } from "./feasibility.ts";
 import type { Dimension, Host, Requirements } from "./host.ts";
 
 /** What one host says to a workload. */
-export interface Verdict {
+interface Verdict {
   readonly host: string;
   /** The first rule that failed; undefined when the workload fits. */
   readonly failure: Failure | undefined;

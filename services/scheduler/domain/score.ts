@@ -7,7 +7,7 @@ import { type Amounts, dimensions, type Host, type Requirements, usedBy } from "
  * stranded. On the Azure traces best fit alone needs 3 to 9 % more hosts of mixed shapes than with the change in skew
  * added (reference "skew change + best-fit": 546, 539 and 514 hosts against 570, 562 and 567).
  */
-export function score(host: Host, requirements: Requirements): number {
+function score(host: Host, requirements: Requirements): number {
   const before = leftShares(host, nothing);
   const after = leftShares(host, requirements);
   return mean(after) + skew(after) - skew(before);

@@ -11,7 +11,7 @@
  * | DELETING | an operation removes it; parts may be gone                | the end of that operation                  |
  * | FAILED   | its creation or deletion failed half-way                  | delete                                     |
  */
-export type State =
+type State =
   | "VM_STATE_CREATING"
   | "VM_STATE_STOPPED"
   | "VM_STATE_RUNNING"
@@ -54,7 +54,7 @@ export function refusal(
 }
 
 /** "VM_STATE_RUNNING" to "running". */
-export const inWords = (state: string): string => state.replace("VM_STATE_", "").toLowerCase();
+const inWords = (state: string): string => state.replace("VM_STATE_", "").toLowerCase();
 
 function forcedHelp(action: Action, state: string): string {
   const first = state === "VM_STATE_PAUSED" ? "Resume it first" : "Stop it first";

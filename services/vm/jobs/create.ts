@@ -6,7 +6,7 @@ import type { Job, JobContext, Outcome, Step } from "#libs/operations";
 import { requirementsOf } from "../domain/build-plan.ts";
 import { foldWorkload, vmEvent } from "../vm-record.ts";
 import { askHost, failedEvent, freeVm, heldVm, type NewState, type VmInput } from "./held-vm.ts";
-import type { VmJobDeps } from "./vm-jobs.ts";
+import type { VmJobDeps } from "./job-deps.ts";
 
 export interface CreateInput extends VmInput {
   readonly start: boolean;

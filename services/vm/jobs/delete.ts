@@ -2,7 +2,7 @@ import { VmState } from "#contracts/vm/v1/vm";
 import type { Job, JobContext, Outcome, Step } from "#libs/operations";
 import { foldWorkload, vmEvent } from "../vm-record.ts";
 import { askHost, failedEvent, freeVm, heldVm, type VmInput } from "./held-vm.ts";
-import type { VmJobDeps } from "./vm-jobs.ts";
+import type { VmJobDeps } from "./job-deps.ts";
 
 export interface DeleteInput extends VmInput {
   /** Its state before; it is in that again when the host could not be asked to do anything. */

@@ -4,7 +4,7 @@ import type { AgentAction } from "#libs/host-agent";
 import type { Job, JobContext, Outcome } from "#libs/operations";
 import { foldWorkload, vmEvent } from "../vm-record.ts";
 import { askHost, failedEvent, freeVm, heldVm, type NewState, type VmInput } from "./held-vm.ts";
-import type { VmJobDeps } from "./vm-jobs.ts";
+import type { VmJobDeps } from "./job-deps.ts";
 
 export interface PowerJob<Input extends VmInput> {
   readonly kind: string;

@@ -1,7 +1,7 @@
 import type { Job } from "#libs/operations";
 import type { VmInput } from "./held-vm.ts";
+import type { VmJobDeps } from "./job-deps.ts";
 import { powerJob } from "./power-job.ts";
-import type { VmJobDeps } from "./vm-jobs.ts";
 
 export interface StopInput extends VmInput {
   readonly force: boolean;

@@ -1,5 +1,4 @@
-import { jetstream } from "@nats-io/jetstream";
-import { Observation } from "#contracts/host/v1/agent";
+import type { Observation } from "#contracts/host/v1/agent";
 import {
   type Operation,
   OperationState,
@@ -21,6 +20,7 @@ import { freePort, startNats, startRedis } from "#libs/testing";
 import { readVmConfig } from "../config.ts";
 import { startVm } from "../service.ts";
 import { MemoryAgent } from "./memory-agent.ts";
+import { observer } from "./nats-observer.ts";
 import { hostInTest, standInRegistry, standInScheduler } from "./stand-ins.ts";
 
 /** The real VM service on real servers; the host's agent, the scheduler and the registry are stand-ins. */
@@ -99,14 +99,6 @@ function askingOf(operations: OperationsClient): Pick<TestControlPlane, "ended" 
       if (last.state !== OperationState.SUCCEEDED) throw new Error(`${last.kind}: ${last.error?.message}`);
       return last;
     },
-  };
-}
-
-function observer(nats: Awaited<ReturnType<typeof connectNats>>): TestControlPlane["observe"] {
-  let sequence = 0;
-  return async (observation) => {
-    const whole = Observation.fromPartial({ host: hostInTest, time: new Date(), sequence: ++sequence, ...observation });
-    await jetstream(nats).publish(`obs.vm.${whole.uid}`, JSON.stringify(Observation.toJSON(whole)));
   };
 }
 
