@@ -1,6 +1,7 @@
 /** The main job, end to end, on real guests: `make demo`. Exits 0 after "demo: passed", 1 after saying what failed. */
 import { setMaxListeners } from "node:events";
 import { buildGuest } from "../guest/build.ts";
+import type { CommandResult } from "../harness/command.ts";
 import { startProduct } from "../harness/product.ts";
 import { bringBackDatabase } from "./database-story.ts";
 import { showFallback } from "./fallback-story.ts";
@@ -22,18 +23,19 @@ async function tell(): Promise<void> {
     await bringBackDatabase(product, guest, report);
     await resumeInstant(product, report);
     await showFallback(product, guest, report);
-    await report.step("events as they came", async () => listEvents(await product.json("events")));
+    await report.step("events as they came", async () => listEvents(await product.stillpoint("events", "-o", "json")));
   };
   await Promise.race([story(), interrupted.promise]);
 }
 
-function listEvents(answer: unknown): string {
-  const events = answer as { subject: string }[];
-  for (const { subject } of events) console.log(`  ${subject}`);
-  if (!events.some(({ subject }) => subject.startsWith("evt.checkpoint.v1.fell_back."))) {
+function listEvents({ stdout }: CommandResult): string {
+  const lines = stdout.trim().split("\n");
+  const subjects = lines.map((line) => (JSON.parse(line) as { subject: string }).subject);
+  for (const subject of subjects) console.log(`  ${subject}`);
+  if (!subjects.some((subject) => subject.startsWith("evt.checkpoint.v1.fell_back."))) {
     throw new Error("no event tells of the fallback");
   }
-  return `${events.length} events`;
+  return `${subjects.length} events`;
 }
 
 try {

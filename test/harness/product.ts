@@ -15,7 +15,7 @@ export interface Product extends AsyncDisposable {
   readonly pid: number;
   /** Runs `stillpoint ARGS` against it. */
   stillpoint(...args: string[]): Promise<CommandResult>;
-  /** The same with `-o json`; fails with what the command printed when it does not end with 0. */
+  /** The same with `-o json`; gives the API's message. Fails with what was printed when it does not end with 0. */
   json(...args: string[]): Promise<unknown>;
   /** Deletes every VM, stops it and removes its folder. */
   [Symbol.asyncDispose](): Promise<void>;
@@ -67,8 +67,8 @@ function connectProduct(child: ChildProcess, folder: string, { address, registry
     return JSON.parse(stdout) as unknown;
   };
   const close = async () => {
-    const vms = (await json("vm", "list").catch(() => [])) as { name: string }[];
-    for (const { name } of vms) {
+    const listed = (await json("vm", "list").catch(() => ({}))) as { vms?: { name: string }[] };
+    for (const { name } of listed.vms ?? []) {
       await stillpoint("vm", "delete", name.split("/").at(-1) ?? "", "--force", "--with-checkpoints");
     }
     const exited = child.exitCode === null ? once(child, "exit") : undefined;

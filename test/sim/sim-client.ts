@@ -35,23 +35,25 @@ function makeWish({ random }: Simulation, requestId: string): Wish {
   const request = { kind, input, principal: "client", project: "sim", requestId };
   if (kind === "sim.free") return { request: { ...request, target: "" }, write: {} };
   const create = { uid: random.id("uid"), body: { by: "nobody" } };
-  const write = kind === "sim.create" ? { create, existsReason: "VM_EXISTS" as const } : {};
+  const write: TargetWrite<Json> = kind === "sim.create" ? { create, existsReason: "VM_EXISTS" } : {};
   return { request: { ...request, target }, write };
 }
 
 /** Undefined when it was refused. */
 async function askUntilAnswered(world: Simulation, { request, write }: Wish): Promise<Operation | undefined> {
   for (let tries = 0; tries < TRIES; tries++) {
-    try {
-      const answer = await within(world, (operations) => operations.accept(request, write));
-      if (answer !== undefined) return answer;
-    } catch (error) {
-      if (!isStillpointError(error)) throw error;
-      if (!["UNAVAILABLE", "OUTCOME_UNKNOWN", "RECORD_CONFLICT"].includes(error.reason)) return undefined;
-    }
+    const answer = await within(world, (operations) => operations.accept(request, write)).catch(asRefusal);
+    if (answer === "refused") return undefined;
+    if (answer !== undefined) return answer;
     await world.clock.sleep(AGAIN_MS);
   }
   return undefined;
+}
+
+/** Undefined for what is worth another try. */
+function asRefusal(error: unknown): "refused" | undefined {
+  if (!isStillpointError(error)) throw error;
+  return ["UNAVAILABLE", "OUTCOME_UNKNOWN", "RECORD_CONFLICT"].includes(error.reason) ? undefined : "refused";
 }
 
 async function askAgain(world: Simulation, wish: Wish): Promise<void> {
