@@ -5,7 +5,10 @@ import { StillpointError } from "#libs/errors";
 import { checkImage, escapeComma } from "./check-image.ts";
 import type { DiskFormat } from "./image-format.ts";
 import { type ImageInfo, inspectImage } from "./inspect-image.ts";
-import { filePath, LONG, type QemuImgLimits, qemuImg } from "./qemu-img.ts";
+import { filePath, type QemuImgLimits, qemuImg, UNTRUSTED } from "./qemu-img.ts";
+
+/** QEMU counts in these. */
+const SECTOR_BYTES = 512;
 
 /** Bytes of the disk as the guest counts them. */
 export interface GuestRange {
@@ -26,7 +29,7 @@ export async function convertToRaw(
   if (info.format === "qcow2") await refuseDamaged(path, limits);
   await (await open(target, "wx", 0o600)).close();
   try {
-    const options = { ...LONG, ...limits, reason: "IMAGE_CORRUPT" } as const;
+    const options = { ...UNTRUSTED, ...limits, reason: "IMAGE_CORRUPT" } as const;
     await qemuImg(["convert", "-q", "-f", info.format, "-O", "raw", filePath(path), filePath(target)], options);
     return info;
   } catch (error) {
@@ -53,9 +56,11 @@ export async function readGuestBytes(
       "file.file.driver=file",
       `file.file.filename=${escapeComma(filePath(path))}`,
     ];
-    const window = [`driver=raw,offset=${offset},size=${length}`, ...below].join(",");
+    const start = Math.floor(offset / SECTOR_BYTES) * SECTOR_BYTES;
+    const size = Math.ceil((offset + length) / SECTOR_BYTES) * SECTOR_BYTES - start;
+    const window = [`driver=raw,offset=${start},size=${size}`, ...below].join(",");
     await qemuImg(["convert", "-q", "-U", "--image-opts", "-O", "raw", window, target], limits);
-    return await readFile(target);
+    return (await readFile(target)).subarray(offset - start, offset - start + length);
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
@@ -81,7 +86,7 @@ async function readRaw(path: string, { offset, length }: GuestRange): Promise<Bu
 }
 
 async function refuseDamaged(path: string, limits: QemuImgLimits): Promise<void> {
-  const { corruptions } = await checkImage(path, limits);
+  const { corruptions } = await checkImage(path, { ...UNTRUSTED, ...limits });
   if (corruptions === 0) return;
   throw new StillpointError("IMAGE_CORRUPT", `${path} is damaged or cut short (${corruptions} errors)`, {
     help: "Get the file again, or repair it: qemu-img check -r.",

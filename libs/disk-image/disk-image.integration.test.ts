@@ -125,6 +125,9 @@ describe("chains of overlays", () => {
     expect([await at(top, 8 * MIB), await at(top, 4 * MIB)]).toEqual([0x22, 0x11]);
     const start = await readGuestBytes({ path: top, format: "qcow2", offset: 1024, length: 1024 });
     expect(start.equals((await readFile(base)).subarray(1024, 2048))).toBe(true);
+    expect(await readGuestBytes({ path: top, format: "qcow2", offset: 1030, length: 700 })).toEqual(
+      start.subarray(6, 706),
+    );
     expect(await readGuestBytes({ path: base, format: "raw", offset: 1024, length: 1024 })).toEqual(start);
     expect(await checkImage(top)).toEqual({ corruptions: 0, leaks: 0 });
     expect(await dataRanges(base, "raw")).toEqual([

@@ -7,6 +7,8 @@ export interface QemuImgLimits {
   readonly deadlineMs?: number;
   /** Processor time in seconds. */
   readonly cpuSeconds?: number;
+  /** Of each file in a chain QEMU caches up to 32 MiB of tables. */
+  readonly addressSpaceBytes?: number;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -16,19 +18,20 @@ export interface QemuImgResult {
   readonly stderr: string;
 }
 
-const ADDRESS_SPACE_BYTES = 2 ** 30;
 /** For the calls that only read or write metadata. */
-const QUICK = { deadlineMs: 30_000, cpuSeconds: 20 };
+const QUICK = { deadlineMs: 30_000, cpuSeconds: 20, addressSpaceBytes: 4 * 2 ** 30 };
 /** For the calls that move a disk's data. */
 export const LONG: QemuImgLimits = { deadlineMs: 3_600_000, cpuSeconds: 3_600 };
+/** For the data of images that a user hands in; the limit that OpenStack's Nova uses. */
+export const UNTRUSTED: QemuImgLimits = { ...LONG, addressSpaceBytes: 2 ** 30 };
 
 /**
  * Runs qemu-img under prlimit, never through a shell, and answers whatever its exit code is.
  * @throws StillpointError CANCELLED, DEADLINE_EXCEEDED, or INTERNAL when it could not run
  */
 export async function tryQemuImg(args: readonly string[], limits: QemuImgLimits = {}): Promise<QemuImgResult> {
-  const { deadlineMs = QUICK.deadlineMs, cpuSeconds = QUICK.cpuSeconds, signal } = limits;
-  const wrapped = [`--as=${ADDRESS_SPACE_BYTES}`, `--cpu=${cpuSeconds}`, "--core=0", "--", "qemu-img", ...args];
+  const { deadlineMs, cpuSeconds, addressSpaceBytes, signal } = { ...QUICK, ...limits };
+  const wrapped = [`--as=${addressSpaceBytes}`, `--cpu=${cpuSeconds}`, "--core=0", "--", "qemu-img", ...args];
   const { promise, resolve } = Promise.withResolvers<
     { error: ExecFileException | null } & Omit<QemuImgResult, "exitCode">
   >();

@@ -1,6 +1,6 @@
 import { OciError } from "./oci-error.ts";
 
-export interface DescriptorFacts {
+interface DescriptorFacts {
   readonly mediaType: string;
   readonly digest: string;
   readonly size: number;
