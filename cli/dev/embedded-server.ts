@@ -69,6 +69,8 @@ async function launch({ argv, folder, logFile }: EmbeddedServerOptions): Promise
     const child = spawn("setpriv", ["--pdeathsig", "KILL", ...argv], {
       cwd: folder,
       stdio: ["ignore", log.fd, log.fd],
+      // Out of reach of the terminal's Ctrl-C: services still need it while they close.
+      detached: true,
     });
     // Without a listener a failed spawn would end this process; it shows as an exit code all the same.
     child.once("error", () => child.emit("exit", 127, null));

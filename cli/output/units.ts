@@ -8,8 +8,7 @@ export function showBytes(bytes: number): string {
     value /= 1024;
     unit++;
   }
-  const digits = value < 10 && !Number.isInteger(value) ? 1 : 0;
-  return `${value.toFixed(digits)} ${binary[unit] ?? "B"}`;
+  return `${Number(value.toFixed(value < 10 ? 1 : 0))} ${binary[unit] ?? "B"}`;
 }
 
 /** How long ago, in the largest whole unit: "3d", "5h", "12m", "7s". */

@@ -1,3 +1,4 @@
+import { stopTelemetry } from "#libs/telemetry";
 import { Lifecycle } from "./lifecycle.ts";
 
 const signals = ["SIGTERM", "SIGINT"] as const;
@@ -12,13 +13,16 @@ export async function runService(start: (lifecycle: Lifecycle) => Promise<void>,
   const stop = (signal: NodeJS.Signals) => {
     for (const each of signals) process.removeListener(each, stop);
     setTimeout(() => process.exit(1), deadlineMs).unref();
-    lifecycle.close().then(
-      () => process.kill(process.pid, signal),
-      (error: unknown) => {
-        console.error(error);
-        process.exit(1);
-      },
-    );
+    lifecycle
+      .close()
+      .finally(stopTelemetry)
+      .then(
+        () => process.kill(process.pid, signal),
+        (error: unknown) => {
+          console.error(error);
+          process.exit(1);
+        },
+      );
   };
   for (const signal of signals) process.on(signal, stop);
   try {

@@ -34,7 +34,9 @@ export const silent = (address: string, method: string, cause: unknown) =>
 function bare(error: ClientError, address: string): StillpointError {
   const reason = general[error.code] ?? "INTERNAL";
   const what = reason === "UNAVAILABLE" ? `${address} cannot be reached` : `${error.path} failed at ${address}`;
-  return new StillpointError(reason, `${what}: ${Status[error.code]} ${error.details}`, { cause: error });
+  // Our own servers always say more: something else listens there, or a version that lacks the method.
+  const help = reason === "INTERNAL" ? { help: "Check the address, and that both sides have the same version." } : {};
+  return new StillpointError(reason, `${what}: ${Status[error.code]} ${error.details}`, { cause: error, ...help });
 }
 
 const isReason = (reason: string): reason is Reason => Object.hasOwn(errorTable, reason);

@@ -1,7 +1,8 @@
-import { createServer, type ServiceImplementation } from "nice-grpc";
+import { createServer, type Server, type ServiceImplementation } from "nice-grpc";
 import type { CompatServiceDefinition } from "nice-grpc/lib/service-definitions/index.js";
 import { errorDetailsServerMiddleware } from "nice-grpc-error-details";
 import type { Logger } from "#libs/logger";
+import { metricsAreServed } from "#libs/telemetry";
 import { bindUnix, type UnixSocket } from "./bind-unix.ts";
 import { type CallScope, callScope } from "./call-scope.ts";
 import { addHealth } from "./health.ts";
@@ -17,7 +18,7 @@ const mebibyte = 1024 * 1024;
 const gracefulMs = 3_000;
 
 /** The nice-grpc server under an RpcServer, whose handlers get a CallScope. */
-export type ScopedServer = ReturnType<typeof createScopedServer>;
+export type ScopedServer = Awaited<ReturnType<typeof createScopedServer>>;
 
 /** A gRPC server with health and reflection, whose handlers are plain async functions and generators. */
 export class RpcServer {
@@ -54,7 +55,7 @@ export class RpcServer {
   async listen(address: string): Promise<string> {
     const isUnix = address.startsWith("unix:");
     if (!isUnix) refuseRemote(address);
-    const server = createScopedServer(this.#logger, this.#closing.signal, isUnix);
+    const server = await createScopedServer(this.#logger, this.#closing.signal, isUnix);
     for (const { addTo } of this.#services) addTo(server);
     this.#stopHealth = await addHealth(server, this.#health);
     await addReflection(
@@ -87,8 +88,8 @@ export class RpcServer {
   }
 }
 
-function createScopedServer(logger: Logger, closing: AbortSignal, isUnix: boolean) {
-  return createServer({
+async function createScopedServer(logger: Logger, closing: AbortSignal, isUnix: boolean) {
+  const server = createServer({
     "grpc.max_receive_message_length": 16 * mebibyte,
     "grpc.max_send_message_length": 16 * mebibyte,
     "grpc.keepalive_time_ms": 20_000,
@@ -96,9 +97,15 @@ function createScopedServer(logger: Logger, closing: AbortSignal, isUnix: boolea
     // channelz stays on: without it grpc-js 1.14.7 does not know its sessions, and forceShutdown() ends none of them.
     // Clients connect anew from time to time, and so find replicas that came later. Open streams live on.
     ...(isUnix ? {} : { "grpc.max_connection_age_ms": 300_000 }),
-  })
-    .use(errorDetailsServerMiddleware)
-    .use(callScope(logger, closing));
+  });
+  return (await measured(server)).use(errorDetailsServerMiddleware).use(callScope(logger, closing));
+}
+
+/** Counts and times calls, where somebody may look at it. */
+async function measured(server: Server): Promise<Server> {
+  if (!metricsAreServed()) return server;
+  const { prometheusServerMiddleware } = await import("nice-grpc-prometheus");
+  return server.use(prometheusServerMiddleware());
 }
 
 function refuseRemote(address: string): void {

@@ -1,4 +1,6 @@
 export { currentIds, enterIds, type Ids, withIds } from "./ids.ts";
+export { metrics, metricsAreServed, serveMetrics } from "./metrics.ts";
+export { stopTelemetry } from "./stop.ts";
 export {
   extractHeaders,
   type HeaderGetter,

@@ -1,0 +1,12 @@
+let stop: (() => Promise<void>) | undefined;
+
+/** Remembers how to send what is still in memory. */
+export function onTelemetryStop(close: () => Promise<void>): void {
+  stop = close;
+}
+
+/** Sends the last spans; the last thing that a process does. A collector that is away does not keep it. */
+export async function stopTelemetry(): Promise<void> {
+  await stop?.().catch(() => undefined);
+  stop = undefined;
+}
