@@ -3,7 +3,7 @@ import { z } from "zod";
 import { commonConfig, readConfig } from "#libs/config";
 
 test("defaults hold for what is unset or empty", () => {
-  expect(readConfig(commonConfig, { NATS_URL: "" })).toEqual({
+  expect(readConfig(commonConfig, { NATS_URL: "" })).toMatchObject({
     LOG_LEVEL: "info",
     NATS_URL: "nats://127.0.0.1:4222",
     REDIS_URL: "redis://127.0.0.1:6379",

@@ -13,16 +13,13 @@ export async function runService(start: (lifecycle: Lifecycle) => Promise<void>,
   const stop = (signal: NodeJS.Signals) => {
     for (const each of signals) process.removeListener(each, stop);
     setTimeout(() => process.exit(1), deadlineMs).unref();
-    lifecycle
-      .close()
-      .finally(stopTelemetry)
-      .then(
-        () => process.kill(process.pid, signal),
-        (error: unknown) => {
-          console.error(error);
-          process.exit(1);
-        },
-      );
+    close(lifecycle).then(
+      () => process.kill(process.pid, signal),
+      (error: unknown) => {
+        console.error(error);
+        process.exit(1);
+      },
+    );
   };
   for (const signal of signals) process.on(signal, stop);
   try {
@@ -31,5 +28,13 @@ export async function runService(start: (lifecycle: Lifecycle) => Promise<void>,
     const stopping = lifecycle.signal.aborted;
     await lifecycle.close().catch(() => undefined);
     if (!stopping) throw error;
+  }
+}
+
+async function close(lifecycle: Lifecycle): Promise<void> {
+  try {
+    await lifecycle.close();
+  } finally {
+    await stopTelemetry();
   }
 }
