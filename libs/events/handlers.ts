@@ -1,7 +1,7 @@
 import type { EventsServiceImplementation } from "#contracts/event/v1/event";
 import { authorise } from "#libs/auth";
 import { StillpointError } from "#libs/errors";
-import type { Log } from "#libs/records";
+import type { Log, LogMessage } from "#libs/records";
 import type { CallScope } from "#libs/rpc";
 import { toEvent } from "./cloud-event.ts";
 
@@ -13,15 +13,28 @@ export function eventsHandlers(events: Log): EventsServiceImplementation<CallSco
     async *watchEvents({ since, filter, follow }, { principal, signal }) {
       authorise(principal, "watch", "events");
       const subjects = checkFilter(filter);
-      const newest = (await events.read(subjects))?.sequence ?? 0;
       const afterSequence = since === "" ? await firstPosition(events, follow) : parseToken(since);
-      if (!follow && newest <= afterSequence) return;
-      for await (const message of events.follow(subjects, { afterSequence, signal })) {
-        yield toEvent(message);
-        if (!follow && message.sequence >= newest) return;
-      }
+      const messages = follow
+        ? events.follow(subjects, { afterSequence, signal })
+        : kept(events, subjects, afterSequence, signal);
+      for await (const message of messages) yield toEvent(message);
     },
   };
+}
+
+/** What is there now, and no more. */
+async function* kept(
+  events: Log,
+  filter: string,
+  afterSequence: number,
+  signal: AbortSignal,
+): AsyncGenerator<LogMessage> {
+  const newest = (await events.read(filter))?.sequence ?? 0;
+  if (newest <= afterSequence) return;
+  for await (const message of events.follow(filter, { afterSequence, signal })) {
+    yield message;
+    if (message.sequence >= newest) return;
+  }
 }
 
 async function firstPosition(events: Log, follow: boolean): Promise<number> {

@@ -120,6 +120,8 @@ class Projector {
     const seen = this.#seen.get(subject) ?? 0;
     this.#seen.set(subject, sequence);
     const isGap = previous > this.#start && previous !== seen;
-    return isGap ? [{ aggregate: "record", happened: "gap", data: { missing: previous, before: sequence } }, ...events] : events;
+    return isGap
+      ? [{ aggregate: "record", happened: "gap", data: { missing: previous, before: sequence } }, ...events]
+      : events;
   }
 }

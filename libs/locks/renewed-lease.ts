@@ -45,13 +45,14 @@ export class RenewedLease implements Lease {
       const askedAtMs = this.#clock.monotonicMs();
       const held = await this.#renew();
       if (held === true) heldAtMs = askedAtMs;
-      const late = this.#clock.monotonicMs() - heldAtMs > this.#ttlMs * 0.6;
-      if (held === false || late) {
-        if (!this.#released.signal.aborted) this.#lost.abort(new Error(`the lease on ${this.key} is lost`));
-        return;
-      }
-      pauseMs = held === true ? this.#ttlMs / 3 : this.#ttlMs / 10;
+      const isLate = this.#clock.monotonicMs() - heldAtMs > this.#ttlMs * 0.6;
+      if (held === false || isLate) return this.#lose();
+      pauseMs = this.#ttlMs / (held === true ? 3 : 10);
     }
+  }
+
+  #lose(): void {
+    if (!this.#released.signal.aborted) this.#lost.abort(new Error(`the lease on ${this.key} is lost`));
   }
 
   /** Undefined when the store gave no answer. */

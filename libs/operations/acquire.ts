@@ -1,5 +1,5 @@
 import type { Clock, Random } from "#libs/clock";
-import { isStillpointError, StillpointError } from "#libs/errors";
+import { isStillpointError, type Reason, StillpointError } from "#libs/errors";
 import {
   type BodyCodec,
   decodeRecord,
@@ -66,22 +66,23 @@ export class TargetAcquirer {
     untilMs: number,
   ): Promise<void> {
     const { id, target } = operation;
-    for (let previous = 0; ; ) {
-      try {
-        await this.#refuseIfEnded(id, untilMs);
-        await store.createOver(target, { ...create, operation: id, messageId: `${id}.target` }, previous);
-        return;
-      } catch (error) {
-        if (!isStillpointError(error, "RECORD_CONFLICT")) throw error;
-      }
-      const newest = await this.#deps.records.read(subjectOfName(target));
-      const found = newest === undefined ? undefined : decodeRecord(newest.data);
-      if (found?.uid === create.uid) return;
-      if (found !== undefined && found.deleted !== true) {
-        throw new StillpointError(existsReason, `${target} exists already`, { metadata: { name: target } });
-      }
-      previous = newest?.sequence ?? 0;
+    let previous: number | undefined = 0;
+    while (previous !== undefined) {
+      await this.#refuseIfEnded(id, untilMs);
+      const record = { ...create, operation: id, messageId: `${id}.target` };
+      const isWritten = await unlessConflict(store.createOver(target, record, previous));
+      previous = isWritten ? undefined : await this.#versionToWriteOver(target, create.uid, existsReason);
     }
+  }
+
+  /** The version of a tombstone; undefined when the record is there, or was, as this operation made it. */
+  async #versionToWriteOver(target: string, uid: string, existsReason: Reason): Promise<number | undefined> {
+    const newest = await this.#deps.records.read(subjectOfName(target));
+    if (newest === undefined) return 0;
+    const found = decodeRecord(newest.data);
+    if (found.uid === uid) return undefined;
+    if (found.deleted === true) return newest.sequence;
+    throw new StillpointError(existsReason, `${target} exists already`, { metadata: { name: target } });
   }
 
   async #hold<Body>(
@@ -91,7 +92,7 @@ export class TargetAcquirer {
     untilMs: number,
   ): Promise<void> {
     const { id, target } = operation;
-    for (let round = 0; ; round++) {
+    for (let isHeld = false; !isHeld; ) {
       const stored = await store.get(target);
       if (stored === undefined || (write.uid !== undefined && stored.uid !== write.uid)) {
         throw new StillpointError(write.missingReason ?? "WORKLOAD_NOT_FOUND", `${target} does not exist`);
@@ -100,13 +101,8 @@ export class TargetAcquirer {
       await this.#refuseIfBusy(stored);
       write.expect?.(stored);
       await this.#refuseIfEnded(id, untilMs);
-      const messageId = `${id}.target.${stored.version}`;
-      try {
-        await store.update(stored, { ...write.change?.(stored), operation: id, messageId });
-        return;
-      } catch (error) {
-        if (!isStillpointError(error, "RECORD_CONFLICT")) throw error;
-      }
+      const change = { ...write.change?.(stored), operation: id, messageId: `${id}.target.${stored.version}` };
+      isHeld = await unlessConflict(store.update(stored, change));
     }
   }
 
@@ -126,5 +122,16 @@ export class TargetAcquirer {
     if (stored === undefined || isTerminal(stored.record)) {
       throw new StillpointError("UNAVAILABLE", `operation ${id} was given up: accepting it took too long`);
     }
+  }
+}
+
+/** False when someone else has written in between. */
+async function unlessConflict(write: Promise<unknown>): Promise<boolean> {
+  try {
+    await write;
+    return true;
+  } catch (error) {
+    if (isStillpointError(error, "RECORD_CONFLICT")) return false;
+    throw error;
   }
 }

@@ -7,7 +7,6 @@ import { probeJob } from "./probe.ts";
 
 const MAX_PAGE = 1_000;
 
-
 /** The Operations API over the operations of all services. */
 export function operationsHandlers(operations: Operations): OperationsServiceImplementation<CallScope> {
   return {

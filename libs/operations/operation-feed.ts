@@ -61,17 +61,21 @@ export class OperationFeed {
   async #run(signal: AbortSignal, caughtUp: () => void): Promise<void> {
     while (!signal.aborted) {
       try {
-        for await (const message of this.#log.follow(ALL_OPERATIONS, { afterSequence: this.#position, signal })) {
-          this.#position = message.sequence;
-          this.#take(decodeOperation(message));
-          if (message.pending === 0) caughtUp();
-        }
+        await this.#follow(signal, caughtUp);
       } catch (error) {
         if (isStillpointError(error, "RESYNC")) this.#forget();
         await this.#clock.sleep(RESTART_MS, signal).catch(() => undefined);
       }
     }
     caughtUp();
+  }
+
+  async #follow(signal: AbortSignal, caughtUp: () => void): Promise<void> {
+    for await (const message of this.#log.follow(ALL_OPERATIONS, { afterSequence: this.#position, signal })) {
+      this.#position = message.sequence;
+      this.#take(decodeOperation(message));
+      if (message.pending === 0) caughtUp();
+    }
   }
 
   #take(stored: StoredOperation): void {

@@ -91,11 +91,10 @@ class Run {
   async #backward(): Promise<void> {
     const claim = this.#claim;
     const step = this.#step();
-    const undo = claim.record.skipped.includes(step.name) ? undefined : step.undo;
-    if (undo !== undefined) {
+    if (step.undo !== undefined && !claim.record.skipped.includes(step.name)) {
       const limits = { ...this.#deps.retry, attempts: UNDO_ATTEMPTS };
       try {
-        const work = () => undo.call(step, this.#context(claim.signal));
+        const work = async () => await step.undo?.(this.#context(claim.signal));
         await this.#untilSettled(`${this.#name(step)}.undo`, limits, work, () => true);
       } catch (error) {
         if (claim.signal.aborted || isStale(error)) throw new ClaimLost("taken over", { cause: error });

@@ -19,35 +19,45 @@ interface WatchSource {
 
 /** The operation now, at every change, and with every change of its progress, until it has ended. */
 export async function* watchOperation(source: WatchSource, signal: AbortSignal): AsyncGenerator<Operation> {
-  const { id, feed, log, clock, everyMs } = source;
-  const changed = new Wakeup();
-  let newest: StoredOperation | undefined;
-  const unsubscribe = feed.subscribe(id, (stored) => {
-    newest = newer(newest, stored);
-    changed.wake();
-  });
+  const { id, feed, log } = source;
+  const newest = new Newest();
+  const unsubscribe = feed.subscribe(id, (stored) => newest.take(stored));
   try {
-    newest = newer(newest, feed.get(id) ?? (await log.read(id)));
-    if (newest === undefined) throw new StillpointError("OPERATION_NOT_FOUND", `operations/${id} was not found`);
-    let shownVersion = 0;
-    let live: LiveState | undefined;
-    while (!signal.aborted) {
-      const seen: StoredOperation = newest;
-      const woken = changed.next(signal);
-      const told = live?.heartbeat;
-      if (seen.version === shownVersion && !isTerminal(seen.record)) live = await source.live();
-      if (seen.version > shownVersion || live?.heartbeat !== told) yield toOperation(seen.record, live);
-      shownVersion = seen.version;
-      if (isTerminal(seen.record)) return;
-      if (newest.version === shownVersion) await firstOf(woken, everyMs, clock, signal);
-    }
+    newest.take(feed.get(id) ?? (await log.read(id)));
+    yield* showChanges(source, newest, signal);
   } finally {
     unsubscribe();
   }
 }
 
-function newer<Stored extends StoredOperation | undefined>(a: StoredOperation | undefined, b: Stored) {
-  return a !== undefined && (b === undefined || a.version > b.version) ? a : b;
+/** The newest state that has been seen, from wherever it came. */
+class Newest {
+  readonly changed = new Wakeup();
+  stored: StoredOperation | undefined;
+
+  take(stored: StoredOperation | undefined): void {
+    if (stored === undefined || stored.version <= (this.stored?.version ?? 0)) return;
+    this.stored = stored;
+    this.changed.wake();
+  }
+}
+
+async function* showChanges(source: WatchSource, newest: Newest, signal: AbortSignal): AsyncGenerator<Operation> {
+  const { id, clock, everyMs } = source;
+  let shown: StoredOperation | undefined;
+  let live: LiveState | undefined;
+  while (!signal.aborted) {
+    const { stored } = newest;
+    if (stored === undefined) throw new StillpointError("OPERATION_NOT_FOUND", `operations/${id} was not found`);
+    const woken = newest.changed.next(signal);
+    const told = live?.heartbeat;
+    // Progress is of interest only for what has not moved on by itself meanwhile.
+    if (stored === shown) live = await source.live();
+    if (stored !== shown || live?.heartbeat !== told) yield toOperation(stored.record, live);
+    shown = stored;
+    if (isTerminal(stored.record)) return;
+    if (newest.stored === shown) await firstOf(woken, everyMs, clock, signal);
+  }
 }
 
 async function firstOf(woken: Promise<void>, ms: number, clock: Clock, signal: AbortSignal): Promise<void> {

@@ -13,7 +13,14 @@ import { headers, type MsgHdrs, type NatsConnection, NoRespondersError, TimeoutE
 import { StillpointError } from "#libs/errors";
 import { ensureStream } from "./ensure-stream.ts";
 import { followStream, newestOfStream } from "./jetstream-follow.ts";
-import type { AppendNextOptions, AppendOptions, FollowedMessage, FollowOptions, LogMessage, OrderedLog } from "./log.ts";
+import type {
+  AppendNextOptions,
+  AppendOptions,
+  FollowedMessage,
+  FollowOptions,
+  LogMessage,
+  OrderedLog,
+} from "./log.ts";
 
 const ANSWER_WITHIN_MS = 2_000;
 

@@ -1,6 +1,13 @@
 import type { Clock } from "#libs/clock";
 import { StillpointError } from "#libs/errors";
-import type { AppendNextOptions, AppendOptions, FollowedMessage, FollowOptions, LogMessage, OrderedLog } from "./log.ts";
+import type {
+  AppendNextOptions,
+  AppendOptions,
+  FollowedMessage,
+  FollowOptions,
+  LogMessage,
+  OrderedLog,
+} from "./log.ts";
 import { matchesFilter } from "./subject.ts";
 import { Wakeup } from "./wakeup.ts";
 
@@ -19,6 +26,8 @@ export function createMemoryLog(clock: Clock, options: MemoryLogOptions = {}): M
 }
 
 export class MemoryLog implements OrderedLog {
+  /** Told about every message that was really written. */
+  onAppend: ((message: LogMessage) => void) | undefined;
   readonly #clock: Clock;
   readonly #options: MemoryLogOptions;
   readonly #messages = new Map<number, LogMessage>();
@@ -85,8 +94,10 @@ export class MemoryLog implements OrderedLog {
     if (!expected) throw new StillpointError("RECORD_CONFLICT", `${subject} has moved on`);
     const sequence = ++this.#last;
     if (messageId !== undefined) this.#ids.set(messageId, { sequence, atMs: nowMs });
-    this.#messages.set(sequence, { ...message, sequence, time: this.#clock.now() });
+    const written = { ...message, sequence, time: this.#clock.now() };
+    this.#messages.set(sequence, written);
     this.#bySubject.set(subject, [...this.#dropOld(this.#bySubject.get(subject) ?? []), sequence]);
+    this.onAppend?.(written);
     this.#appended.wake();
     return sequence;
   }

@@ -27,6 +27,11 @@ export function createRecordStore<Body>(deps: RecordStoreDeps<Body>): RecordStor
   return new LogRecordStore(deps);
 }
 
+function onConflict(error: unknown): { readonly conflict: StillpointError } {
+  if (isStillpointError(error, "RECORD_CONFLICT")) return { conflict: error };
+  throw error;
+}
+
 /** A RecordStore that can also write over one chosen tombstone. */
 export class LogRecordStore<Body> implements RecordStore<Body> {
   readonly #deps: RecordStoreDeps<Body>;
@@ -83,16 +88,16 @@ export class LogRecordStore<Body> implements RecordStore<Body> {
     name: string,
     decide: (stored: StoredRecord<Body>) => RecordChange<Body> | undefined,
   ): Promise<StoredRecord<Body> | undefined> {
-    for (let round = 1; ; round++) {
+    let conflict: unknown;
+    for (let round = 1; round <= MAX_ROUNDS; round++) {
       const stored = await this.get(name);
       const change = stored && decide(stored);
       if (stored === undefined || change === undefined) return stored;
-      try {
-        return await this.update(stored, change);
-      } catch (error) {
-        if (!isStillpointError(error, "RECORD_CONFLICT") || round === MAX_ROUNDS) throw error;
-      }
+      const written = await this.update(stored, change).catch(onConflict);
+      if ("body" in written) return written;
+      conflict = written.conflict;
     }
+    throw conflict;
   }
 
   #merged(stored: Json, body: Body): Json {

@@ -90,21 +90,27 @@ export class RecordView<Body> {
 
   /** Snapshot, `synced`, changes, and a `bookmark` each 30 s. Fails with RESYNC when `since` is too old. */
   async *watch({ since, prefix = "", signal }: WatchOptions): AsyncGenerator<ViewChange<Body>> {
-    let token = since ?? this.#token;
+    const token = since ?? this.#token;
     if (since === undefined) {
       for (const record of this.list(prefix)) yield { kind: "current", record, token };
     } else {
       await this.waitFor(since, signal);
     }
     yield { kind: "synced", token };
+    for await (const change of this.#changesAfter(token, signal)) {
+      if (!("record" in change) || change.record.name.startsWith(prefix)) yield change;
+    }
+  }
+
+  /** A slow reader misses nothing until it is thousands of changes behind; then it has to start over. */
+  async *#changesAfter(token: number, signal: AbortSignal): AsyncGenerator<ViewChange<Body>> {
+    let position = token;
     while (!signal.aborted && !this.#options.signal.aborted) {
       const woken = this.#moved.next(signal);
-      const changes = this.#after(token);
-      token = Math.max(token, this.#token);
-      for (const { kind, record } of changes) {
-        if (record.name.startsWith(prefix)) yield { kind, record, token: record.version };
-      }
-      if (changes.length === 0 && !(await raceTimeout(woken, BOOKMARK_MS))) yield { kind: "bookmark", token };
+      const changes = this.#after(position);
+      position = Math.max(position, this.#token);
+      for (const { kind, record } of changes) yield { kind, record, token: record.version };
+      if (changes.length === 0 && !(await raceTimeout(woken, BOOKMARK_MS))) yield { kind: "bookmark", token: position };
     }
   }
 
