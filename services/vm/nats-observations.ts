@@ -11,6 +11,9 @@ export interface ObservationFeedDeps {
   readonly signal: AbortSignal;
 }
 
+/** False: have it again later. `attempt` counts from 1. */
+type Take = (observation: Observation, attempt: number) => Promise<boolean>;
+
 const stream = "OBS";
 const consumer = { durable_name: "vm", ack_policy: AckPolicy.Explicit, filter_subject: "obs.vm.*" };
 const firstPauseMs = 500;
@@ -19,12 +22,9 @@ const restartMs = 500;
 
 /**
  * Gives each observation to `take`, shared with the other replicas, until the signal aborts: those of one workload one
- * after the other, those of others meanwhile. `take` gives false to have it again later. Survives restarts of the server.
+ * after the other, those of others meanwhile. Survives restarts of the server.
  */
-export async function followObservations(
-  deps: ObservationFeedDeps,
-  take: (observation: Observation) => Promise<boolean>,
-): Promise<void> {
+export async function followObservations(deps: ObservationFeedDeps, take: Take): Promise<void> {
   const { nats, clock, logger, signal } = deps;
   while (!signal.aborted) {
     try {
@@ -39,7 +39,7 @@ export async function followObservations(
   }
 }
 
-async function consume({ nats, logger, signal }: ObservationFeedDeps, take: (o: Observation) => Promise<boolean>) {
+async function consume({ nats, logger, signal }: ObservationFeedDeps, take: Take) {
   const source = await jetstream(nats).consumers.get(stream, consumer.durable_name);
   const messages = await source.consume({ max_messages: 100 });
   const stop = () => messages.stop();
@@ -61,10 +61,10 @@ async function consume({ nats, logger, signal }: ObservationFeedDeps, take: (o: 
   }
 }
 
-async function settle(message: JsMsg, logger: Logger, take: (o: Observation) => Promise<boolean>): Promise<void> {
+async function settle(message: JsMsg, logger: Logger, take: Take): Promise<void> {
   const againMs = Math.min(firstPauseMs * 2 ** Math.min(message.info.deliveryCount - 1, 10), longestPauseMs);
   try {
-    const isTaken = await take(Observation.fromJSON(message.json()));
+    const isTaken = await take(Observation.fromJSON(message.json()), message.info.deliveryCount);
     if (isTaken) message.ack();
     else message.nak(againMs);
   } catch (err) {

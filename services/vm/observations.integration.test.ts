@@ -58,6 +58,16 @@ describe("observations", () => {
     expect(after).toMatchObject({ state: VmState.RUNNING, version: version + 1 });
   });
 
+  test("a host that says otherwise than it saw is asked again before it is believed", async () => {
+    const { uid } = await vm.made({ start: true });
+    plane.agent.set(uid, WorkloadState.CRASHED);
+    await plane.observe({ uid, workload: name, happened: state(WorkloadState.STOPPED) });
+    await eventually(() => plane.agent.asked.filter((one) => one === uid).length >= 3);
+    plane.agent.set(uid, WorkloadState.STOPPED);
+    await stateIs(VmState.STOPPED);
+    expect(await plane.happened(name)).toEqual(["created", "started", "stopped"]);
+  });
+
   test("a change during another service's operation is folded in, and the operation keeps the VM", async () => {
     const { uid } = await vm.made({ start: true });
     const store = createRecordStore({ log: plane.streams.rec, codec: rawCodec, clock, random });

@@ -4,13 +4,15 @@ import { isStillpointError } from "#libs/errors";
 import type { HostAgents } from "#libs/host-agent";
 import type { RecordStore, StoredRecord } from "#libs/records";
 import { hasGuest } from "./domain/vm-state.ts";
-import { foldWorkload, vmEvent } from "./vm-record.ts";
+import { foldGuestAgent, foldWorkload, vmEvent } from "./vm-record.ts";
 
 export interface ObservationsDeps {
   readonly vms: RecordStore<Vm>;
   readonly agents: HostAgents;
 }
 
+/** From this attempt on the host is believed, whatever was seen before. */
+const believedAtAttempt = 4;
 const rememberedWorkloads = 10_000;
 
 /**
@@ -27,20 +29,23 @@ export class Observations {
     this.#deps = deps;
   }
 
-  /** False when it has to be tried again later: the host did not answer, or the VM has no host yet. */
-  async fold(observation: Observation): Promise<boolean> {
+  /**
+   * False when it has to be tried again later: the VM has no host yet, or the host says something else than it saw.
+   * `attempt` counts from 1.
+   */
+  async fold(observation: Observation, attempt = 1): Promise<boolean> {
     const stored = await this.#deps.vms.get(observation.workload);
     // Of a VM that is gone, or of another incarnation: nobody asks any more.
     if (stored === undefined || stored.uid !== observation.uid) return true;
     if (stored.body.host === "") return stored.operation === undefined;
     if (stored.body.host !== observation.host) return true;
-    return this.#foldHappened(stored, observation);
+    return this.#foldHappened(stored, observation, attempt);
   }
 
-  async #foldHappened(stored: StoredRecord<Vm>, observation: Observation): Promise<boolean> {
+  async #foldHappened(stored: StoredRecord<Vm>, observation: Observation, attempt: number): Promise<boolean> {
     switch (observation.happened?.$case) {
       case "state":
-        return this.#foldState(stored, observation);
+        return this.#foldState(stored, observation, attempt);
       case "guestAgent":
         return this.#foldGuestAgent(observation, observation.happened.value);
       case "foundFrozen":
@@ -51,21 +56,24 @@ export class Observations {
     }
   }
 
-  async #foldState(stored: StoredRecord<Vm>, observation: Observation): Promise<boolean> {
+  async #foldState(stored: StoredRecord<Vm>, observation: Observation, attempt: number): Promise<boolean> {
     const { vms, agents } = this.#deps;
-    const { host, uid } = observation;
+    const { host, uid, happened, reason } = observation;
     // The operation that makes or removes it reads the host's state itself, at its end.
     if (!isWhole(stored.body)) return true;
     const workload = await agents.getWorkload({ host, uid }, AbortSignal.timeout(askWithinMs));
     if (workload === undefined) return true;
-    const { vm, events } = foldWorkload(stored.body, workload, observation.reason);
+    const { vm, events } = foldWorkload(stored.body, workload, reason);
     if (vm.state === stored.body.state) return true;
+    // Something is on its way: it is looked at again before an old word, or half a change, becomes an event.
+    const isAsSeen = happened?.$case === "state" && happened.value === workload.state;
+    if (!isAsSeen && attempt < believedAtAttempt) return false;
     try {
       await vms.update(stored, { body: vm, events });
       return true;
     } catch (error) {
       // Someone else wrote meanwhile: what the host said may be older than that.
-      if (isStillpointError(error, "RECORD_CONFLICT")) return this.fold(observation);
+      if (isStillpointError(error, "RECORD_CONFLICT")) return this.fold(observation, attempt);
       throw error;
     }
   }
@@ -79,9 +87,8 @@ export class Observations {
       // While an operation holds it the guest may be up before the record says so.
       const isLate = guestAgent.connected && !hasGuest(body.state) && operation === undefined;
       if (body.uid !== uid || isSame || isLate) return undefined;
-      const happened = guestAgent.connected ? "agent_connected" : "agent_disconnected";
-      const event = vmEvent(happened, body, { version: guestAgent.version });
-      return { body: { ...body, guestAgent }, events: before.connected === guestAgent.connected ? [] : [event] };
+      const { vm, events } = foldGuestAgent(body, guestAgent);
+      return { body: vm, events };
     });
     return true;
   }

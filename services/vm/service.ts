@@ -49,7 +49,7 @@ export async function startVm(
   const runner = startRunner(operations, { jobs: vmJobs({ vms, scheduler, agents }) });
   lifecycle.add("vm runner", runner, (it) => it.close());
   const observations = new Observations({ vms, agents });
-  const following = followObservations({ nats, clock, logger, signal }, (seen) => observations.fold(seen));
+  const following = followObservations({ nats, clock, logger, signal }, (...seen) => observations.fold(...seen));
   lifecycle.add("observations", { following }, (it) => it.following);
 
   const countCheckpoints = async (vm: string) => {

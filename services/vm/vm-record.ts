@@ -1,5 +1,5 @@
 import { type Workload, WorkloadState } from "#contracts/host/v1/agent";
-import { type Vm, VmState } from "#contracts/vm/v1/vm";
+import { type GuestAgent, type Vm, VmState } from "#contracts/vm/v1/vm";
 import { StillpointError } from "#libs/errors";
 import { operationName } from "#libs/names";
 import type { RecordEvent, StoredRecord } from "#libs/records";
@@ -29,7 +29,7 @@ const states: Readonly<Partial<Record<WorkloadState, VmState>>> = {
 };
 
 /** The VM's state behind a workload's. */
-const vmStateOf = (state: WorkloadState): VmState | undefined => states[state];
+export const vmStateOf = (state: WorkloadState): VmState | undefined => states[state];
 
 export interface Folded {
   readonly vm: Vm;
@@ -37,18 +37,30 @@ export interface Folded {
   readonly events: readonly RecordEvent[];
 }
 
+const noAgent = { connected: false, version: "" };
+
 /** The VM with what its host says of it. `reason`: why it is so, for people. */
 export function foldWorkload(vm: Vm, workload: Workload, reason = ""): Folded {
   const state = vmStateOf(workload.state) ?? vm.state;
-  const guest = hasGuest(state) ? vm.guestAgent : { connected: false, version: "" };
   const folded: Vm = {
     ...vm,
     state,
     stateReason: reason,
-    guestAgent: guest,
     machineType: workload.machineType === "" ? vm.machineType : workload.machineType,
     startTime: workload.startTime ?? vm.startTime,
   };
   const event = happened(vm.state, state);
-  return { vm: folded, events: event === undefined ? [] : [vmEvent(event, vm, { host: vm.host, reason })] };
+  const changes = event === undefined ? [] : [vmEvent(event, vm, { host: vm.host, reason })];
+  if (!hasGuest(state)) return { vm: { ...folded, guestAgent: noAgent }, events: changes };
+  const guest = foldGuestAgent(folded, workload.guestAgent ?? vm.guestAgent ?? noAgent);
+  return { vm: guest.vm, events: [...changes, ...guest.events] };
+}
+
+/** The VM with what is known of its guest's agent. */
+export function foldGuestAgent(vm: Vm, guestAgent: GuestAgent): Folded {
+  const before = vm.guestAgent?.connected ?? false;
+  const folded = { ...vm, guestAgent };
+  if (before === guestAgent.connected) return { vm: folded, events: [] };
+  const happened = guestAgent.connected ? "agent_connected" : "agent_disconnected";
+  return { vm: folded, events: [vmEvent(happened, vm, { version: guestAgent.version })] };
 }

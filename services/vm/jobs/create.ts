@@ -5,7 +5,7 @@ import { operationName } from "#libs/names";
 import type { Job, JobContext, Outcome, Step } from "#libs/operations";
 import { requirementsOf } from "../domain/build-plan.ts";
 import { foldWorkload, vmEvent } from "../vm-record.ts";
-import { askHost, failedEvent, freeVm, heldVm, type NewState, type VmInput } from "./held-vm.ts";
+import { askHost, failedEvent, freeVm, heldVm, type NewState, type VmInput, workloadIn } from "./held-vm.ts";
 import type { VmJobDeps } from "./job-deps.ts";
 
 export interface CreateInput extends VmInput {
@@ -87,8 +87,8 @@ async function conclude(deps: VmJobDeps, context: JobContext<CreateInput>, outco
 async function made({ agents }: VmJobDeps, context: JobContext<CreateInput>, vm: Vm): Promise<NewState> {
   const answer = await askHost(agents, vm);
   const { start, make } = context.outputs;
-  const stored = Workload.fromJSON((start ?? make)?.workload ?? {});
-  const folded = foldWorkload(vm, answer === undefined || answer === "unknown" ? stored : answer);
+  const left = workloadIn(start ?? make);
+  const folded = foldWorkload(vm, answer === undefined || answer === "unknown" ? left : answer);
   return {
     vm: folded.vm,
     events: [vmEvent("created", vm, { host: vm.host, image: vm.imageDigest }), ...folded.events],

@@ -1,8 +1,8 @@
-import type { Workload } from "#contracts/host/v1/agent";
+import { Workload } from "#contracts/host/v1/agent";
 import type { Vm } from "#contracts/vm/v1/vm";
 import { isStillpointError } from "#libs/errors";
 import type { HostAgents } from "#libs/host-agent";
-import type { JobContext, Outcome } from "#libs/operations";
+import type { JobContext, JobOutput, Outcome } from "#libs/operations";
 import type { RecordEvent, RecordStore, StoredRecord } from "#libs/records";
 import { vmEvent, vmNotFound } from "../vm-record.ts";
 
@@ -61,6 +61,11 @@ export async function askHost(
   } catch {
     return "unknown";
   }
+}
+
+/** A workload as a step left it, for when its host cannot be asked; it may not know the guest's agent of today. */
+export function workloadIn(output: JobOutput | undefined): Workload {
+  return { ...Workload.fromJSON(output?.workload ?? {}), guestAgent: undefined };
 }
 
 /** What a failure is told as, to whoever watches. */

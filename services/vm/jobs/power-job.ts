@@ -3,7 +3,7 @@ import type { Vm } from "#contracts/vm/v1/vm";
 import type { AgentAction } from "#libs/host-agent";
 import type { Job, JobContext, Outcome } from "#libs/operations";
 import { foldWorkload, vmEvent } from "../vm-record.ts";
-import { askHost, failedEvent, freeVm, heldVm, type NewState, type VmInput } from "./held-vm.ts";
+import { askHost, failedEvent, freeVm, heldVm, type NewState, type VmInput, workloadIn } from "./held-vm.ts";
 import type { VmJobDeps } from "./job-deps.ts";
 
 export interface PowerJob<Input extends VmInput> {
@@ -52,7 +52,7 @@ async function newState<Input extends VmInput>(
   { context, outcome, vm }: Ended<Input>,
 ): Promise<NewState> {
   const answer = await askHost(agents, vm);
-  const workload = answer === "unknown" ? Workload.fromJSON(context.outputs[step]?.workload ?? {}) : answer;
+  const workload = answer === "unknown" ? workloadIn(context.outputs[step]) : answer;
   const folded = workload === undefined ? { vm, events: [] } : foldWorkload(vm, workload);
   if (!outcome.succeeded) return { vm: folded.vm, events: [...folded.events, failedEvent(kind, vm, outcome)] };
   const told = happened === undefined ? [] : [vmEvent(happened, vm, { host: vm.host })];

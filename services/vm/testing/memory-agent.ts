@@ -21,6 +21,8 @@ export class MemoryAgent {
   readonly failing = new Map<string, StillpointError>();
   /** Actions that wait, by case, until what is here resolves. */
   readonly holding = new Map<string, Promise<void>>();
+  /** uids that GetWorkload was asked for. */
+  readonly asked: string[] = [];
   readonly fences: { uid: string; epoch: number; operation: string }[] = [];
   readonly #done = new Map<string, StepResult>();
   readonly #server: RpcServer;
@@ -104,6 +106,7 @@ function serviceOf(agent: MemoryAgent): HostAgentServiceImplementation<CallScope
       yield { update: { $case: "result", value: await agent.step(request) } };
     },
     async getWorkload({ uid }) {
+      agent.asked.push(uid);
       const workload = agent.workloads.get(uid);
       if (workload === undefined) throw new StillpointError("WORKLOAD_NOT_FOUND", `nothing here is ${uid}`);
       return workload;
