@@ -2,6 +2,7 @@ import { connect } from "node:net";
 import { StillpointError } from "#libs/errors";
 import type { Format } from "./output/format.ts";
 import type { Terminal } from "./terminal.ts";
+import { UsageError } from "./usage-error.ts";
 
 /** The options that every command takes. */
 export interface CommonOptions {
@@ -114,7 +115,7 @@ function endpoint(address: string): { path: string } | { host: string; port: num
   const [, bracketed, plain, port] = /^(?:\[(.+)\]|([^:]+)):(\d{1,5})$/.exec(address) ?? [];
   const host = bracketed ?? plain;
   if (host === undefined || Number(port) > 65_535) {
-    throw new StillpointError("ARGUMENT_INVALID", `"${address}" is no address`, {
+    throw new UsageError(`"${address}" is no address`, {
       help: "Write host:port or unix:/path in --address or STILLPOINT_ADDRESS.",
     });
   }

@@ -5,13 +5,25 @@ import { formats, parseFormat } from "./output/format.ts";
 export const nounCommand = (name: string, description: string): Command =>
   new Command(name).description(description).helpCommand(false);
 
-/** A verb, its arguments added by the caller, with the options that all take: -o, --project, --address. */
-export const leafCommand = (name: string, description: string): Command =>
-  new Command(name)
-    .description(description)
-    .addOption(new Option("-o, --output <format>", formats.join(", ")).default("table").argParser(parseFormat))
-    .option("--project <project>", "the project", "default")
+/** The options that all verbs take; `stillpoint` takes them too, before the noun. */
+export const withCommonOptions = (command: Command): Command =>
+  command
+    .addOption(new Option("-o, --output <format>", `${formats.join(", ")} (default: table)`).argParser(parseFormat))
+    .option("--project <project>", "the project (default: default)")
     .option("--address <address>", "the server (default: STILLPOINT_ADDRESS, or 127.0.0.1:7070)");
+
+const commonDefaults = { output: "table", project: "default" };
+
+/** Gives a verb the common options that stood before its noun, and the defaults of those that stood nowhere. */
+export function inheritCommonOptions(root: Command, verb: Command): void {
+  for (const [name, value] of Object.entries({ ...commonDefaults, ...root.opts() })) {
+    if (verb.getOptionValue(name) === undefined) verb.setOptionValue(name, value);
+  }
+}
+
+/** A verb with the common options; its arguments are added by the caller. */
+export const leafCommand = (name: string, description: string): Command =>
+  withCommonOptions(new Command(name).description(description));
 
 /** A verb that starts an operation. */
 export const operationLeaf = (name: string, description: string): Command =>

@@ -61,11 +61,11 @@ test("-o json is the ProtoJSON of the message, one document", async () => {
     vms: [{ name: "projects/default/vms/a", state: "VM_STATE_RUNNING" }],
     token: 7,
   });
-  const yaml = await cluster.run(["vm", "list", "-o", "yaml"]);
+  const yaml = await cluster.run(["-o", "yaml", "vm", "list"]);
   expect(yaml.out).toBe("vms:\n  - name: projects/default/vms/a\n    state: VM_STATE_RUNNING\ntoken: 7\n");
 });
 
-test("a refused request exits 1 with the reason; a wrong name 2", async () => {
+test("a refused request exits 1 with the reason", async () => {
   await using cluster = await fakeCluster({
     vms: {
       getVm({ name }) {
@@ -78,8 +78,8 @@ test("a refused request exits 1 with the reason; a wrong name 2", async () => {
     out: "",
     err: "Error VM_NOT_FOUND: projects/default/vms/web-1 was not found\nList VMs with: stillpoint vm list\n",
   });
-  expect(await cluster.run(["vm", "get", "web-1", "--project", "No"])).toMatchObject({
-    code: 2,
+  expect(await cluster.run(["--project", "No", "vm", "get", "web-1"])).toMatchObject({
+    code: 1,
     err: expect.stringContaining('Error NAME_INVALID: "No" is not a name for a project'),
   });
 });

@@ -8,6 +8,7 @@ import { imageCommand } from "./commands/image.ts";
 import { operationCommand } from "./commands/operation.ts";
 import { vmCommand } from "./commands/vm.ts";
 import { exitCodes } from "./exit-codes.ts";
+import { inheritCommonOptions, withCommonOptions } from "./leaf-command.ts";
 import { tellError } from "./output/tell-error.ts";
 import type { Terminal } from "./terminal.ts";
 
@@ -24,10 +25,11 @@ export async function runCommandLine(argv: readonly string[], terminal: Terminal
 }
 
 function program(terminal: Terminal): Command {
-  const root = new Command("stillpoint")
+  const root = withCommonOptions(new Command("stillpoint"))
     .description("Virtual machines with application-consistent checkpoints.")
     .helpCommand(false)
-    .configureHelp({ helpWidth: Math.min(terminal.columns, 100) });
+    .enablePositionalOptions()
+    .hook("preAction", inheritCommonOptions);
   for (const command of [
     devCommand(terminal),
     vmCommand(terminal),

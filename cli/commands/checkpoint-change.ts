@@ -1,7 +1,6 @@
 import type { Command } from "commander";
 import type { Operation } from "#contracts/operation/v1/operation";
 import type { CheckpointType } from "#contracts/vm/v1/vm";
-import { StillpointError } from "#libs/errors";
 import { vmName } from "#libs/names";
 import type { Api, CommonOptions } from "../api.ts";
 import { CommandEnded } from "../command-ended.ts";
@@ -12,6 +11,7 @@ import { parseCheckpointType } from "../parse/checkpoint-type.ts";
 import { parseWorkload } from "../parse/workload.ts";
 import { runOperation } from "../run-operation.ts";
 import type { Terminal } from "../terminal.ts";
+import { UsageError } from "../usage-error.ts";
 import type { WaitOptions } from "../wait-for-operation.ts";
 
 interface CreateOptions extends CommonOptions, WaitOptions {
@@ -83,7 +83,7 @@ async function confirm(terminal: Terminal, vm: string, checkpoint: string): Prom
     `What ${vm} changed since its last checkpoint will be lost. Apply "${checkpoint}"? [y/N] `,
   );
   if (answer === undefined) {
-    throw new StillpointError("ARGUMENT_INVALID", "apply discards what changed since the last checkpoint", {
+    throw new UsageError("apply discards what changed since the last checkpoint", {
       help: "Take a checkpoint first, or pass --yes.",
     });
   }

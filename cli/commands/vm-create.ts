@@ -1,7 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { type Command, Option } from "commander";
 import type { CheckpointType } from "#contracts/vm/v1/vm";
-import { StillpointError } from "#libs/errors";
 import { projectName } from "#libs/names";
 import type { CommonOptions } from "../api.ts";
 import { operationLeaf } from "../leaf-command.ts";
@@ -11,9 +10,9 @@ import { collectLabel } from "../parse/label.ts";
 import { type PortForward, parsePortForward } from "../parse/port-forward.ts";
 import { parseSize } from "../parse/size.ts";
 import { wholeNumber } from "../parse/whole-number.ts";
-import { parseVm } from "../parse/workload.ts";
 import { runOperation } from "../run-operation.ts";
 import type { Terminal } from "../terminal.ts";
+import { UsageError } from "../usage-error.ts";
 import type { WaitOptions } from "../wait-for-operation.ts";
 
 interface CreateOptions extends CommonOptions, WaitOptions {
@@ -33,9 +32,9 @@ interface CreateOptions extends CommonOptions, WaitOptions {
 
 export function vmCreateCommand(terminal: Terminal): Command {
   return operationLeaf("create", "Make a VM from an image.")
-    .argument("<name>", "lower-case letters, digits and dashes", parseVm)
+    .argument("<name>", "lower-case letters, digits and dashes")
     .requiredOption("--image <ref>", "image in the registry, such as debian:12")
-    .option("--cpus <n>", "virtual CPUs", wholeNumber(1, 256), 1)
+    .option("--cpus <n>", "virtual CPUs", wholeNumber(1, 2 ** 31 - 1), 1)
     .addOption(new Option("--memory <size>", "memory").argParser(parseSize).default(512 * 2 ** 20, "512MiB"))
     .option("--root-size <size>", "size of the root disk (default: the image's)", parseSize)
     .option("--disk <size>", "an additional empty disk; may be repeated", collect(parseSize))
@@ -84,7 +83,7 @@ async function readUserData(path: string): Promise<Uint8Array> {
   try {
     return await readFile(path);
   } catch (cause) {
-    throw new StillpointError("ARGUMENT_INVALID", `${path} cannot be read`, {
+    throw new UsageError(`${path} cannot be read`, {
       cause,
       help: "Name a file for --user-data.",
     });

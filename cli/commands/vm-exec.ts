@@ -5,7 +5,6 @@ import { CommandEnded } from "../command-ended.ts";
 import { exitCodes } from "../exit-codes.ts";
 import { leafCommand } from "../leaf-command.ts";
 import { wholeNumber } from "../parse/whole-number.ts";
-import { parseVm } from "../parse/workload.ts";
 import type { Terminal } from "../terminal.ts";
 
 interface ExecOptions extends CommonOptions {
@@ -16,7 +15,7 @@ interface ExecOptions extends CommonOptions {
 export function vmExecCommand(terminal: Terminal): Command {
   return leafCommand("exec", "Run a program in the guest, and end with its exit code.")
     .usage("[options] <name> -- <command...>")
-    .argument("<name>", "", parseVm)
+    .argument("<name>")
     .argument("<command...>", "program and arguments; no shell is put between")
     .option("-i, --stdin", "give it standard input, read to its end first")
     .option("--timeout <seconds>", "how long it may take (default: 60)", wholeNumber(1, 3_600))

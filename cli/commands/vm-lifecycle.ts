@@ -6,7 +6,6 @@ import { type CommonOptions, withApi } from "../api.ts";
 import { leafCommand, operationLeaf } from "../leaf-command.ts";
 import { parseCheckpointType } from "../parse/checkpoint-type.ts";
 import { wholeNumber } from "../parse/whole-number.ts";
-import { parseVm } from "../parse/workload.ts";
 import { runOperation } from "../run-operation.ts";
 import type { Terminal } from "../terminal.ts";
 import type { WaitOptions } from "../wait-for-operation.ts";
@@ -26,9 +25,7 @@ interface Verb {
 
 export function vmLifecycleCommands(terminal: Terminal): Command[] {
   const on = (command: Command, verb: Verb) =>
-    command
-      .argument("<name>", "", parseVm)
-      .action((name: string, options: VerbOptions) => act(terminal, verb, name, options));
+    command.argument("<name>").action((name: string, options: VerbOptions) => act(terminal, verb, name, options));
   return [
     on(operationLeaf("start", "Start a VM."), { ask: (vms, target) => vms.startVm(target), done: "runs" }),
     on(
@@ -78,7 +75,7 @@ interface SetOptions extends CommonOptions {
 
 function setCommand(terminal: Terminal): Command {
   return leafCommand("set", "Change a VM's settings.")
-    .argument("<name>", "", parseVm)
+    .argument("<name>")
     .requiredOption(
       "--checkpoint-type <type>",
       "production, production-only, standard or disabled; for checkpoints from now on",

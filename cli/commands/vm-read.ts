@@ -5,7 +5,6 @@ import { type Api, type CommonOptions, withApi } from "../api.ts";
 import { leafCommand } from "../leaf-command.ts";
 import { printAnswer, printItem } from "../output/format.ts";
 import { showVm, showVmChange, showVms } from "../output/vms.ts";
-import { parseVm } from "../parse/workload.ts";
 import type { Terminal } from "../terminal.ts";
 
 export function vmReadCommands(terminal: Terminal): Command[] {
@@ -16,7 +15,7 @@ export function vmReadCommands(terminal: Terminal): Command[] {
         withApi(terminal, options, options.watch === true ? watchVms : listVms),
       ),
     leafCommand("get", "Show a VM.")
-      .argument("<name>", "", parseVm)
+      .argument("<name>")
       .action((name: string, options: CommonOptions) => withApi(terminal, options, (api) => getVm(api, name))),
   ];
 }

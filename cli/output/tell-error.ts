@@ -1,6 +1,7 @@
 import { isStillpointError, type StillpointError } from "#libs/errors";
 import { exitCodes } from "../exit-codes.ts";
 import type { Terminal } from "../terminal.ts";
+import { UsageError } from "../usage-error.ts";
 import { printable } from "./printable.ts";
 
 /** Says on stderr what failed and what to do, and gives the exit code. */
@@ -24,6 +25,6 @@ function exitCodeOf(error: StillpointError): number {
   // Every answer of a server carries the request id: without one nobody answered.
   const nobody = error.reason === "UNAVAILABLE" || error.reason === "REGISTRY_UNREACHABLE";
   if (nobody && error.metadata.requestId === undefined) return exitCodes.unreachable;
-  if (error.reason === "NAME_INVALID" || error.reason === "ARGUMENT_INVALID") return exitCodes.usage;
+  if (error instanceof UsageError) return exitCodes.usage;
   return exitCodes.failed;
 }
