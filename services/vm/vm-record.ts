@@ -29,7 +29,7 @@ const states: Readonly<Partial<Record<WorkloadState, VmState>>> = {
 };
 
 /** The VM's state behind a workload's. */
-export const vmStateOf = (state: WorkloadState): VmState | undefined => states[state];
+const vmStateOf = (state: WorkloadState): VmState | undefined => states[state];
 
 export interface Folded {
   readonly vm: Vm;
