@@ -1,0 +1,78 @@
+import type { CheckpointOutcome, StepResult } from "#contracts/host/v1/agent";
+import { StillpointError } from "#libs/errors";
+import { applyCheckpoint } from "../checkpoints/apply.ts";
+import { discardCheckpoint, mergeCheckpoint } from "../checkpoints/merge.ts";
+import { takeOffline } from "../checkpoints/offline.ts";
+import { takeProduction } from "../checkpoints/production.ts";
+import { takeStandard } from "../checkpoints/standard.ts";
+import { verifyCheckpoint } from "../checkpoints/verify.ts";
+import type { StepAction, StepContext } from "../steps/step-runner.ts";
+import type { Workload } from "../workload.ts";
+import type { AgentParts } from "./agent-parts.ts";
+import { createVm } from "./create-vm.ts";
+import { deleteVm, pauseVm, rebootVm, resumeVm, startVm, stopVm } from "./power.ts";
+
+/** Carries out one action on a workload; each can be repeated after it was cut off anywhere. */
+export async function perform(parts: AgentParts, context: StepContext, action: StepAction): Promise<StepResult> {
+  if (action.$case === "deleteVm") {
+    await deleteVm(parts, context.uid);
+    return { workload: undefined, checkpoint: undefined };
+  }
+  if (action.$case === "createVm") {
+    const { definition } = action.value;
+    if (definition === undefined) throw new StillpointError("ARGUMENT_INVALID", "the VM's definition is missing");
+    return answer(context, await createVm(parts, context, definition));
+  }
+  const workload = parts.workloads.get(context.uid);
+  const outcome = await performOn(parts, context, workload, action);
+  return answer(context, workload, outcome);
+}
+
+type OnWorkload = Exclude<StepAction, { readonly $case: "createVm" | "deleteVm" }>;
+
+async function performOn(
+  parts: AgentParts,
+  context: StepContext,
+  workload: Workload,
+  action: OnWorkload,
+): Promise<CheckpointOutcome | undefined> {
+  switch (action.$case) {
+    case "takeProduction":
+      return await takeProduction(parts, context, workload, action.value);
+    case "takeStandard":
+      return await takeStandard(parts, context, workload, action.value);
+    case "takeOffline":
+      return await takeOffline(parts, context, workload, action.value);
+    case "verifyCheckpoint":
+      return await verifyCheckpoint(parts, workload, action.value);
+    case "discardCheckpoint":
+      return void (await discardCheckpoint(parts, context, workload, action.value));
+    case "applyCheckpoint":
+      return void (await applyCheckpoint(parts, context, workload, action.value));
+    case "mergeCheckpoint":
+      return void (await mergeCheckpoint(parts, context, workload, action.value));
+    default:
+      return void (await changePower(parts, context, workload, action));
+  }
+}
+
+type PowerAction = Extract<OnWorkload, { readonly $case: "startVm" | "stopVm" | "pauseVm" | "resumeVm" | "rebootVm" }>;
+
+async function changePower(parts: AgentParts, context: StepContext, workload: Workload, action: PowerAction) {
+  switch (action.$case) {
+    case "startVm":
+      return await startVm(parts, workload);
+    case "stopVm":
+      return await stopVm(parts, context, workload, action.value);
+    case "pauseVm":
+      return await pauseVm(workload);
+    case "resumeVm":
+      return await resumeVm(workload);
+    case "rebootVm":
+      return await rebootVm(parts, context, workload, action.value.force);
+  }
+}
+
+async function answer({ epoch }: StepContext, workload: Workload, checkpoint?: CheckpointOutcome): Promise<StepResult> {
+  return { workload: await workload.describe(epoch), checkpoint };
+}

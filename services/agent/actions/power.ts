@@ -1,0 +1,115 @@
+import { WorkloadState } from "#contracts/host/v1/agent";
+import { StillpointError } from "#libs/errors";
+import { machineSpec } from "../machine-spec.ts";
+import type { Machine, MachineSpec } from "../ports.ts";
+import type { StepContext } from "../steps/step-runner.ts";
+import type { Workload } from "../workload.ts";
+import type { AgentParts } from "./agent-parts.ts";
+
+const STOP_SECONDS = 60;
+/** A guest that boots may not listen to its power button yet: it is pressed again. */
+const PRESS_AGAIN_MS = 5_000;
+
+/** Starts QEMU and waits until it runs. A running VM stays as it is. */
+export async function startVm(parts: AgentParts, workload: Workload): Promise<void> {
+  if (workload.machine !== undefined) return;
+  const spec = await machineSpec(workload, parts.images);
+  await switchOn(parts, workload, spec, { incoming: false });
+  workload.observe({ state: WorkloadState.RUNNING, reason: "started" });
+}
+
+/** Starts a machine and takes it; one that cannot start leaves the VM off. */
+export async function switchOn(
+  { hypervisor }: AgentParts,
+  workload: Workload,
+  spec: MachineSpec,
+  options: { readonly incoming: boolean },
+): Promise<Machine> {
+  await workload.save((manifest) => ({ ...manifest, power: "on" }));
+  try {
+    const machine = await hypervisor.start(spec, options);
+    await workload.attach(machine);
+    return machine;
+  } catch (error) {
+    await workload.save((manifest) => ({ ...manifest, power: "off" }));
+    throw error;
+  }
+}
+
+/** Presses the power button until the guest is off. @throws StillpointError STOP_TIMED_OUT */
+export async function stopVm(
+  parts: AgentParts,
+  context: StepContext,
+  workload: Workload,
+  { force, timeoutSeconds }: { readonly force: boolean; readonly timeoutSeconds: number },
+): Promise<void> {
+  const { machine } = workload;
+  if (machine === undefined) return;
+  if (force) return await endMachine(workload, machine);
+  if ((await machine.state()) === "paused") {
+    throw new StillpointError("VM_STATE", `${workload.definition.name} is paused and cannot power off`, {
+      help: "Resume it first, or use --force.",
+    });
+  }
+  const seconds = timeoutSeconds === 0 ? STOP_SECONDS : timeoutSeconds;
+  const giveUp = parts.clock.monotonicMs() + seconds * 1000;
+  while (parts.clock.monotonicMs() < giveUp) {
+    context.signal.throwIfAborted();
+    await machine.powerButton();
+    const remainingMs = giveUp - parts.clock.monotonicMs();
+    if (await endsWithin(parts, machine, Math.min(PRESS_AGAIN_MS, remainingMs))) return await noteStopped(workload);
+  }
+  throw new StillpointError("STOP_TIMED_OUT", `${workload.definition.name} did not power off in ${seconds} s`);
+}
+
+/** A restart by the power button, or with force a reset. */
+export async function rebootVm(
+  parts: AgentParts,
+  context: StepContext,
+  workload: Workload,
+  force: boolean,
+): Promise<void> {
+  if (force) return await workload.runningMachine("a reboot").reset();
+  await stopVm(parts, context, workload, { force: false, timeoutSeconds: 0 });
+  await startVm(parts, workload);
+}
+
+export async function pauseVm(workload: Workload): Promise<void> {
+  const stoppedAt = await workload.runningMachine("pausing").pause();
+  if (stoppedAt !== undefined) workload.observe({ state: WorkloadState.PAUSED, reason: "paused" });
+}
+
+export async function resumeVm(workload: Workload): Promise<void> {
+  const machine = workload.runningMachine("resuming");
+  if ((await machine.state()) === "running") return;
+  await machine.resume();
+  workload.observe({ state: WorkloadState.RUNNING, reason: "resumed" });
+}
+
+/** Ends QEMU first, then removes every file. */
+export async function deleteVm(parts: AgentParts, uid: string): Promise<void> {
+  const workload = parts.workloads.find(uid);
+  if (workload?.machine !== undefined) await endMachine(workload, workload.machine);
+  await parts.background.forget(uid);
+  await parts.workloads.remove(uid);
+}
+
+/** Ends QEMU and waits until its end is written down. */
+export async function endMachine(workload: Workload, machine: Machine): Promise<void> {
+  await machine.end();
+  await noteStopped(workload);
+}
+
+async function noteStopped(workload: Workload): Promise<void> {
+  if (workload.manifest.power !== "off") await workload.save((manifest) => ({ ...manifest, power: "off" }));
+}
+
+async function endsWithin({ clock }: AgentParts, machine: Machine, ms: number): Promise<boolean> {
+  const timer = new AbortController();
+  try {
+    const ended = machine.ended.then(() => true);
+    return await Promise.race([ended, clock.sleep(Math.max(0, ms), timer.signal).then(() => false)]);
+  } finally {
+    timer.abort();
+  }
+}

@@ -1,0 +1,60 @@
+import type { AgentParts } from "./actions/agent-parts.ts";
+import { endMachine } from "./actions/power.ts";
+import { rollBackPending, sweepFiles } from "./checkpoints/pending.ts";
+import type { Machine } from "./ports.ts";
+import type { Workload } from "./workload.ts";
+
+const TRIES = 3;
+const STATUS_MS = 5_000;
+
+/**
+ * Takes over what runs since before this agent, before any new work: machines are found and met, guests thawed,
+ * half-taken checkpoints rolled back, files that no manifest names removed.
+ */
+export async function adoptAll(parts: AgentParts): Promise<void> {
+  await Promise.all(
+    parts.workloads.list().map((workload) =>
+      adopt(parts, workload).catch((error: unknown) => {
+        parts.logger.error({ err: error, uid: workload.uid }, "the workload could not be adopted");
+      }),
+    ),
+  );
+}
+
+async function adopt(parts: AgentParts, workload: Workload): Promise<void> {
+  const machine = await parts.hypervisor.adopt({ uid: workload.uid, root: workload.folder.root });
+  if (machine === undefined) await workload.noteMissing();
+  else await meet(parts, workload, machine);
+  await rollBackPending(parts, workload);
+  await sweepFiles(parts, workload);
+}
+
+async function meet(parts: AgentParts, workload: Workload, machine: Machine): Promise<void> {
+  await workload.attach(machine);
+  await workload.save((manifest) => ({ ...manifest, power: "on" }));
+  parts.logger.info({ uid: workload.uid, pid: machine.pid }, "adopted a running VM");
+  const state = await machine.state();
+  if (state === "shutdown") {
+    await machine.endAfterShutdown();
+    await machine.ended;
+  } else if (state === "incoming") {
+    await endMachine(workload, machine); // its RAM never came whole: the step that loads it begins again
+  } else {
+    if (state !== "running" && workload.manifest.pending?.ownStop === true) await machine.resume();
+    await thawIfFrozen(parts, workload, machine);
+  }
+}
+
+/** No lease outlives an agent: a guest that is frozen now has been forgotten. */
+async function thawIfFrozen(parts: AgentParts, workload: Workload, machine: Machine): Promise<void> {
+  if ((await machine.state()) !== "running" || !(await machine.guestIsListening())) return;
+  for (let tries = TRIES; tries > 0; tries--) {
+    try {
+      if ((await machine.guest.call("guest-fsfreeze-status", undefined, STATUS_MS)) !== "frozen") return;
+      await machine.guest.call("guest-fsfreeze-thaw", undefined, STATUS_MS);
+      return workload.observe({ foundFrozen: true });
+    } catch (error) {
+      parts.logger.warn({ err: error, uid: workload.uid }, "the guest does not say whether it is frozen");
+    }
+  }
+}

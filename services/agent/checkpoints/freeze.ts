@@ -1,0 +1,113 @@
+import type { Clock } from "#libs/clock";
+import { failpoint } from "#libs/failpoints";
+import type { FreezeGuard } from "../guard-client.ts";
+import { type GuestAgentChannel, GuestAgentError } from "../qemu/guest-agent.ts";
+
+export interface FreezeDeps {
+  readonly guard: FreezeGuard;
+  readonly clock: Clock;
+}
+
+export interface FreezeRequest {
+  readonly uid: string;
+  readonly guest: GuestAgentChannel;
+  readonly agentSocket: string;
+  readonly windowMs: number;
+}
+
+/** What happened between the freeze and the thaw. */
+export interface FrozenWindow {
+  /** File systems that were frozen, and that were thawed. */
+  readonly count: number;
+  readonly thawCount: number;
+  /** From the sending of the freeze to the answer of the thaw. */
+  readonly windowMs: number;
+  readonly frozenAt: Date;
+  readonly thawedAt: Date;
+  /** Why the effect did not take place. */
+  readonly refusal?: Refusal;
+}
+
+/** A reason of the reference list, and what happened in words. */
+export interface Refusal {
+  readonly reason: string;
+  readonly detail: string;
+}
+
+const THAW_MS = 5_000;
+const THAW_TRIES = 6;
+
+/**
+ * Freezes the guest's file systems, lets `effect` happen, and thaws, with a guard that thaws when we cannot.
+ * Whatever the freeze answered, a thaw follows: a freeze that timed out may still be carried out.
+ */
+export async function whileFrozen(
+  { guard, clock }: FreezeDeps,
+  { uid, guest, agentSocket, windowMs }: FreezeRequest,
+  effect: () => Promise<void>,
+): Promise<FrozenWindow> {
+  await guard.arm(uid, agentSocket, windowMs);
+  const beginMs = clock.monotonicMs();
+  const frozenAt = clock.now();
+  const frozen = await freeze(guest, windowMs);
+  let refusal = "refusal" in frozen ? frozen.refusal : undefined;
+  if (refusal === undefined && clock.monotonicMs() - beginMs < windowMs) refusal = await attempt(effect);
+  const thawCount = await thaw(guest);
+  const elapsedMs = clock.monotonicMs() - beginMs;
+  if (thawCount !== undefined) guard.disarm(uid);
+  const { count } = frozen;
+  const window = { count, thawCount: thawCount ?? -1, windowMs: elapsedMs, frozenAt, thawedAt: clock.now() };
+  const judged = refusal ?? judge(window, windowMs);
+  return judged === undefined ? window : { ...window, refusal: judged };
+}
+
+/** What a window that went through is worth. Pure. */
+export function judge(window: Pick<FrozenWindow, "count" | "thawCount" | "windowMs">, allowedMs: number) {
+  const { count, thawCount, windowMs } = window;
+  if (thawCount < 0) return { reason: "agent.unresponsive", detail: "the guest agent did not answer the thaw" };
+  if (windowMs > allowedMs) {
+    const detail = `the guest was frozen for ${Math.round(windowMs)} ms; ${allowedMs} are allowed`;
+    return { reason: "freeze.window_exceeded", detail };
+  }
+  if (thawCount === count) return undefined;
+  const detail = `${count} file systems were frozen and ${thawCount} thawed: some were thawed before`;
+  return { reason: "thaw.count_mismatch", detail };
+}
+
+async function freeze(guest: GuestAgentChannel, windowMs: number): Promise<{ count: number; refusal?: Refusal }> {
+  try {
+    const count = await guest.call<number>("guest-fsfreeze-freeze", undefined, windowMs);
+    if (count > 0) return { count };
+    return { count, refusal: { reason: "freeze.none_frozen", detail: "the guest has no file system to freeze" } };
+  } catch (error) {
+    return { count: 0, refusal: freezeRefusal(error) };
+  }
+}
+
+function freezeRefusal(error: unknown): Refusal {
+  const detail = error instanceof Error ? error.message : String(error);
+  if (!(error instanceof GuestAgentError)) return { reason: "agent.unresponsive", detail };
+  return { reason: /hook/i.test(detail) ? "hook.failed" : "freeze.error", detail };
+}
+
+async function attempt(effect: () => Promise<void>): Promise<Refusal | undefined> {
+  try {
+    await failpoint("agent.take-production.frozen");
+    await effect();
+    return undefined;
+  } catch (error) {
+    return { reason: "tx.failed", detail: error instanceof Error ? error.message : String(error) };
+  }
+}
+
+/** Undefined when the guest did not answer in half a minute; then the lease stays armed and the guard sees to it. */
+async function thaw(guest: GuestAgentChannel): Promise<number | undefined> {
+  for (let tries = THAW_TRIES; tries > 0; tries--) {
+    try {
+      return await guest.call<number>("guest-fsfreeze-thaw", undefined, THAW_MS);
+    } catch (error) {
+      if (error instanceof GuestAgentError) return -1;
+    }
+  }
+  return undefined;
+}

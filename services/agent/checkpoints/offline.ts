@@ -1,0 +1,24 @@
+import type { CheckpointOutcome, TakeOffline } from "#contracts/host/v1/agent";
+import { StillpointError } from "#libs/errors";
+import type { AgentParts } from "../actions/agent-parts.ts";
+import type { StepContext } from "../steps/step-runner.ts";
+import type { Workload } from "../workload.ts";
+import { commitTake, storedOutcome } from "./commit-take.ts";
+import { prepareTake } from "./pending.ts";
+
+/** The disks of a VM that is off are at rest: new layers are put over them. */
+export async function takeOffline(
+  parts: AgentParts,
+  context: StepContext,
+  workload: Workload,
+  { checkpointUid }: TakeOffline,
+): Promise<CheckpointOutcome> {
+  const stored = await storedOutcome(workload, checkpointUid);
+  if (stored !== undefined) return stored;
+  if (workload.machine !== undefined) {
+    throw new StillpointError("VM_STATE", `${workload.definition.name} is on; an offline checkpoint needs it off`);
+  }
+  await prepareTake(parts, context, workload, { checkpointUid, ownStop: false });
+  const timeline = [{ at: parts.clock.now().toISOString(), event: "taken" }];
+  return await commitTake(parts, workload, { checkpointUid, kind: "offline", evidence: { timeline }, ramBytes: 0 });
+}

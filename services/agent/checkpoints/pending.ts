@@ -1,0 +1,94 @@
+import { readdir, rm } from "node:fs/promises";
+import { join } from "node:path";
+import type { AgentParts } from "../actions/agent-parts.ts";
+import { newLayerId } from "../actions/create-vm.ts";
+import { layerFile } from "../machine-spec.ts";
+import type { PendingTake } from "../manifest.ts";
+import type { StepContext } from "../steps/step-runner.ts";
+import type { Workload } from "../workload.ts";
+
+export interface TakeRequest {
+  readonly checkpointUid: string;
+  /** The agent will stop the VM for a moment. */
+  readonly ownStop: boolean;
+}
+
+/** Makes the layers that now will go on in, written down first, and opens them in the machine when there is one. */
+export async function prepareTake(
+  parts: AgentParts,
+  { operation }: StepContext,
+  workload: Workload,
+  { checkpointUid, ownStop }: TakeRequest,
+): Promise<PendingTake> {
+  await rollBackPending(parts, workload);
+  const layers = Object.fromEntries(Object.keys(workload.manifest.disks).map((disk) => [disk, newLayerId(parts)]));
+  const pending: PendingTake = { operation, checkpoint: checkpointUid, layers, ownStop };
+  await workload.save((manifest) => ({ ...manifest, pending }));
+  await Promise.all(
+    Object.entries(workload.manifest.disks).map(async ([disk, { now, sizeBytes }]) => {
+      const layer = layerFile(workload, disk, layers[disk] ?? "");
+      const below = layerFile(workload, disk, now);
+      await parts.disks.create({ path: layer.path, below, sizeBytes, processUid: workload.manifest.processUid });
+      await workload.machine?.layers.prepare(layer);
+    }),
+  );
+  return pending;
+}
+
+/** From the current layer of each disk to the prepared one. */
+export function switches(workload: Workload, { layers }: PendingTake): { from: string; to: string }[] {
+  return Object.entries(workload.manifest.disks).map(([disk, { now }]) => ({ from: now, to: layers[disk] ?? "" }));
+}
+
+/**
+ * Undoes a checkpoint that was not finished. Whether its layers came into use is asked of the block graph; without a
+ * machine they may hold what a guest wrote before it went off, so they are written down in any case.
+ */
+export async function rollBackPending(parts: AgentParts, workload: Workload): Promise<void> {
+  const { pending } = workload.manifest;
+  if (pending === null) return;
+  for (const [disk, layer] of Object.entries(pending.layers)) await withdraw(parts, workload, disk, layer);
+  await workload.save((manifest) => ({ ...manifest, pending: null }));
+  await rm(unfinishedFolder(workload, pending.checkpoint), { recursive: true, force: true });
+}
+
+/** Where a checkpoint's RAM and manifest are gathered until they are complete. */
+export function unfinishedFolder({ folder }: Workload, checkpointUid: string): string {
+  return join(folder.checkpoints, `.tmp-${checkpointUid}`);
+}
+
+/** Removes files that the manifest does not name: what a crash left between a change of it and the removal. */
+export async function sweepFiles(parts: AgentParts, workload: Workload): Promise<void> {
+  const { manifest, folder, machine } = workload;
+  const pending = Object.values(manifest.pending?.layers ?? {});
+  const named = new Set([...Object.keys(manifest.layers), ...pending]);
+  for (const disk of Object.keys(manifest.disks)) {
+    for (const name of await readdir(folder.disk(disk)).catch(() => [])) {
+      const layer = name.replace(/\.qcow2$/, "");
+      if (named.has(layer)) continue;
+      if (name.endsWith(".qcow2")) await machine?.layers.drop(layer);
+      await parts.disks.remove(join(folder.disk(disk), name));
+    }
+  }
+  for (const name of await readdir(folder.checkpoints).catch(() => [])) {
+    const isNamed = name in manifest.checkpoints || name === `.tmp-${manifest.pending?.checkpoint}`;
+    if (!isNamed) await rm(join(folder.checkpoints, name), { recursive: true, force: true });
+  }
+}
+
+async function withdraw(parts: AgentParts, { machine, manifest, folder }: Workload, disk: string, layer: string) {
+  const path = folder.layer(disk, layer);
+  const now = manifest.disks[disk]?.now ?? "";
+  if (machine === undefined) {
+    const isThere = await parts.disks.usedBytes(path).then(
+      () => true,
+      () => false,
+    );
+    if (isThere) await parts.disks.commit(path, folder.layer(disk, now));
+  } else {
+    const inUse = (await machine.layers.inUse()).get(disk);
+    if (inUse?.[0] === layer) await machine.layers.commitTop(disk, layer, now);
+    else await machine.layers.drop(layer);
+  }
+  await parts.disks.remove(path);
+}

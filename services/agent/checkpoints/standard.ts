@@ -1,0 +1,83 @@
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import type { CheckpointOutcome, TakeStandard } from "#contracts/host/v1/agent";
+import { isStillpointError, StillpointError } from "#libs/errors";
+import { failpoint } from "#libs/failpoints";
+import type { AgentParts } from "../actions/agent-parts.ts";
+import type { Machine, SavedMemory } from "../ports.ts";
+import type { StepContext } from "../steps/step-runner.ts";
+import type { Workload } from "../workload.ts";
+import { commitTake, storedOutcome } from "./commit-take.ts";
+import { prepareTake, rollBackPending, switches, unfinishedFolder } from "./pending.ts";
+import { RAM_FILE, RamReceiver } from "./ram-file.ts";
+
+const THAW_MS = 5_000;
+/** Seen from the workload's folder, in which QEMU works. */
+const SOCKET = "run/ram.sock";
+
+/** Disks and RAM at one instant; the guest stands for milliseconds and its RAM is written while it runs on. */
+export async function takeStandard(
+  parts: AgentParts,
+  context: StepContext,
+  workload: Workload,
+  { checkpointUid }: TakeStandard,
+): Promise<CheckpointOutcome> {
+  const stored = await storedOutcome(workload, checkpointUid);
+  if (stored !== undefined) return stored;
+  const machine = workload.runningMachine("a standard checkpoint");
+  await refuseFullDisk(parts, workload);
+  await refuseFrozen(machine);
+  const wasRunning = (await machine.state()) === "running";
+  const pending = await prepareTake(parts, context, workload, { checkpointUid, ownStop: wasRunning });
+  try {
+    const overlay = switches(workload, pending);
+    const { saved, ramBytes } = await saveRam(workload, machine, checkpointUid, async () => {
+      await failpoint("agent.take-standard.stopped");
+      await machine.layers.switchOver(overlay);
+    });
+    const evidence = evidenceOf(saved);
+    return await commitTake(parts, workload, { checkpointUid, kind: "standard", evidence, ramBytes });
+  } catch (cause) {
+    await rollBackPending(parts, workload);
+    if (isStillpointError(cause)) throw cause;
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new StillpointError("STANDARD_FAILED", `the RAM of ${workload.definition.name} was not saved: ${why}`, {
+      cause,
+    });
+  }
+}
+
+async function saveRam(workload: Workload, machine: Machine, checkpointUid: string, freezeDisks: () => Promise<void>) {
+  const folder = unfinishedFolder(workload, checkpointUid);
+  await mkdir(folder, { recursive: true, mode: 0o700 });
+  const socket = join(workload.folder.root, SOCKET);
+  await using receiver = await RamReceiver.listen(socket, join(folder, RAM_FILE), workload.manifest.processUid);
+  const saved = await machine.memory.save(SOCKET, freezeDisks);
+  return { saved, ramBytes: await receiver.received };
+}
+
+async function refuseFullDisk({ disks }: AgentParts, { definition }: Workload): Promise<void> {
+  const freeBytes = await disks.freeBytes();
+  if (freeBytes >= definition.memoryBytes) return;
+  throw new StillpointError(
+    "SPACE_INSUFFICIENT",
+    `the RAM of ${definition.name} may take ${definition.memoryBytes} bytes; ${freeBytes} are free`,
+  );
+}
+
+/** RAM that is taken from a frozen guest comes back frozen. Nobody else may hold a freeze here, so it is thawed. */
+async function refuseFrozen(machine: Machine): Promise<void> {
+  if ((await machine.state()) !== "running" || !(await machine.guestIsListening())) return;
+  try {
+    const status = await machine.guest.call<string>("guest-fsfreeze-status", undefined, THAW_MS);
+    if (status === "frozen") await machine.guest.call("guest-fsfreeze-thaw", undefined, THAW_MS);
+  } catch {
+    // An agent that does not answer holds no freeze of ours: each of ours ends with a thaw that was answered.
+  }
+}
+
+function evidenceOf({ method, pauseMs, ranMs, times }: SavedMemory) {
+  const timeline = Object.entries(times).map(([event, atMs]) => ({ at: new Date(atMs).toISOString(), event }));
+  const ran = ranMs > 0 ? { ranMs: Math.round(ranMs * 10) / 10 } : {};
+  return { pauseMs: Math.round(pauseMs * 10) / 10, ...ran, ramMethod: method, timeline };
+}

@@ -1,0 +1,57 @@
+import { z } from "zod";
+import type { GuestAgentChannel } from "../qemu/guest-agent.ts";
+
+/** Where the freeze hook in the guest says what its writers did (deploy/guest/README.md). */
+const REPORT = "/run/stillpoint/writers.json";
+const FILE_MS = 3_000;
+const LONGEST_REPORT = 64 * 1024;
+
+const reportShape = z.object({
+  version: z.literal(1),
+  writers: z.array(z.object({ name: z.string(), state: z.string(), ms: z.number() })).max(256),
+});
+
+export type Writer = z.infer<typeof reportShape>["writers"][number];
+
+/** Empties the report of an earlier freeze, so that what is read later is of this one. A guest without it has none. */
+export async function clearReport(guest: GuestAgentChannel): Promise<void> {
+  await withFile(guest, "w", async () => undefined).catch(() => undefined);
+}
+
+/** What the writers did; none when the guest has no report. */
+export async function readReport(guest: GuestAgentChannel): Promise<Writer[]> {
+  const text = await withFile(guest, "r", async (handle) => {
+    const { "buf-b64": bytes } = await guest.call<{ "buf-b64": string }>(
+      "guest-file-read",
+      { handle, count: LONGEST_REPORT },
+      FILE_MS,
+    );
+    return Buffer.from(bytes, "base64").toString("utf8");
+  }).catch(() => "");
+  if (text === "") return [];
+  const report = parseReport(text);
+  return report ?? [{ name: "report", state: "failed", ms: 0 }];
+}
+
+/** Undefined when it is not a report: what a guest writes is not to be trusted. */
+export function parseReport(text: string): Writer[] | undefined {
+  try {
+    return reportShape.parse(JSON.parse(text)).writers;
+  } catch {
+    return undefined;
+  }
+}
+
+/** A writer that was held and let go, or had nothing to hold, has done its part. */
+export function hasFailed({ state }: Writer): boolean {
+  return state !== "thawed" && state !== "absent";
+}
+
+async function withFile<Result>(guest: GuestAgentChannel, mode: string, use: (handle: number) => Promise<Result>) {
+  const handle = await guest.call<number>("guest-file-open", { path: REPORT, mode }, FILE_MS);
+  try {
+    return await use(handle);
+  } finally {
+    await guest.call("guest-file-close", { handle }, FILE_MS);
+  }
+}

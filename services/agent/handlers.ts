@@ -1,0 +1,57 @@
+import type { HostAgentServiceImplementation } from "#contracts/host/v1/agent";
+import { authorise } from "#libs/auth";
+import type { Clock } from "#libs/clock";
+import { StillpointError } from "#libs/errors";
+import type { CallScope } from "#libs/rpc";
+import { execInGuest } from "./guest-exec.ts";
+import type { StepRunner } from "./steps/step-runner.ts";
+import type { Workloads } from "./workloads.ts";
+
+export interface HandlerDeps {
+  readonly workloads: Workloads;
+  readonly steps: StepRunner;
+  readonly clock: Clock;
+  /** hosts/<host> */
+  readonly host: string;
+}
+
+/** The agent's API; every effect on a workload is a step. */
+export function createHandlers({
+  workloads,
+  steps,
+  clock,
+  host,
+}: HandlerDeps): HostAgentServiceImplementation<CallScope> {
+  return {
+    async fence(request, { principal }) {
+      authorise(principal, "update", host);
+      const stepsDone = await steps.fence(request);
+      return { workload: await workloads.find(request.uid)?.describe(request.epoch), stepsDone };
+    },
+
+    async *runStep(request, { principal, signal }) {
+      authorise(principal, "update", host);
+      if (request.action === undefined) throw new StillpointError("ARGUMENT_INVALID", "the step has no action");
+      const run = await steps.run(request, request.action);
+      for await (const value of run.progress(clock, signal)) yield { update: { $case: "progress", value } };
+      signal.throwIfAborted();
+      yield { update: { $case: "result", value: await run.result } };
+    },
+
+    async getWorkload({ uid }, { principal }) {
+      authorise(principal, "get", host);
+      return await workloads.get(uid).describe(await steps.epochOf(uid));
+    },
+
+    async listWorkloads(_request, { principal }) {
+      authorise(principal, "list", host);
+      const described = workloads.list().map(async (workload) => workload.describe(await steps.epochOf(workload.uid)));
+      return { workloads: await Promise.all(described) };
+    },
+
+    async *exec(request, { principal, signal }) {
+      authorise(principal, "use", host);
+      yield* execInGuest(workloads.get(request.uid), request, { clock, signal });
+    },
+  };
+}

@@ -1,0 +1,42 @@
+import { Heartbeat } from "#contracts/host/v1/agent";
+import type { Clock } from "#libs/clock";
+import type { Capacity } from "./capabilities.ts";
+
+export const HEARTBEAT_MS = 2_000;
+
+export interface HeartbeatDeps {
+  /** The host's id, without "hosts/". */
+  readonly host: string;
+  readonly hostUid: string;
+  readonly address: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly capacity: Capacity;
+  readonly capabilities: readonly string[];
+  readonly version: string;
+  workloads(): string[];
+  /** Core NATS: not stored, not acknowledged. */
+  publish(subject: string, json: string): void;
+  readonly clock: Clock;
+}
+
+/** Says that this host lives, at once and every 2 s, until the signal. */
+export async function beat(deps: HeartbeatDeps, signal: AbortSignal): Promise<void> {
+  while (!signal.aborted) {
+    deps.publish(`hb.host.v1.${deps.host}`, JSON.stringify(Heartbeat.toJSON(heartbeat(deps))));
+    await deps.clock.sleep(HEARTBEAT_MS, signal).catch(() => undefined);
+  }
+}
+
+function heartbeat({ host, hostUid, address, labels, capacity, capabilities, ...deps }: HeartbeatDeps): Heartbeat {
+  return {
+    host: `hosts/${host}`,
+    hostUid,
+    agentAddress: address,
+    labels: { ...labels },
+    ...capacity,
+    capabilities: [...capabilities],
+    agentVersion: deps.version,
+    workloads: deps.workloads(),
+    time: deps.clock.now(),
+  };
+}

@@ -1,0 +1,84 @@
+import { createHash } from "node:crypto";
+import { readFile } from "node:fs/promises";
+import { StillpointError } from "#libs/errors";
+import { writeDurably } from "./durable-file.ts";
+
+/** One qcow2 file of a disk. Its name is its id; it never moves. */
+export interface Layer {
+  readonly disk: string;
+  /** The layer below; null stands on the image (root disk) or on nothing (additional disks). */
+  readonly parent: string | null;
+}
+
+/** What must be equal for RAM to be loaded again. */
+export interface MachineFacts {
+  readonly qemu: string;
+  readonly machineType: string;
+  readonly cpu: string;
+  readonly cpus: number;
+  readonly memoryBytes: number;
+  /** Ids of the disks, in the order of their devices. */
+  readonly disks: readonly string[];
+}
+
+export type CheckpointKind = "production" | "standard" | "offline";
+
+export interface CheckpointEntry {
+  readonly kind: CheckpointKind;
+  readonly parent: string | null;
+  /** The frozen top layer of each disk. */
+  readonly layers: Readonly<Record<string, string>>;
+  readonly machine: MachineFacts;
+  /** The operation that took it. */
+  readonly operation: string;
+}
+
+/** A checkpoint that is being taken: whether its layers are in use is seen in the block graph, not here. */
+export interface PendingTake {
+  readonly operation: string;
+  readonly checkpoint: string;
+  /** The new layer of each disk. */
+  readonly layers: Readonly<Record<string, string>>;
+  /** The agent itself stops the VM for a moment; a VM found paused must go on. */
+  readonly ownStop: boolean;
+}
+
+/**
+ * The truth about a workload's files on this host. Written as a whole, durably, before or after each effect:
+ * new files are named here (pending) before they are made, and removed only when nothing here names them.
+ */
+export interface Manifest {
+  readonly version: 1;
+  readonly uid: string;
+  readonly owner: { readonly operation: string; readonly epoch: number };
+  readonly machineType: string;
+  readonly generationId: string;
+  /** The system user that runs it; null is the agent's own. */
+  readonly processUid: number | null;
+  /** What is known of the machine: one that is "on" and is not found has crashed. */
+  readonly power: "on" | "off" | "crashed";
+  readonly disks: Readonly<Record<string, { readonly sizeBytes: number; readonly now: string }>>;
+  readonly layers: Readonly<Record<string, Layer>>;
+  readonly checkpoints: Readonly<Record<string, CheckpointEntry>>;
+  /** The checkpoint that now goes on from; null before the first. */
+  readonly head: string | null;
+  readonly pending: PendingTake | null;
+}
+
+/** @throws StillpointError CHECKPOINT_DAMAGED when the file is not what was written */
+export async function readManifest(path: string): Promise<Manifest> {
+  const text = await readFile(path, "utf8");
+  const { hash, ...manifest } = JSON.parse(text) as Manifest & { hash: string };
+  if (manifest.version === 1 && hash === hashOf(manifest)) return manifest;
+  throw new StillpointError("CHECKPOINT_DAMAGED", `${path} is not what was written`, {
+    help: "Restore the file from a backup of the host.",
+  });
+}
+
+export async function writeManifest(path: string, manifest: Manifest): Promise<void> {
+  await writeDurably(path, JSON.stringify({ ...manifest, hash: hashOf(manifest) }, null, 1));
+}
+
+function hashOf(manifest: Manifest): string {
+  return createHash("sha256").update(JSON.stringify(manifest)).digest("hex");
+}

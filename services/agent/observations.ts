@@ -1,0 +1,122 @@
+import { open, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { Observation } from "#contracts/host/v1/agent";
+import type { Clock } from "#libs/clock";
+import type { Logger } from "#libs/logger";
+import { writeDurably } from "./durable-file.ts";
+import type { Happened } from "./workload.ts";
+
+export interface ObservationsDeps {
+  /** hosts/<host> */
+  readonly host: string;
+  /** Publishes to the stream and resolves when it is stored there; the same id is stored once. */
+  publish(subject: string, json: string, id: string): Promise<void>;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+const RETRY_MS = 1_000;
+
+/**
+ * What was seen, in order, on disk until the control plane's stream has it. An observation that is acknowledged may
+ * be published again after a crash: its id makes that harmless.
+ */
+export class Observations {
+  readonly #path: string;
+  readonly #deps: ObservationsDeps;
+  readonly #stopped = new AbortController();
+  #sequence = 0;
+  #waiting: Observation[] = [];
+  #writing: Promise<void> = Promise.resolve();
+  #publishing: Promise<void> | undefined;
+
+  private constructor(path: string, deps: ObservationsDeps) {
+    this.#path = path;
+    this.#deps = deps;
+  }
+
+  static async open(data: string, deps: ObservationsDeps): Promise<Observations> {
+    const observations = new Observations(join(data, "observations.jsonl"), deps);
+    await observations.#load();
+    observations.#wake();
+    return observations;
+  }
+
+  /** Writes an observation down and sees to its publication. */
+  add(workload: { readonly uid: string; readonly name: string }, happened: Happened): void {
+    const observation = this.#observation(workload, happened);
+    this.#writing = this.#writing.then(() => this.#append(observation));
+    this.#writing.catch((error: unknown) => this.#deps.logger.error({ err: error }, "an observation is not written"));
+  }
+
+  async close(): Promise<void> {
+    this.#stopped.abort(new DOMException("the agent is stopping", "AbortError"));
+    await this.#writing;
+    await this.#publishing;
+  }
+
+  #observation({ uid, name }: { uid: string; name: string }, happened: Happened): Observation {
+    const { host, clock } = this.#deps;
+    const common = { host, uid, workload: name, sequence: ++this.#sequence, time: clock.now(), reason: "" };
+    if ("state" in happened) {
+      return { ...common, reason: happened.reason, happened: { $case: "state", value: happened.state } };
+    }
+    if ("guestAgent" in happened) return { ...common, happened: { $case: "guestAgent", value: happened.guestAgent } };
+    if ("digests" in happened) return { ...common, happened: { $case: "digests", value: happened.digests } };
+    const reason = "found frozen without a live lease; thawed";
+    return { ...common, reason, happened: { $case: "foundFrozen", value: {} } };
+  }
+
+  async #load(): Promise<void> {
+    const text = await readFile(this.#path, "utf8").catch(() => "");
+    const lines = text.split("\n").slice(0, -1);
+    for (const line of lines) {
+      const parsed: unknown = JSON.parse(line);
+      if (isMark(parsed)) this.#sequence = Math.max(this.#sequence, parsed.last);
+      else this.#waiting.push(Observation.fromJSON(parsed));
+    }
+    this.#sequence = Math.max(this.#sequence, ...this.#waiting.map(({ sequence }) => sequence));
+  }
+
+  async #append(observation: Observation): Promise<void> {
+    await using file = await open(this.#path, "a", 0o600);
+    await file.appendFile(`${JSON.stringify(Observation.toJSON(observation))}\n`);
+    await file.datasync();
+    this.#waiting.push(observation);
+    this.#wake();
+  }
+
+  #wake(): void {
+    this.#publishing ??= this.#publishAll().finally(() => {
+      this.#publishing = undefined;
+      if (this.#waiting.length > 0 && !this.#stopped.signal.aborted) this.#wake();
+    });
+  }
+
+  async #publishAll(): Promise<void> {
+    const { signal } = this.#stopped;
+    for (let next = this.#waiting[0]; next !== undefined && !signal.aborted; next = this.#waiting[0]) {
+      try {
+        const json = JSON.stringify(Observation.toJSON(next));
+        await this.#deps.publish(`obs.vm.${next.uid}`, json, `${next.host}:${next.sequence}`);
+        this.#waiting.shift();
+      } catch (error) {
+        this.#deps.logger.debug({ err: error }, "an observation is not published yet");
+        await this.#deps.clock.sleep(RETRY_MS, signal).catch(() => undefined);
+      }
+    }
+    if (this.#waiting.length === 0) await this.#shorten();
+  }
+
+  /** Once all are published the file holds only the last sequence, so that it is never used again. */
+  async #shorten(): Promise<void> {
+    this.#writing = this.#writing.then(async () => {
+      if (this.#waiting.length === 0) await writeDurably(this.#path, `${JSON.stringify({ last: this.#sequence })}\n`);
+    });
+    await this.#writing;
+  }
+}
+
+function isMark(value: unknown): value is { readonly last: number } {
+  return typeof value === "object" && value !== null && "last" in value;
+}

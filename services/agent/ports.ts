@@ -1,0 +1,172 @@
+import type { GuestAgentChannel } from "./qemu/guest-agent.ts";
+
+/** What runs machines. QEMU is one; another hypervisor is another adapter. */
+export interface Hypervisor {
+  /** For example "7.2.22". */
+  readonly version: string;
+  /** Pinned and versioned, for machines made from now on: "pc-q35-7.2". */
+  readonly machineType: string;
+  /** "kvm" or "tcg". */
+  readonly accelerator: string;
+  readonly cpu: string;
+  /** Starts a machine and waits until it runs. With `incoming` it waits for RAM instead (`loadMemory`). */
+  start(spec: MachineSpec, options: { readonly incoming: boolean }): Promise<Machine>;
+  /** The machine of a workload that already runs, perhaps since before this agent; undefined when there is none. */
+  adopt(spec: Pick<MachineSpec, "uid" | "root">): Promise<Machine | undefined>;
+}
+
+export interface MachineSpec {
+  readonly uid: string;
+  /** The workload's folder; the machine's process works in it. */
+  readonly root: string;
+  readonly cpus: number;
+  readonly memoryBytes: number;
+  readonly machineType: string;
+  readonly generationId: string;
+  readonly disks: readonly MachineDisk[];
+  readonly ports: readonly { readonly hostPort: number; readonly guestPort: number }[];
+  /** Boot of a kernel without a boot loader. */
+  readonly kernel?: { readonly path: string; readonly initrd?: string; readonly cmdline: string };
+  /** NoCloud seed image. */
+  readonly seed?: string;
+  readonly processUid: number | null;
+}
+
+export interface MachineDisk {
+  readonly id: string;
+  /** From the base to the layer that is written to. */
+  readonly chain: readonly LayerFile[];
+}
+
+export interface LayerFile {
+  /** Layer id, or the image's digest for its base. */
+  readonly id: string;
+  readonly path: string;
+  readonly format: "raw" | "qcow2";
+}
+
+export type MachineState = "running" | "paused" | "shutdown" | "incoming" | "migrated";
+
+/** How a machine ended: its guest or its owner ended it, or it fell. */
+export interface MachineEnd {
+  readonly orderly: boolean;
+  readonly reason: string;
+}
+
+/** Time on the hypervisor's clock, in ms since 1970 with a fraction. */
+export type EventTimes = Readonly<Record<string, number>>;
+
+export interface Machine {
+  readonly pid: number;
+  readonly startTime: Date;
+  readonly guest: GuestAgentChannel;
+  /** Resolves when the process is gone. */
+  readonly ended: Promise<MachineEnd>;
+  state(): Promise<MachineState>;
+  /** Gives the time at which it stopped; undefined when it stood already. */
+  pause(): Promise<number | undefined>;
+  resume(): Promise<void>;
+  powerButton(): Promise<void>;
+  reset(): Promise<void>;
+  /** Ends the process at once and waits until it is gone. */
+  end(): Promise<void>;
+  /** Ends a machine whose guest has shut down (state "shutdown"). */
+  endAfterShutdown(): Promise<void>;
+  /** Whether the guest has opened its agent's port, now and at each change. */
+  guestIsListening(): Promise<boolean>;
+  onGuestListening(listener: (open: boolean) => void): void;
+  readonly layers: MachineLayers;
+  readonly memory: MachineMemory;
+}
+
+/** The disks of a running machine. */
+export interface MachineLayers {
+  /** Opens a layer that is not in use yet. Opening it again changes nothing. */
+  prepare(layer: LayerFile): Promise<void>;
+  /** Closes a layer that is not in use. */
+  drop(layer: string): Promise<void>;
+  /** Puts each new layer over the old one, for all disks at one instant or for none. */
+  switchOver(switches: readonly { readonly from: string; readonly to: string }[]): Promise<void>;
+  /** The layers of each disk in use, from the one that is written to downwards. */
+  inUse(): Promise<Map<string, string[]>>;
+  /** Writes the top layer of a disk down into the one below, which is written to from then on. */
+  commitTop(disk: string, top: string, below: string): Promise<void>;
+  /** Copies what lies between a layer and `base` (null: all below) up into it; then it stands on `base`. */
+  pullUp(into: string, base: LayerFile | null, control: MergeControl): Promise<void>;
+}
+
+export interface MergeControl {
+  readonly signal: AbortSignal;
+  progress(doneBytes: number, totalBytes: number): void;
+}
+
+/** RAM of a running machine. */
+export interface MachineMemory {
+  /**
+   * Sends RAM to the unix socket `path` as of one instant, at which `freezeDisks` is called while the machine
+   * stands. Whatever happens, a machine that ran goes on. Resolves when all is sent.
+   */
+  save(path: string, freezeDisks: () => Promise<void>): Promise<SavedMemory>;
+  /** Loads RAM into a machine that was started for it; `send` is called when it listens at the unix socket `path`. */
+  load(path: string, send: (path: string) => Promise<void>): Promise<void>;
+}
+
+export interface SavedMemory {
+  readonly method: "background-snapshot" | "pre-copy";
+  /** How long the guest stood still; 0 when its user had paused it. */
+  readonly pauseMs: number;
+  /** For a machine that its user had paused: how long it ran before it stood again. */
+  readonly ranMs: number;
+  readonly times: EventTimes;
+}
+
+export interface LocalImage {
+  readonly digest: string;
+  /** Raw, read-only. */
+  readonly disk: string;
+  readonly virtualSizeBytes: number;
+  readonly kernel?: string;
+  readonly initrd?: string;
+  readonly cmdline?: string;
+}
+
+export interface TransferControl {
+  readonly signal: AbortSignal;
+  progress(update: { readonly bytesDone: number; readonly bytesTotal: number }): void;
+}
+
+/** Images on this host, by digest. */
+export interface ImageStore {
+  /** Gets an image unless it is here. @param reference `<repository>@sha256:...` */
+  pull(reference: string, control: TransferControl): Promise<LocalImage>;
+  /** An image that was pulled before. @throws StillpointError IMAGE_NOT_FOUND when it is gone from everywhere */
+  find(reference: string): Promise<LocalImage>;
+}
+
+/** Disk files that no machine has open. */
+export interface DiskStore {
+  /** A new layer over `below` (nothing: an empty disk), owned by the machine's user. One that exists is left alone. */
+  create(layer: {
+    readonly path: string;
+    readonly below?: LayerFile;
+    readonly sizeBytes: number;
+    readonly processUid: number | null;
+  }): Promise<void>;
+  /** Merges what lies between a layer and `below` into it. */
+  pullUp(path: string, below: LayerFile | undefined, signal: AbortSignal): Promise<void>;
+  /** Writes a layer's data down into the one below. */
+  commit(path: string, below: string): Promise<void>;
+  /** @throws StillpointError CHECKPOINT_DAMAGED */
+  check(path: string): Promise<void>;
+  /** Makes a layer read-only, or writable again. */
+  seal(path: string): Promise<void>;
+  unseal(path: string): Promise<void>;
+  /** Bytes that are free where the disks are. */
+  freeBytes(): Promise<number>;
+  /** Bytes that a file takes on the host. */
+  usedBytes(path: string): Promise<number>;
+  /** Removes a layer; one that is gone already is no error. */
+  remove(path: string): Promise<void>;
+  /** Guest bytes through the whole chain, also while a machine reads it. */
+  read(path: string, offset: number, length: number): Promise<Buffer>;
+}

@@ -1,0 +1,117 @@
+import { spawn } from "node:child_process";
+import { mkdir, open, readdir, readFile, stat, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { StillpointError } from "#libs/errors";
+
+/** A process that may outlive us: a pid alone may have been given to another one since. */
+export interface ProcessIdentity {
+  readonly pid: number;
+  /** Clock ticks since boot, /proc/<pid>/stat field 22. */
+  readonly startTicks: string;
+}
+
+export interface DetachedProcess extends ProcessIdentity {
+  /** Resolves with how it ended, when it does while we live. */
+  readonly exited: Promise<string>;
+}
+
+export interface DetachedOptions {
+  readonly program: string;
+  readonly args: readonly string[];
+  readonly cwd: string;
+  /** File for stdout and stderr. */
+  readonly log: string;
+  readonly uid: number | null;
+}
+
+/** Starts a process in a session and, where possible, a cgroup of its own, so that our end is not its end. */
+export async function spawnDetached({ program, args, cwd, log, uid }: DetachedOptions): Promise<DetachedProcess> {
+  await using output = await open(log, "a", 0o600);
+  const user = uid === null ? {} : { uid, gid: uid };
+  const child = spawn(program, args, { cwd, detached: true, stdio: ["ignore", output.fd, output.fd], ...user });
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  child.once("spawn", resolve);
+  child.once("error", reject);
+  const exited = new Promise<string>((done) => {
+    child.once("exit", (code, signal) => done(signal === null ? `exit code ${code}` : `signal ${signal}`));
+  });
+  await promise.catch((cause: unknown) => {
+    throw new StillpointError("QEMU_FAILED", `cannot start ${program}`, { cause, help: "Check that it is installed." });
+  });
+  child.unref();
+  const pid = child.pid ?? 0;
+  await leaveCgroup(pid);
+  return { pid, startTicks: (await readStat(pid))?.startTicks ?? "", exited };
+}
+
+/** True while that very process lives. */
+export async function isAlive({ pid, startTicks }: ProcessIdentity): Promise<boolean> {
+  const found = await readStat(pid);
+  return found !== undefined && found.startTicks === startTicks && found.state !== "Z";
+}
+
+/** Sends SIGKILL to that very process and waits until it is gone and its files are closed. */
+export async function killAndWait(identity: ProcessIdentity): Promise<void> {
+  if (await isAlive(identity)) {
+    try {
+      process.kill(identity.pid, "SIGKILL");
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
+    }
+  }
+  await waitGone(identity);
+}
+
+/** Waits until a process that is about to end is gone. @throws StillpointError QEMU_FAILED after 20 s */
+export async function waitGone(identity: ProcessIdentity): Promise<void> {
+  const giveUp = performance.now() + 20_000;
+  while (await isAlive(identity)) {
+    if (performance.now() > giveUp) throw new StillpointError("QEMU_FAILED", `process ${identity.pid} does not end`);
+    await delay(3);
+  }
+}
+
+/** The process whose command line has both arguments, found by looking at every process. */
+export async function findProcess(program: string, argument: string): Promise<ProcessIdentity | undefined> {
+  for (const name of await readdir("/proc")) {
+    if (!/^\d+$/.test(name)) continue;
+    const words = (await readFile(`/proc/${name}/cmdline`, "utf8").catch(() => "")).split("\0");
+    if (!words[0]?.endsWith(program) || !words.includes(argument)) continue;
+    const found = await readStat(Number(name));
+    if (found !== undefined && found.state !== "Z") return { pid: Number(name), startTicks: found.startTicks };
+  }
+  return undefined;
+}
+
+/** When a process was started, by the wall clock. */
+export async function startTimeOf({ startTicks }: ProcessIdentity): Promise<Date> {
+  const ticksPerSecond = 100; // USER_HZ, fixed on Linux for x86 and arm
+  const uptime = Number((await readFile("/proc/uptime", "utf8")).split(" ")[0]);
+  return new Date(Date.now() - (uptime - Number(startTicks) / ticksPerSecond) * 1000);
+}
+
+async function readStat(pid: number): Promise<{ state: string; startTicks: string } | undefined> {
+  const text = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => undefined);
+  if (text === undefined) return undefined;
+  // The second field is the name in brackets and may hold anything: count from its end (proc(5)).
+  const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
+  return { state: fields[0] ?? "", startTicks: fields[19] ?? "" };
+}
+
+/**
+ * Moves a process beside our own cgroup, so that stopping our unit spares it. Best effort: where the unit is not
+ * delegated or there is no cgroup of our own, the session alone separates it.
+ */
+export async function leaveCgroup(pid: number): Promise<void> {
+  try {
+    const lines = (await readFile("/proc/self/cgroup", "utf8")).trim().split("\n");
+    const own = lines.find((line) => line.startsWith("0::"))?.slice("0::".length) ?? "/";
+    if (own === "/") return;
+    const beside = join("/sys/fs/cgroup", own, "..", "stillpoint-vms");
+    if (!(await stat(beside).catch(() => undefined))) await mkdir(beside);
+    await writeFile(join(beside, "cgroup.procs"), String(pid));
+  } catch {
+    // The process goes on in our cgroup; its session is still its own.
+  }
+}

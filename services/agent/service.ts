@@ -1,0 +1,144 @@
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import { jetstream } from "@nats-io/jetstream";
+import type { NatsConnection } from "@nats-io/transport-node";
+import { HostAgentDefinition } from "#contracts/host/v1/agent";
+import { systemClock, systemRandom } from "#libs/clock";
+import type { Lifecycle } from "#libs/lifecycle";
+import { createLogger, type Logger } from "#libs/logger";
+import { clearUnfinishedPulls, createRegistryClient } from "#libs/oci";
+import { connectNats } from "#libs/records";
+import { RpcServer } from "#libs/rpc";
+import type { AgentParts } from "./actions/agent-parts.ts";
+import { perform } from "./actions/perform.ts";
+import { adoptAll } from "./adopt.ts";
+import { capabilityNames, hostUid, readCapacity } from "./capabilities.ts";
+import { BackgroundWork } from "./checkpoints/background-work.ts";
+import type { AgentConfig } from "./config.ts";
+import { createLocalDisks } from "./disks.ts";
+import { GuardClient } from "./guard-client.ts";
+import { createHandlers } from "./handlers.ts";
+import { beat } from "./heartbeat.ts";
+import { createImageStore } from "./images.ts";
+import { Observations } from "./observations.ts";
+import type { ImageStore } from "./ports.ts";
+import { QemuHypervisor } from "./qemu/hypervisor.ts";
+import { probeQemu, type QemuFacts } from "./qemu/probe.ts";
+import { StepRunner } from "./steps/step-runner.ts";
+import { type DataFolder, dataFolder } from "./workload-folder.ts";
+import { Workloads } from "./workloads.ts";
+
+const VERSION = "0.1.0";
+
+export interface AgentOptions {
+  /** Instead of the registry's; for tests. */
+  readonly images?: ImageStore;
+}
+
+/** Starts the agent of this host; it listens when it has adopted what runs. Closing it leaves VMs running. */
+export async function startAgent(
+  config: AgentConfig,
+  lifecycle: Lifecycle,
+  options: AgentOptions = {},
+): Promise<{ address: string }> {
+  const logger = createLogger({ name: "agent", level: config.LOG_LEVEL });
+  const data = dataFolder(config.AGENT_DATA);
+  await mkdir(data.root, { recursive: true });
+  const facts = await probeQemu(data.root, processUid(config));
+  const nats = await connectNats(config, lifecycle);
+  const observations = await openObservations(config, lifecycle, nats, logger);
+  const workloads = await Workloads.open(data, {
+    logger,
+    observe: (workload, happened) => observations.add(workload, happened),
+  });
+  const steps = new StepRunner(data.journals, (context, action) => perform(parts, context, action));
+  const images = options.images ?? (await openImages(config, data, lifecycle));
+  const parts = await makeParts({ config, lifecycle, logger, data, facts, workloads, images, steps });
+  await adoptAll(parts);
+  const host = `hosts/${config.AGENT_HOST_NAME}`;
+  const server = lifecycle.add("agent API", new RpcServer({ logger }), (s) => s.close());
+  server.add(HostAgentDefinition, createHandlers({ workloads, steps, clock: systemClock, host }));
+  const address = await server.listen(config.AGENT_ADDRESS ?? `unix:${join(data.root, "agent.sock")}`);
+  await startHeartbeat(config, lifecycle, { nats, facts, address, workloads });
+  logger.info({ address, facts }, "the agent is ready");
+  return { address };
+}
+
+interface Wiring {
+  readonly config: AgentConfig;
+  readonly lifecycle: Lifecycle;
+  readonly logger: Logger;
+  readonly data: DataFolder;
+  readonly facts: QemuFacts;
+  readonly workloads: Workloads;
+  readonly images: ImageStore;
+  readonly steps: StepRunner;
+}
+
+async function makeParts({ config, lifecycle, logger, data, facts, workloads, images, steps }: Wiring) {
+  const guard = lifecycle.add("guard", await GuardClient.start(data.root, logger), (g) => g.close());
+  const isBusy = (uid: string) => steps.isBusy(uid);
+  const background = new BackgroundWork({ isBusy, clock: systemClock, logger });
+  lifecycle.add("background work", background, (work) => work.close());
+  const parts: AgentParts = {
+    ...{ workloads, images, guard, background, logger, clock: systemClock, random: systemRandom },
+    hypervisor: new QemuHypervisor(facts.version, facts.platform),
+    disks: createLocalDisks(data.workloads),
+    firstProcessUid: processUid(config),
+  };
+  return parts;
+}
+
+/** Only root can run a VM as another user. */
+function processUid({ AGENT_QEMU_UID }: AgentConfig): number | null {
+  return process.getuid?.() === 0 ? AGENT_QEMU_UID : null;
+}
+
+async function openImages(config: AgentConfig, data: DataFolder, lifecycle: Lifecycle): Promise<ImageStore> {
+  await clearUnfinishedPulls(data.images);
+  const registry = createRegistryClient({ address: config.REGISTRY_HTTP_URL });
+  return createImageStore(
+    data.images,
+    lifecycle.add("registry client", registry, (client) => client.close()),
+  );
+}
+
+async function openObservations(config: AgentConfig, lifecycle: Lifecycle, nats: NatsConnection, logger: Logger) {
+  const stream = jetstream(nats);
+  const observations = await Observations.open(config.AGENT_DATA, {
+    host: `hosts/${config.AGENT_HOST_NAME}`,
+    publish: async (subject, json, msgID) => void (await stream.publish(subject, json, { msgID })),
+    clock: systemClock,
+    logger,
+  });
+  return lifecycle.add("observations", observations, (o) => o.close());
+}
+
+interface HeartbeatWiring {
+  readonly nats: NatsConnection;
+  readonly facts: QemuFacts;
+  readonly address: string;
+  readonly workloads: Workloads;
+}
+
+async function startHeartbeat(config: AgentConfig, lifecycle: Lifecycle, wiring: HeartbeatWiring): Promise<void> {
+  const { nats, facts, address, workloads } = wiring;
+  const deps = {
+    host: config.AGENT_HOST_NAME,
+    hostUid: await hostUid(config.AGENT_DATA),
+    address,
+    labels: Object.fromEntries(
+      config.AGENT_LABELS.split(",")
+        .filter(Boolean)
+        .map((pair) => pair.split("=")),
+    ),
+    capacity: await readCapacity(config.AGENT_DATA, config.AGENT_CPU_OVERCOMMIT),
+    capabilities: capabilityNames(facts),
+    version: VERSION,
+    workloads: () => workloads.list().map(({ uid }) => uid),
+    publish: (subject: string, json: string) => nats.publish(subject, json),
+    clock: systemClock,
+  };
+  const beating = beat(deps, lifecycle.signal);
+  lifecycle.add("heartbeat", beating, (done) => done);
+}

@@ -1,0 +1,143 @@
+import { type VmDefinition, type Workload as WorkloadMessage, WorkloadState } from "#contracts/host/v1/agent";
+import type { GuestAgent } from "#contracts/vm/v1/vm";
+import { StillpointError } from "#libs/errors";
+import type { Logger } from "#libs/logger";
+import { type Manifest, writeManifest } from "./manifest.ts";
+import type { Machine, MachineEnd } from "./ports.ts";
+import type { WorkloadFolder } from "./workload-folder.ts";
+
+export type Happened =
+  | { readonly state: WorkloadState; readonly reason: string }
+  | { readonly guestAgent: GuestAgent }
+  | { readonly digests: { readonly checkpointUid: string; readonly digests: Record<string, string> } }
+  | { readonly foundFrozen: true };
+
+export interface WorkloadDeps {
+  readonly logger: Logger;
+  /** Tells the control plane what was seen. */
+  observe(workload: { readonly uid: string; readonly name: string }, happened: Happened): void;
+}
+
+const NO_AGENT: GuestAgent = { connected: false, version: "" };
+const AGENT_INFO_MS = 10_000;
+
+/** A VM that has files here: its definition, its manifest, and its machine while it runs. */
+export class Workload {
+  readonly definition: VmDefinition;
+  readonly folder: WorkloadFolder;
+  readonly #deps: WorkloadDeps;
+  #manifest: Manifest;
+  #machine: Machine | undefined;
+  #guestAgent = NO_AGENT;
+  #saving: Promise<void> = Promise.resolve();
+
+  constructor(definition: VmDefinition, folder: WorkloadFolder, manifest: Manifest, deps: WorkloadDeps) {
+    this.definition = definition;
+    this.folder = folder;
+    this.#manifest = manifest;
+    this.#deps = deps;
+  }
+
+  get uid(): string {
+    return this.definition.uid;
+  }
+
+  get manifest(): Manifest {
+    return this.#manifest;
+  }
+
+  /** Undefined while the VM is off. */
+  get machine(): Machine | undefined {
+    return this.#machine;
+  }
+
+  get guestAgent(): GuestAgent {
+    return this.#guestAgent;
+  }
+
+  /** Changes the manifest, on disk first; changes take turns. */
+  save(change: (manifest: Manifest) => Manifest): Promise<void> {
+    const saved = this.#saving.then(async () => {
+      const next = change(this.#manifest);
+      await writeManifest(this.folder.manifest, next);
+      this.#manifest = next;
+    });
+    this.#saving = saved.catch(() => undefined);
+    return saved;
+  }
+
+  /** @throws StillpointError VM_STATE when the VM is off */
+  runningMachine(what: string): Machine {
+    if (this.#machine !== undefined) return this.#machine;
+    throw new StillpointError("VM_STATE", `${this.definition.name} is off; ${what} needs it to run`);
+  }
+
+  /** Takes a machine that has started or was found. */
+  async attach(machine: Machine): Promise<void> {
+    this.#machine = machine;
+    void machine.ended.then((end) => this.#detach(machine, end));
+    machine.onGuestListening((open) => void this.#meetGuest(machine, open));
+    if (await machine.guestIsListening()) void this.#meetGuest(machine, true);
+  }
+
+  /** The machine ended while no agent looked: a guest that shuts down would have waited to be seen. */
+  async noteMissing(): Promise<void> {
+    if (this.#manifest.power !== "on") return;
+    await this.save((manifest) => ({ ...manifest, power: "crashed" }));
+    this.observe({ state: WorkloadState.CRASHED, reason: "QEMU ended while the agent was away" });
+  }
+
+  observe(happened: Happened): void {
+    this.#deps.observe({ uid: this.uid, name: this.definition.name }, happened);
+  }
+
+  async state(): Promise<WorkloadState> {
+    if (this.#machine === undefined) {
+      return this.#manifest.power === "off" ? WorkloadState.STOPPED : WorkloadState.CRASHED;
+    }
+    const state = await this.#machine.state().catch(() => "shutdown" as const);
+    if (state === "running") return WorkloadState.RUNNING;
+    return state === "shutdown" ? WorkloadState.STOPPED : WorkloadState.PAUSED;
+  }
+
+  async describe(epoch: number): Promise<WorkloadMessage> {
+    const { definition, manifest } = this;
+    return {
+      uid: this.uid,
+      name: definition.name,
+      state: await this.state(),
+      pid: this.#machine?.pid ?? 0,
+      guestAgent: this.#guestAgent,
+      epoch,
+      machineType: manifest.machineType,
+      startTime: this.#machine?.startTime,
+      checkpoints: Object.keys(manifest.checkpoints),
+      head: manifest.head ?? "",
+    };
+  }
+
+  /** Called when the guest opens or closes its agent's port. */
+  async #meetGuest(machine: Machine, open: boolean): Promise<void> {
+    try {
+      const met = open ? await askVersion(machine) : NO_AGENT;
+      if (this.#machine !== machine || met.connected === this.#guestAgent.connected) return;
+      this.#guestAgent = met;
+      this.observe({ guestAgent: met });
+    } catch (error) {
+      this.#deps.logger.warn({ err: error, uid: this.uid }, "the guest's agent opened its port and does not answer");
+    }
+  }
+
+  async #detach(machine: Machine, { orderly, reason }: MachineEnd): Promise<void> {
+    if (this.#machine !== machine) return;
+    this.#machine = undefined;
+    this.#guestAgent = NO_AGENT;
+    this.observe({ state: orderly ? WorkloadState.STOPPED : WorkloadState.CRASHED, reason });
+    await this.save((manifest) => ({ ...manifest, power: orderly ? "off" : "crashed" }));
+  }
+}
+
+async function askVersion(machine: Machine): Promise<GuestAgent> {
+  const { version } = await machine.guest.call<{ version: string }>("guest-info", undefined, AGENT_INFO_MS);
+  return { connected: true, version };
+}

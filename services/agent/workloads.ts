@@ -1,0 +1,84 @@
+import { chmod, mkdir, readdir, readFile, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { VmDefinition } from "#contracts/host/v1/agent";
+import { StillpointError } from "#libs/errors";
+import { syncFolder, writeDurably } from "./durable-file.ts";
+import { type Manifest, readManifest, writeManifest } from "./manifest.ts";
+import { Workload, type WorkloadDeps } from "./workload.ts";
+import { type DataFolder, workloadFolder } from "./workload-folder.ts";
+
+/** May be walked through, by the users that QEMU runs as, but not listed. */
+const PASSAGE = 0o711;
+
+/** The workloads that have files on this host. */
+export class Workloads {
+  readonly #data: DataFolder;
+  readonly #deps: WorkloadDeps;
+  readonly #byUid = new Map<string, Workload>();
+
+  private constructor(data: DataFolder, deps: WorkloadDeps) {
+    this.#data = data;
+    this.#deps = deps;
+  }
+
+  /** Reads every workload's files; machines are looked for by `adopt`. */
+  static async open(data: DataFolder, deps: WorkloadDeps): Promise<Workloads> {
+    const workloads = new Workloads(data, deps);
+    for (const path of [data.root, data.workloads, data.images]) await makePassage(path);
+    for (const uid of await readdir(data.workloads)) await workloads.#load(uid);
+    return workloads;
+  }
+
+  list(): Workload[] {
+    return [...this.#byUid.values()];
+  }
+
+  find(uid: string): Workload | undefined {
+    return this.#byUid.get(uid);
+  }
+
+  /** @throws StillpointError WORKLOAD_NOT_FOUND */
+  get(uid: string): Workload {
+    const workload = this.#byUid.get(uid);
+    if (workload !== undefined) return workload;
+    throw new StillpointError("WORKLOAD_NOT_FOUND", `this host has no workload ${uid}`);
+  }
+
+  /** Writes down a new workload, its manifest last; the files that the manifest names are still to be made. */
+  async add(definition: VmDefinition, manifest: Manifest): Promise<Workload> {
+    const folder = workloadFolder(this.#data, definition.uid);
+    for (const path of [folder.root, join(folder.root, "disks")]) await makePassage(path);
+    for (const { id } of definition.disks) await makePassage(folder.disk(id));
+    await mkdir(folder.checkpoints, { recursive: true, mode: 0o700 });
+    await writeDurably(folder.spec, JSON.stringify(VmDefinition.toJSON(definition), null, 1));
+    await writeManifest(folder.manifest, manifest);
+    await syncFolder(this.#data.workloads);
+    const workload = new Workload(definition, folder, manifest, this.#deps);
+    this.#byUid.set(definition.uid, workload);
+    return workload;
+  }
+
+  /** Removes every file of a workload whose machine has ended. */
+  async remove(uid: string): Promise<void> {
+    await rm(workloadFolder(this.#data, uid).root, { recursive: true, force: true });
+    await syncFolder(this.#data.workloads);
+    this.#byUid.delete(uid);
+  }
+
+  /** A folder without a manifest is the beginning of a creation that was cut off: the step is tried again or undone. */
+  async #load(uid: string): Promise<void> {
+    const folder = workloadFolder(this.#data, uid);
+    try {
+      const manifest = await readManifest(folder.manifest);
+      const definition = VmDefinition.fromJSON(JSON.parse(await readFile(folder.spec, "utf8")));
+      this.#byUid.set(uid, new Workload(definition, folder, manifest, this.#deps));
+    } catch (error) {
+      this.#deps.logger.warn({ err: error, uid }, "the workload's files cannot be read");
+    }
+  }
+}
+
+async function makePassage(path: string): Promise<void> {
+  await mkdir(path, { recursive: true });
+  await chmod(path, PASSAGE);
+}
