@@ -95,7 +95,7 @@ export class QemuLayers implements MachineLayers {
   async #follow(id: string, { signal, progress }: MergeControl): Promise<void> {
     let failure: string | undefined;
     const stop = this.#qmp.onEvent((event) => {
-      if (jobEvent(id, "BLOCK_JOB_COMPLETED")(event)) failure = event.data["error"] as string | undefined;
+      if (jobEvent(id, "BLOCK_JOB_COMPLETED")(event)) failure = event.data.error as string | undefined;
     });
     try {
       for (let job = await this.#job(id); job !== undefined; job = await this.#job(id)) {
@@ -130,17 +130,24 @@ export class QemuLayers implements MachineLayers {
 
 function jobEvent(id: string, ...names: string[]) {
   return (event: { event: string; data: Readonly<Record<string, unknown>> }) =>
-    names.includes(event.event) && event.data["device"] === id;
+    names.includes(event.event) && event.data.device === id;
 }
 
 function refuseFailed(event: { data: Readonly<Record<string, unknown>> }, what: string): void {
-  const error = event.data["error"];
+  const error = event.data.error;
   if (error !== undefined) throw new QmpError(`block job on ${what} failed: ${String(error)}`);
 }
 
 /** Layers by their files' names, top first; the image's base has no name of ours. */
 function layersIn(image: BlockImage): string[] {
-  const id = /([^/"]+)\.qcow2/.exec(image.filename)?.[1];
+  const id = /([^/]+)\.qcow2$/.exec(fileName(image.filename))?.[1];
   const below = image["backing-image"];
   return [...(id === undefined ? [] : [id]), ...(below === undefined ? [] : layersIn(below))];
+}
+
+/** QEMU names a node that was put together otherwise than its header says by `json:` and its options. */
+function fileName(name: string): string {
+  if (!name.startsWith("json:")) return name;
+  const options = JSON.parse(name.slice("json:".length)) as { file?: { filename?: string } };
+  return options.file?.filename ?? "";
 }

@@ -86,7 +86,7 @@ export class QemuMachine implements Machine {
 
   onGuestListening(listener: (open: boolean) => void): void {
     this.#qmp.onEvent(({ event, data }) => {
-      if (event === "VSERPORT_CHANGE" && data["id"] === AGENT_PORT) listener(data["open"] === true);
+      if (event === "VSERPORT_CHANGE" && data.id === AGENT_PORT) listener(data.open === true);
     });
   }
 
@@ -98,8 +98,8 @@ export class QemuMachine implements Machine {
   /** After a guest's shutdown QEMU waits (`-action shutdown=pause`) until the agent has seen it. */
   #notice({ event, data }: QmpEvent): void {
     if (event !== "SHUTDOWN" || this.#end.orderly) return;
-    this.#noteEnd(`shut down (${String(data["reason"])})`);
-    if (data["guest"] === true) void this.endAfterShutdown();
+    this.#noteEnd(`shut down (${String(data.reason)})`);
+    if (data.guest === true) void this.endAfterShutdown();
   }
 
   #noteEnd(reason: string): void {

@@ -96,12 +96,12 @@ export class QemuMemory implements MachineMemory {
   async #outcome(timeoutMs: number): Promise<void> {
     const over = ["completed", "failed", "cancelled"];
     const { data } = await this.#qmp.nextEvent(
-      ({ event, data }) => event === "MIGRATION" && over.includes(String(data["status"])),
+      ({ event, data }) => event === "MIGRATION" && over.includes(String(data.status)),
       timeoutMs,
     );
-    if (data["status"] === "completed") return;
+    if (data.status === "completed") return;
     const info = await this.#qmp.run<{ "error-desc"?: string }>("query-migrate").catch(() => undefined);
-    throw new QmpError(info?.["error-desc"] ?? `moving RAM ${String(data["status"])}`);
+    throw new QmpError(info?.["error-desc"] ?? `moving RAM ${String(data.status)}`);
   }
 
   async #capabilities(states: Record<string, boolean>): Promise<void> {

@@ -115,8 +115,12 @@ export class Qmp {
   }
 
   #take(message: QmpMessage): void {
-    if (message.QMP !== undefined) return this.#greeted.resolve();
-    if (message.event !== undefined) return this.#publish(message.event, message);
+    if (message.QMP !== undefined) this.#greeted.resolve();
+    else if (message.event !== undefined) this.#publish(message.event, message);
+    else this.#answer(message);
+  }
+
+  #answer(message: QmpMessage): void {
     const call = this.#calls.get(message.id ?? 0);
     if (message.error === undefined) call?.resolve(message.return);
     else call?.reject(new QmpError(message.error.desc));
