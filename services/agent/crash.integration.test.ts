@@ -1,0 +1,144 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { readdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { type VmDefinition, WorkloadState } from "#contracts/host/v1/agent";
+import { systemRandom } from "#libs/clock";
+import { openNats, openStreams } from "#libs/records";
+import { eventually, startNats, temporaryFolder } from "#libs/testing";
+import { buildGuest } from "../../test/guest/build.ts";
+import type { Manifest } from "./manifest.ts";
+import type { StepAction } from "./steps/step-runner.ts";
+import { cacheImage, type TestHost, testHost, vmDefinition } from "./testing/test-host.ts";
+
+const resources = new AsyncDisposableStack();
+let data: string;
+let natsUrl: string;
+let agent: ChildProcess;
+let host: TestHost;
+let vm: VmDefinition;
+
+beforeAll(async () => {
+  const folder = resources.use(temporaryFolder());
+  const nats = resources.use(await startNats());
+  natsUrl = nats.url;
+  const connection = await openNats({ url: nats.url });
+  await openStreams(connection);
+  await connection.close();
+  data = join(folder.path, "agent");
+  vm = vmDefinition(await cacheImage(data, await buildGuest()));
+  await startAgentProcess();
+}, 60_000);
+
+afterAll(async () => {
+  await host.act(vm.uid, { $case: "deleteVm", value: {} });
+  agent.kill("SIGTERM");
+  await once(agent, "exit");
+  await resources.disposeAsync();
+});
+
+async function startAgentProcess(failpoints = ""): Promise<void> {
+  agent = spawn(process.execPath, [join(import.meta.dirname, "main.ts")], {
+    env: {
+      ...process.env,
+      AGENT_DATA: data,
+      NATS_URL: natsUrl,
+      LOG_LEVEL: "warn",
+      STILLPOINT_FAILPOINTS: failpoints,
+    },
+    stdio: "inherit",
+  });
+  host = testHost(`unix:${join(data, "agent.sock")}`);
+  await eventually(async () => (await host.client.listWorkloads({})).workloads, { deadlineMs: 10_000 });
+}
+
+/** Runs a step on an agent that is killed at a failpoint, and again on the one that comes after it. */
+async function survive(failpoint: string, action: StepAction) {
+  agent.kill("SIGTERM");
+  await once(agent, "exit");
+  await startAgentProcess(`${failpoint}=kill`);
+  const request = { uid: vm.uid, operation: systemRandom.id("op"), epoch: host.nextEpoch() };
+  await host.client.fence(request);
+  const dead = once(agent, "exit");
+  await expect(host.runStep(request, action)).rejects.toMatchObject({ code: 14 });
+  expect(await dead).toEqual([null, "SIGKILL"]);
+  await startAgentProcess();
+  const { stepsDone } = await host.client.fence({ ...request, epoch: host.nextEpoch() });
+  expect(stepsDone).toEqual(failpoint.endsWith(".committed") ? [action.$case] : []);
+  const result = await host.runStep({ ...request, epoch: (await host.client.getWorkload({ uid: vm.uid })).epoch }, action);
+  await expectWhole();
+  return result;
+}
+
+/** One QEMU at most, no file that the manifest does not name, nothing pending, and a guest that answers. */
+async function expectWhole(): Promise<void> {
+  const root = join(data, "workloads", vm.uid);
+  const manifest = JSON.parse(await readFile(join(root, "manifest.json"), "utf8")) as Manifest;
+  expect(manifest.pending).toBeNull();
+  const files = (await readdir(join(root, "disks/root"))).map((name) => name.replace(".qcow2", ""));
+  expect(files.toSorted()).toEqual(Object.keys(manifest.layers).toSorted());
+  expect((await readdir(join(root, "checkpoints"))).toSorted()).toEqual(Object.keys(manifest.checkpoints).toSorted());
+  const { state } = await host.client.getWorkload({ uid: vm.uid });
+  expect(await machines()).toHaveLength(state === WorkloadState.STOPPED ? 0 : 1);
+  if (state === WorkloadState.RUNNING) await guestAnswers();
+}
+
+/** A frozen guest refuses commands. */
+async function guestAnswers(): Promise<void> {
+  await eventually(async () => (await host.exec(vm.uid, "/bin/echo", "up")) === "up\n", { deadlineMs: 20_000 });
+}
+
+async function machines(): Promise<string[]> {
+  const found: string[] = [];
+  for (const pid of (await readdir("/proc")).filter((name) => /^\d+$/.test(name))) {
+    const line = await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "");
+    if (line.startsWith("qemu-system") && line.includes(`guest=${vm.uid}`)) found.push(pid);
+  }
+  return found;
+}
+
+const production = systemRandom.id("ckpt");
+const standard = systemRandom.id("ckpt");
+const takeProduction: StepAction = {
+  $case: "takeProduction",
+  value: { checkpointUid: production, parentCheckpointUid: "", freezeWindowMs: 0 },
+};
+
+test("a creation that is cut off is finished", async () => {
+  const { workload } = await survive("agent.create-vm.after", { $case: "createVm", value: { definition: vm } });
+  expect(workload?.state).toBe(WorkloadState.STOPPED);
+}, 60_000);
+
+test("a start that is cut off does not start a second QEMU", async () => {
+  const { workload } = await survive("agent.start-vm.after", { $case: "startVm", value: {} });
+  expect(workload?.state).toBe(WorkloadState.RUNNING);
+}, 60_000);
+
+test("a guest that is frozen when the agent dies is thawed by the guard", async () => {
+  const [before] = await machines();
+  agent.kill("SIGTERM");
+  await once(agent, "exit");
+  await startAgentProcess("agent.take-production.frozen=kill");
+  const request = { uid: vm.uid, operation: systemRandom.id("op"), epoch: host.nextEpoch() };
+  await host.client.fence(request);
+  await expect(host.runStep(request, takeProduction)).rejects.toMatchObject({ code: 14 });
+  const diedAt = performance.now();
+  await eventually(async () => (await readFile(join(data, "guard.log"), "utf8")).includes("guard: thawed 1"));
+  console.log("thawed by the guard after ms", performance.now() - diedAt);
+  await startAgentProcess();
+  await expectWhole();
+  expect(await machines()).toEqual([before]);
+  await host.client.fence({ ...request, epoch: host.nextEpoch() });
+}, 60_000);
+
+test.each([
+  ["agent.take-production.after", takeProduction],
+  ["agent.take-production.committed", { ...takeProduction, value: { ...takeProduction.value, checkpointUid: systemRandom.id("ckpt") } }],
+  ["agent.take-standard.stopped", { $case: "takeStandard", value: { checkpointUid: standard, parentCheckpointUid: "" } }],
+  ["agent.apply-checkpoint.switched", { $case: "applyCheckpoint", value: { checkpointUid: standard, generationId: "5dd5a6c2-9f3c-4b4e-8a53-1f4b4b6f1a01" } }],
+  ["agent.merge-checkpoint.merged", { $case: "mergeCheckpoint", value: { checkpointUid: production } }],
+  ["agent.stop-vm.after", { $case: "stopVm", value: { force: true, timeoutSeconds: 0 } }],
+] satisfies [string, StepAction][])("killed at %s, the step ends as it should, once", async (failpoint, action) => {
+  await survive(failpoint, action);
+}, 60_000);
