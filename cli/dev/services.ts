@@ -40,7 +40,7 @@ function environment({ folder, address, registryAddress, urls }: ServicesOptions
     REGISTRY_DATA: join(folder, "registry"),
     AGENT_ADDRESS: `unix:${join(folder, "agent.sock")}`,
     AGENT_DATA: join(folder, "host"),
-    AGENT_REGISTRY: `http://${registryAddress}`,
+    REGISTRY_HTTP_URL: `http://${registryAddress}`,
   };
 }
 

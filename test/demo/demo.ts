@@ -28,7 +28,8 @@ async function tell(): Promise<void> {
   await Promise.race([story(), interrupted.promise]);
 }
 
-function listEvents({ stdout }: CommandResult): string {
+function listEvents({ code, stdout, stderr }: CommandResult): string {
+  if (code !== 0) throw new Error(`stillpoint events ended with ${code}: ${stderr}`);
   const lines = stdout.trim().split("\n");
   const subjects = lines.map((line) => (JSON.parse(line) as { subject: string }).subject);
   for (const subject of subjects) console.log(`  ${subject}`);

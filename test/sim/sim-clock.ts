@@ -2,14 +2,12 @@ import type { Clock, Random } from "#libs/clock";
 
 interface Timer {
   readonly atMs: number;
-  readonly order: number;
   readonly fire: () => void;
 }
 
 /** Time that stands still until the simulator lets it go on. */
 export class SimClock implements Clock {
   #nowMs = 0;
-  #order = 0;
   #timers: Timer[] = [];
 
   now(): Date {
@@ -23,7 +21,7 @@ export class SimClock implements Clock {
   sleep(ms: number, signal?: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
       if (signal?.aborted === true) return reject(signal.reason as Error);
-      const timer = { atMs: this.#nowMs + ms, order: this.#order++, fire: () => finish(resolve) };
+      const timer = { atMs: this.#nowMs + ms, fire: () => finish(resolve) };
       const abort = () => {
         this.#timers = this.#timers.filter((other) => other !== timer);
         reject(signal?.reason as Error);
@@ -37,29 +35,27 @@ export class SimClock implements Clock {
     });
   }
 
-  /** Lets time go on, timer by timer, until `done` or until that much time has passed; true when it is done. */
+  /** Lets time go on, moment by moment, until `done` or until that much time has passed; true when it is done. */
   async runUntil(done: () => boolean, limitMs: number): Promise<boolean> {
     const endMs = this.#nowMs + limitMs;
     for (;;) {
       // All that can happen now happens before the next macrotask.
       await new Promise((resolve) => setImmediate(resolve));
       if (done()) return true;
-      const next = this.#takeNext();
-      if (next === undefined || next.atMs > endMs) return false;
-      this.#nowMs = Math.max(this.#nowMs, next.atMs);
-      next.fire();
+      const nextMs = this.#timers.reduce((earliest, { atMs }) => Math.min(earliest, atMs), Number.POSITIVE_INFINITY);
+      if (nextMs > endMs) return false;
+      this.#nowMs = Math.max(this.#nowMs, nextMs);
+      for (const timer of this.#takeDue()) timer.fire();
     }
   }
 
-  #takeNext(): Timer | undefined {
-    let next: Timer | undefined;
-    for (const timer of this.#timers) if (next === undefined || isBefore(timer, next)) next = timer;
-    if (next !== undefined) this.#timers.splice(this.#timers.indexOf(next), 1);
-    return next;
+  /** In the order in which they were set. */
+  #takeDue(): Timer[] {
+    const due = this.#timers.filter(({ atMs }) => atMs <= this.#nowMs);
+    if (due.length > 0) this.#timers = this.#timers.filter(({ atMs }) => atMs > this.#nowMs);
+    return due.sort((a, b) => a.atMs - b.atMs);
   }
 }
-
-const isBefore = (a: Timer, b: Timer) => a.atMs < b.atMs || (a.atMs === b.atMs && a.order < b.order);
 
 /** Random numbers that one seed decides (mulberry32). */
 export class SimRandom implements Random {
