@@ -66,7 +66,10 @@ async function survive(failpoint: string, action: StepAction) {
   await startAgentProcess();
   const { stepsDone } = await host.client.fence({ ...request, epoch: host.nextEpoch() });
   expect(stepsDone).toEqual(failpoint.endsWith(".committed") ? [action.$case] : []);
-  const result = await host.runStep({ ...request, epoch: (await host.client.getWorkload({ uid: vm.uid })).epoch }, action);
+  const result = await host.runStep(
+    { ...request, epoch: (await host.client.getWorkload({ uid: vm.uid })).epoch },
+    action,
+  );
   await expectWhole();
   return result;
 }
@@ -134,11 +137,27 @@ test("a guest that is frozen when the agent dies is thawed by the guard", async 
 
 test.each([
   ["agent.take-production.after", takeProduction],
-  ["agent.take-production.committed", { ...takeProduction, value: { ...takeProduction.value, checkpointUid: systemRandom.id("ckpt") } }],
-  ["agent.take-standard.stopped", { $case: "takeStandard", value: { checkpointUid: standard, parentCheckpointUid: "" } }],
-  ["agent.apply-checkpoint.switched", { $case: "applyCheckpoint", value: { checkpointUid: standard, generationId: "5dd5a6c2-9f3c-4b4e-8a53-1f4b4b6f1a01" } }],
+  [
+    "agent.take-production.committed",
+    { ...takeProduction, value: { ...takeProduction.value, checkpointUid: systemRandom.id("ckpt") } },
+  ],
+  [
+    "agent.take-standard.stopped",
+    { $case: "takeStandard", value: { checkpointUid: standard, parentCheckpointUid: "" } },
+  ],
+  [
+    "agent.apply-checkpoint.switched",
+    {
+      $case: "applyCheckpoint",
+      value: { checkpointUid: standard, generationId: "5dd5a6c2-9f3c-4b4e-8a53-1f4b4b6f1a01" },
+    },
+  ],
   ["agent.merge-checkpoint.merged", { $case: "mergeCheckpoint", value: { checkpointUid: production } }],
   ["agent.stop-vm.after", { $case: "stopVm", value: { force: true, timeoutSeconds: 0 } }],
-] satisfies [string, StepAction][])("killed at %s, the step ends as it should, once", async (failpoint, action) => {
-  await survive(failpoint, action);
-}, 60_000);
+] satisfies [string, StepAction][])(
+  "killed at %s, the step ends as it should, once",
+  async (failpoint, action) => {
+    await survive(failpoint, action);
+  },
+  60_000,
+);

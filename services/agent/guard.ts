@@ -27,8 +27,13 @@ const leases = new Map<string, { socket: string; timer: NodeJS.Timeout }>();
 const agentPid = Number(process.argv[2]);
 
 function take(order: GuardOrder): void {
-  if ("disarm" in order) return release(order.disarm);
-  const { arm: id, socket, windowMs } = order;
+  if ("disarm" in order) release(order.disarm);
+  else arm(order);
+}
+
+/** Arming again begins a new window. */
+function arm({ arm: id, socket, windowMs }: Extract<GuardOrder, { readonly arm: string }>): void {
+  release(id);
   const timer = setTimeout(() => endAgent(id), windowMs + GRACE_MS);
   leases.set(id, { socket, timer });
   const reply: GuardReply = { armed: id };

@@ -97,7 +97,7 @@ export interface MachineLayers {
 
 export interface MergeControl {
   readonly signal: AbortSignal;
-  progress(doneBytes: number, totalBytes: number): void;
+  readonly progress: (doneBytes: number, totalBytes: number) => void;
 }
 
 /** RAM of a running machine. */
@@ -132,7 +132,7 @@ export interface LocalImage {
 
 export interface TransferControl {
   readonly signal: AbortSignal;
-  progress(update: { readonly bytesDone: number; readonly bytesTotal: number }): void;
+  readonly progress: (update: { readonly bytesDone: number; readonly bytesTotal: number }) => void;
 }
 
 /** Images on this host, by digest. */

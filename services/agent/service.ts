@@ -59,7 +59,7 @@ export async function startAgent(
   const server = lifecycle.add("agent API", new RpcServer({ logger }), (s) => s.close());
   server.add(HostAgentDefinition, createHandlers({ workloads, steps, clock: systemClock, host }));
   const address = await server.listen(config.AGENT_ADDRESS ?? `unix:${join(data.root, "agent.sock")}`);
-  await startHeartbeat(config, lifecycle, { nats, facts, address, workloads });
+  await startHeartbeat(config, lifecycle, { nats, facts, address, workloads, logger });
   logger.info({ address, facts }, "the agent is ready");
   return { address };
 }
@@ -119,6 +119,7 @@ interface HeartbeatWiring {
   readonly facts: QemuFacts;
   readonly address: string;
   readonly workloads: Workloads;
+  readonly logger: Logger;
 }
 
 async function startHeartbeat(config: AgentConfig, lifecycle: Lifecycle, wiring: HeartbeatWiring): Promise<void> {
@@ -140,5 +141,6 @@ async function startHeartbeat(config: AgentConfig, lifecycle: Lifecycle, wiring:
     clock: systemClock,
   };
   const beating = beat(deps, lifecycle.signal);
-  lifecycle.add("heartbeat", beating, (done) => done);
+  beating.catch((error: unknown) => wiring.logger.error({ err: error }, "the heartbeat has stopped"));
+  lifecycle.add("heartbeat", { beating }, (heart) => heart.beating);
 }

@@ -29,6 +29,7 @@ export class Workload {
   #manifest: Manifest;
   #machine: Machine | undefined;
   #guestAgent = NO_AGENT;
+  #owedThaws = 0;
   #saving: Promise<void> = Promise.resolve();
 
   constructor(definition: VmDefinition, folder: WorkloadFolder, manifest: Manifest, deps: WorkloadDeps) {
@@ -49,6 +50,19 @@ export class Workload {
   /** Undefined while the VM is off. */
   get machine(): Machine | undefined {
     return this.#machine;
+  }
+
+  /** A thaw that the guest has not answered yet: it may be frozen. */
+  get owesThaw(): boolean {
+    return this.#owedThaws > 0;
+  }
+
+  /** Remembers a thaw until it is answered. */
+  oweThaw(thaw: Promise<void>): void {
+    this.#owedThaws++;
+    thaw
+      .catch((error: unknown) => this.#deps.logger.error({ err: error, uid: this.uid }, "the thaw was given up"))
+      .finally(() => this.#owedThaws--);
   }
 
   get guestAgent(): GuestAgent {

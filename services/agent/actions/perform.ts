@@ -46,13 +46,21 @@ async function performOn(
     case "verifyCheckpoint":
       return await verifyCheckpoint(parts, workload, action.value);
     case "discardCheckpoint":
-      return void (await discardCheckpoint(parts, context, workload, action.value));
+      await discardCheckpoint(parts, context, workload, action.value);
+      return undefined;
     case "applyCheckpoint":
-      return void (await applyCheckpoint(parts, context, workload, action.value));
+      await applyCheckpoint(parts, workload, action.value);
+      return undefined;
     case "mergeCheckpoint":
-      return void (await mergeCheckpoint(parts, context, workload, action.value));
-    default:
-      return void (await changePower(parts, context, workload, action));
+      await mergeCheckpoint(parts, context, workload, action.value);
+      return undefined;
+    case "startVm":
+    case "stopVm":
+    case "pauseVm":
+    case "resumeVm":
+    case "rebootVm":
+      await changePower(parts, context, workload, action);
+      return undefined;
   }
 }
 

@@ -9,7 +9,6 @@ import { endMachine, switchOn } from "../actions/power.ts";
 import { layerFile, machineSpec } from "../machine-spec.ts";
 import type { CheckpointEntry, MachineFacts } from "../manifest.ts";
 import type { Machine } from "../ports.ts";
-import type { StepContext } from "../steps/step-runner.ts";
 import type { Workload } from "../workload.ts";
 import { machineFacts } from "./commit-take.ts";
 import { refuseDamaged } from "./digests.ts";
@@ -26,7 +25,6 @@ const SOCKET = "run/incoming.sock";
  */
 export async function applyCheckpoint(
   parts: AgentParts,
-  _context: StepContext,
   workload: Workload,
   { checkpointUid, generationId }: ApplyCheckpoint,
 ): Promise<void> {

@@ -35,16 +35,17 @@ export interface Refusal {
 }
 
 const THAW_MS = 5_000;
-const THAW_TRIES = 6;
 
 /**
  * Freezes the guest's file systems, lets `effect` happen, and thaws, with a guard that thaws when we cannot.
- * Whatever the freeze answered, a thaw follows: a freeze that timed out may still be carried out.
+ * Whatever the freeze answered, a thaw follows: a freeze that timed out may still be carried out. A thaw that is
+ * not answered in time is handed to `owed` and goes on until the guest answers or is gone.
  */
 export async function whileFrozen(
   { guard, clock }: FreezeDeps,
   { uid, guest, agentSocket, windowMs }: FreezeRequest,
   effect: () => Promise<void>,
+  owed: (thaw: Promise<void>) => void,
 ): Promise<FrozenWindow> {
   await guard.arm(uid, agentSocket, windowMs);
   const beginMs = clock.monotonicMs();
@@ -55,6 +56,7 @@ export async function whileFrozen(
   const thawCount = await thaw(guest);
   const elapsedMs = clock.monotonicMs() - beginMs;
   if (thawCount !== undefined) guard.disarm(uid);
+  else owed(thawInTheEnd({ guard, clock }, { uid, guest, agentSocket, windowMs }));
   const { count } = frozen;
   const window = { count, thawCount: thawCount ?? -1, windowMs: elapsedMs, frozenAt, thawedAt: clock.now() };
   const judged = refusal ?? judge(window, windowMs);
@@ -100,14 +102,21 @@ async function attempt(effect: () => Promise<void>): Promise<Refusal | undefined
   }
 }
 
-/** Undefined when the guest did not answer in half a minute; then the lease stays armed and the guard sees to it. */
+/** -1 when the guest refused, undefined when it did not answer. */
 async function thaw(guest: GuestAgentChannel): Promise<number | undefined> {
-  for (let tries = THAW_TRIES; tries > 0; tries--) {
-    try {
-      return await guest.call<number>("guest-fsfreeze-thaw", undefined, THAW_MS);
-    } catch (error) {
-      if (error instanceof GuestAgentError) return -1;
-    }
+  try {
+    return await guest.call<number>("guest-fsfreeze-thaw", undefined, THAW_MS);
+  } catch (error) {
+    return error instanceof GuestAgentError ? -1 : undefined;
   }
-  return undefined;
+}
+
+/** The lease is taken anew before each try: the agent does its duty and is not to be killed for a silent guest. */
+async function thawInTheEnd({ guard, clock }: FreezeDeps, { uid, guest, agentSocket, windowMs }: FreezeRequest) {
+  for (let pauseMs = 100; !guest.isClosed; pauseMs = Math.min(2 * pauseMs, THAW_MS)) {
+    await guard.arm(uid, agentSocket, windowMs + THAW_MS);
+    if ((await thaw(guest)) !== undefined) break;
+    await clock.sleep(pauseMs);
+  }
+  guard.disarm(uid);
 }

@@ -61,19 +61,22 @@ export function unfinishedFolder({ folder }: Workload, checkpointUid: string): s
 export async function sweepFiles(parts: AgentParts, workload: Workload): Promise<void> {
   const { manifest, folder, machine } = workload;
   const pending = Object.values(manifest.pending?.layers ?? {});
-  const named = new Set([...Object.keys(manifest.layers), ...pending]);
+  const layers = [...Object.keys(manifest.layers), ...pending].map((layer) => `${layer}.qcow2`);
   for (const disk of Object.keys(manifest.disks)) {
-    for (const name of await readdir(folder.disk(disk)).catch(() => [])) {
-      const layer = name.replace(/\.qcow2$/, "");
-      if (named.has(layer)) continue;
-      if (name.endsWith(".qcow2")) await machine?.layers.drop(layer);
+    for (const name of await unnamed(folder.disk(disk), layers)) {
+      if (name.endsWith(".qcow2")) await machine?.layers.drop(name.slice(0, -".qcow2".length));
       await parts.disks.remove(join(folder.disk(disk), name));
     }
   }
-  for (const name of await readdir(folder.checkpoints).catch(() => [])) {
-    const isNamed = name in manifest.checkpoints || name === `.tmp-${manifest.pending?.checkpoint}`;
-    if (!isNamed) await rm(join(folder.checkpoints, name), { recursive: true, force: true });
+  const checkpoints = [...Object.keys(manifest.checkpoints), `.tmp-${manifest.pending?.checkpoint}`];
+  for (const name of await unnamed(folder.checkpoints, checkpoints)) {
+    await rm(join(folder.checkpoints, name), { recursive: true, force: true });
   }
+}
+
+async function unnamed(folder: string, named: readonly string[]): Promise<string[]> {
+  const present = await readdir(folder).catch(() => []);
+  return present.filter((name) => !named.includes(name));
 }
 
 async function withdraw(parts: AgentParts, { machine, manifest, folder }: Workload, disk: string, layer: string) {

@@ -29,14 +29,19 @@ export async function takeProduction(
   if (stored !== undefined) return stored;
   const { machine } = workload;
   if (machine === undefined) return refused("vm.off", "the VM is off: its disks need no freeze");
-  const unfit = await preflight(machine);
+  const unfit = workload.owesThaw ? owing : await preflight(machine);
   if (unfit !== undefined) return refused(unfit.reason, unfit.detail);
   const windowMs = freezeWindowMs === 0 ? DEFAULT_WINDOW_MS : freezeWindowMs;
   const pending = await prepareTake(parts, context, workload, { checkpointUid, ownStop: false });
   try {
     const overlay = switches(workload, pending);
     const request = { uid: workload.uid, guest: machine.guest, agentSocket: workload.folder.agentSocket, windowMs };
-    const window = await whileFrozen(parts, request, () => machine.layers.switchOver(overlay));
+    const window = await whileFrozen(
+      parts,
+      request,
+      () => machine.layers.switchOver(overlay),
+      (thaw) => workload.oweThaw(thaw),
+    );
     const writers = await readReport(machine.guest);
     const evidence = evidenceOf(window, writers);
     const refusal = window.refusal ?? writersRefusal(writers);
@@ -50,6 +55,8 @@ export async function takeProduction(
     throw error;
   }
 }
+
+const owing: Refusal = { reason: "agent.unresponsive", detail: "the guest has not answered an earlier thaw yet" };
 
 /** Never freeze a paused VM: the freeze would wait in the channel and strike when it goes on. */
 async function preflight(machine: Machine): Promise<Refusal | undefined> {

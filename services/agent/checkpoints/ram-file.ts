@@ -24,7 +24,7 @@ export class RamReceiver implements AsyncDisposable {
     const { promise, resolve, reject } = Promise.withResolvers<number>();
     this.#received = promise;
     promise.catch(() => undefined);
-    this.#server.once("connection", (socket) => compress(socket, file).then(resolve, reject));
+    this.#server.once("connection", (socket) => void compress(socket, file).then(resolve, reject));
     this.#server.once("close", () => reject(new Error("no RAM was sent")));
   }
 

@@ -26,7 +26,7 @@ export async function takeStandard(
   if (stored !== undefined) return stored;
   const machine = workload.runningMachine("a standard checkpoint");
   await refuseFullDisk(parts, workload);
-  await refuseFrozen(machine);
+  await refuseFrozen(workload, machine);
   const wasRunning = (await machine.state()) === "running";
   const pending = await prepareTake(parts, context, workload, { checkpointUid, ownStop: wasRunning });
   try {
@@ -66,7 +66,11 @@ async function refuseFullDisk({ disks }: AgentParts, { definition }: Workload): 
 }
 
 /** RAM that is taken from a frozen guest comes back frozen. Nobody else may hold a freeze here, so it is thawed. */
-async function refuseFrozen(machine: Machine): Promise<void> {
+async function refuseFrozen(workload: Workload, machine: Machine): Promise<void> {
+  if (workload.owesThaw) {
+    const message = `${workload.definition.name} may be frozen: it has not answered a thaw yet`;
+    throw new StillpointError("STANDARD_FAILED", message, { help: "Look at the guest agent in the guest." });
+  }
   if ((await machine.state()) !== "running" || !(await machine.guestIsListening())) return;
   try {
     const status = await machine.guest.call<string>("guest-fsfreeze-status", undefined, THAW_MS);

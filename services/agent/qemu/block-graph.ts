@@ -135,7 +135,7 @@ function jobEvent(id: string, ...names: string[]) {
 
 function refuseFailed(event: { data: Readonly<Record<string, unknown>> }, what: string): void {
   const error = event.data.error;
-  if (error !== undefined) throw new QmpError(`block job on ${what} failed: ${String(error)}`);
+  if (typeof error === "string") throw new QmpError(`block job on ${what} failed: ${error}`);
 }
 
 /** Layers by their files' names, top first; the image's base has no name of ours. */

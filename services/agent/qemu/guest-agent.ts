@@ -28,6 +28,7 @@ export class GuestAgentChannel {
   #waiting: ((line: Buffer) => void) | undefined;
   #failWaiting: ((error: Error) => void) | undefined;
   #synced = false;
+  #closed = false;
   #last: Promise<unknown> = Promise.resolve();
 
   constructor(path: string) {
@@ -44,7 +45,13 @@ export class GuestAgentChannel {
     return turn as Promise<Result>;
   }
 
+  /** The machine is gone. */
+  get isClosed(): boolean {
+    return this.#closed;
+  }
+
   close(): void {
+    this.#closed = true;
     this.#socket?.destroy();
     this.#lost();
   }

@@ -15,7 +15,7 @@ export interface StepContext {
   readonly epoch: number;
   /** Aborted when a newer claim waits; background work stops at its next safe point. */
   readonly signal: AbortSignal;
-  progress(update: Partial<StepProgress>): void;
+  readonly progress: (update: Partial<StepProgress>) => void;
 }
 
 export type PerformAction = (context: StepContext, action: StepAction) => Promise<StepResult>;
