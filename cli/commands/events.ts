@@ -1,9 +1,8 @@
 import type { Command } from "commander";
 import { type Api, type CommonOptions, withApi } from "../api.ts";
 import { leafCommand } from "../leaf-command.ts";
+import { showEvent } from "../output/events.ts";
 import { printItem } from "../output/format.ts";
-import { printable } from "../output/printable.ts";
-import { showTime } from "../output/units.ts";
 import type { Terminal } from "../terminal.ts";
 
 interface EventsOptions extends CommonOptions {
@@ -28,7 +27,7 @@ async function printEvents(api: Api, { follow = false, since = "", filter = "" }
   for await (const event of events.watchEvents({ since, filter, follow }, { signal: terminal.signal })) {
     await printItem(terminal, options.output, {
       json: Event.toJSON(event),
-      table: () => `${showTime(event.time)}  ${printable(event.type).padEnd(32)}  ${printable(event.resource)}`,
+      table: () => showEvent(event),
     });
   }
 }

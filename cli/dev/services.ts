@@ -4,9 +4,6 @@ import { createLogger } from "#libs/logger";
 import { RpcServer } from "#libs/rpc";
 import type { ServerUrls } from "./servers.ts";
 
-/** In the order in which they start; what a service needs while it starts comes before it. */
-const sharedPort = ["operation", "scheduler", "vm", "checkpoint", "registry"] as const;
-
 export interface ServicesOptions {
   readonly folder: string;
   /** Of the one gRPC port. */
@@ -17,15 +14,15 @@ export interface ServicesOptions {
 
 /**
  * Starts every service in this process, by the same function and configuration as its main.ts does. All share one
- * gRPC port but the agent, which is reached over its own socket as on any other host.
+ * gRPC port but the agent, which listens on its own socket as on any other host.
  */
 export async function startServices(lifecycle: Lifecycle, options: ServicesOptions): Promise<void> {
   const env = environment(options);
   const server = new RpcServer({ logger: createLogger({ name: "dev" }) });
-  for (const name of sharedPort) await startService(name, env, lifecycle, { server });
+  for (const start of sharingAPort) await start(env, lifecycle, server);
   await server.listen(options.address);
   lifecycle.add("grpc", server, (it) => it.close());
-  await startService("agent", env, lifecycle, {});
+  await startHostAgent(env, lifecycle);
 }
 
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -37,31 +34,46 @@ function environment({ folder, address, registryAddress, urls }: ServicesOptions
     ...urls,
     STILLPOINT_ADDRESS: address,
     REGISTRY_HTTP_ADDRESS: registryAddress,
-    REGISTRY_DATA: join(folder, "registry"),
-    AGENT_ADDRESS: `unix:${join(folder, "agent.sock")}`,
-    AGENT_DATA: join(folder, "host"),
     REGISTRY_HTTP_URL: `http://${registryAddress}`,
+    REGISTRY_DATA: join(folder, "registry"),
+    AGENT_DATA: join(folder, "host"),
+    AGENT_ADDRESS: `unix:${join(folder, "agent.sock")}`,
   };
 }
 
-type ReadConfig = (env: Environment) => unknown;
-type Start = (config: unknown, lifecycle: Lifecycle, options: { server?: RpcServer }) => Promise<unknown>;
+type Start = (env: Environment, lifecycle: Lifecycle, server: RpcServer) => Promise<unknown>;
 
-/** services/<name>/config.ts has read<Name>Config, services/<name>/service.ts has start<Name>. */
-async function startService(
-  name: string,
-  env: Environment,
-  lifecycle: Lifecycle,
-  options: { server?: RpcServer },
-): Promise<void> {
-  const Name = name.charAt(0).toUpperCase() + name.slice(1);
-  const [config, service]: [Record<string, ReadConfig>, Record<string, Start>] = await Promise.all([
-    import(`../../services/${name}/config.ts`),
-    import(`../../services/${name}/service.ts`),
-  ]);
-  const readConfig = config[`read${Name}Config`];
-  const start = service[`start${Name}`];
-  if (readConfig === undefined || start === undefined)
-    throw new Error(`services/${name} lacks read${Name}Config or start${Name}`);
-  await start(readConfig(env), lifecycle, options);
+/** In the order in which they start. */
+const sharingAPort: readonly Start[] = [
+  async (env, lifecycle, server) => {
+    const { readOperationConfig } = await import("../../services/operation/config.ts");
+    const { startOperation } = await import("../../services/operation/service.ts");
+    return startOperation(readOperationConfig(env), lifecycle, { server });
+  },
+  async (env, lifecycle, server) => {
+    const { readSchedulerConfig } = await import("../../services/scheduler/config.ts");
+    const { startScheduler } = await import("../../services/scheduler/service.ts");
+    return startScheduler(readSchedulerConfig(env), lifecycle, { server });
+  },
+  async (env, lifecycle, server) => {
+    const { readVmConfig } = await import("../../services/vm/config.ts");
+    const { startVm } = await import("../../services/vm/service.ts");
+    return startVm(readVmConfig(env), lifecycle, { server });
+  },
+  async (env, lifecycle, server) => {
+    const { readCheckpointConfig } = await import("../../services/checkpoint/config.ts");
+    const { startCheckpoint } = await import("../../services/checkpoint/service.ts");
+    return startCheckpoint(readCheckpointConfig(env), lifecycle, { server });
+  },
+  async (env, lifecycle, server) => {
+    const { readRegistryConfig } = await import("../../services/registry/config.ts");
+    const { startRegistry } = await import("../../services/registry/service.ts");
+    return startRegistry(readRegistryConfig(env), lifecycle, { server });
+  },
+];
+
+async function startHostAgent(env: Environment, lifecycle: Lifecycle): Promise<void> {
+  const { readAgentConfig } = await import("../../services/agent/config.ts");
+  const { startAgent } = await import("../../services/agent/service.ts");
+  await startAgent(readAgentConfig(env), lifecycle);
 }
