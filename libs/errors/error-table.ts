@@ -40,6 +40,7 @@ export const errorTable = {
   OUTCOME_UNKNOWN: { code: Code.UNAVAILABLE, help: "The write may have happened: read it again before retrying." },
   TARGET_BUSY: { code: Code.FAILED_PRECONDITION, help: "Wait for the other operation, or cancel it." },
   OPERATION_NOT_FOUND: { code: Code.NOT_FOUND, help: "List operations with: stillpoint operation list" },
+  OPERATION_ABANDONED: { code: Code.ABORTED, help: "Ask again, with a new request id." },
   OPERATION_CANCELLED: { code: Code.CANCELLED, help: "Ask again if it is still wanted." },
   EPOCH_STALE: { code: Code.ABORTED, help: "A newer worker has taken over; nothing to do." },
   UNDO_FAILED: { code: Code.INTERNAL, help: "Something was left half-made: look at the operation and its host." },

@@ -13,6 +13,7 @@ import {
 import type { CreateTarget, HoldTarget, TargetWrite } from "./accept-request.ts";
 import type { OperationLog } from "./operation-log.ts";
 import { isTerminal, type OperationRecord } from "./operation-record.ts";
+import { touched } from "./operation-state.ts";
 
 export interface AcquireDeps {
   readonly records: Log;
@@ -21,7 +22,7 @@ export interface AcquireDeps {
   readonly random: Random;
 }
 
-/** After this long somebody else may have given the operation up; then it is read again before its target is written. */
+/** Less than the shortest ttl: until then nobody has given the operation up for silent. */
 const SURE_FOR_MS = 400;
 
 /** Makes an operation the holder of its target. Fails with the reason why it may not be; safe to repeat. */
@@ -32,12 +33,13 @@ export class TargetAcquirer {
     this.#deps = deps;
   }
 
-  async acquire<Body>(operation: OperationRecord, write: TargetWrite<Body>): Promise<void> {
+  /** `madeAtMs` is a monotonic time before the operation was made; undefined when somebody else made it. */
+  async acquire<Body>(operation: OperationRecord, write: TargetWrite<Body>, madeAtMs?: number): Promise<void> {
     if ("hold" in write) return;
     // Without a codec the service's bodies are plain JSON.
     const codec = write.codec ?? (rawCodec as unknown as BodyCodec<Body>);
     const store = new LogRecordStore<Body>({ ...this.#deps, log: this.#deps.records, codec });
-    const until = this.#deps.clock.monotonicMs() + SURE_FOR_MS;
+    const until = madeAtMs === undefined ? Number.NEGATIVE_INFINITY : madeAtMs + SURE_FOR_MS;
     if ("create" in write) await this.#create(store, operation, write, until);
     else await this.#hold(store, operation, write, until);
   }
@@ -68,7 +70,7 @@ export class TargetAcquirer {
     const { id, target } = operation;
     let previous: number | undefined = 0;
     while (previous !== undefined) {
-      await this.#refuseIfEnded(id, untilMs);
+      await this.#makeSure(id, untilMs);
       const record = { ...create, operation: id, messageId: `${id}.target` };
       const isWritten = await unlessConflict(store.createOver(target, record, previous));
       previous = isWritten ? undefined : await this.#versionToWriteOver(target, create.uid, existsReason);
@@ -100,7 +102,7 @@ export class TargetAcquirer {
       if (stored.operation === id) return;
       await this.#refuseIfBusy(stored);
       write.expect?.(stored);
-      await this.#refuseIfEnded(id, untilMs);
+      await this.#makeSure(id, untilMs);
       const change = { ...write.change?.(stored), operation: id, messageId: `${id}.target.${stored.version}` };
       isHeld = await unlessConflict(store.update(stored, change));
     }
@@ -116,11 +118,18 @@ export class TargetAcquirer {
     });
   }
 
-  async #refuseIfEnded(id: string, untilMs: number): Promise<void> {
-    if (this.#deps.clock.monotonicMs() < untilMs) return;
-    const stored = await this.#deps.operations.read(id);
+  /**
+   * Before a target is written late: touches the operation, which keeps others from giving it up, or finds that they
+   * have. A sleep after this is caught by the compare-and-set on the target: giving up begins with a write to it.
+   */
+  async #makeSure(id: string, untilMs: number): Promise<void> {
+    const { clock, operations, random } = this.#deps;
+    if (clock.monotonicMs() < untilMs) return;
+    const wanted = ({ state }: OperationRecord) => state === "pending";
+    const change = { wanted, transition: touched, write: random.id("late") };
+    const stored = await operations.modify(id, change, { forMs: 10_000 });
     if (stored === undefined || isTerminal(stored.record)) {
-      throw new StillpointError("UNAVAILABLE", `operation ${id} was given up: accepting it took too long`);
+      throw new StillpointError("OPERATION_ABANDONED", `operation ${id} was given up: accepting it took too long`);
     }
   }
 }

@@ -54,6 +54,8 @@ export interface ClaimRecord {
 
 export interface Acquire {
   readonly create?: { readonly uid: string; readonly body: Json; readonly events: readonly RecordEvent[] };
+  /** Why it is refused when a live record has the name of the one to create. */
+  readonly existsReason?: Reason;
 }
 
 export interface StoredError {

@@ -3,7 +3,7 @@ import type { Clock, Random } from "#libs/clock";
 import { isStillpointError, StillpointError } from "#libs/errors";
 import type { Leases } from "#libs/locks";
 import type { Logger } from "#libs/logger";
-import { type Json, type Log, rawCodec } from "#libs/records";
+import { isUnanswered, type Json, type Log, rawCodec } from "#libs/records";
 import type { AcceptRequest, TargetWrite } from "./accept-request.ts";
 import { TargetAcquirer } from "./acquire.ts";
 import type { JobQueue } from "./job-queue.ts";
@@ -75,11 +75,12 @@ export class Operations {
    */
   async accept<Body = Json>(request: AcceptRequest, write: TargetWrite<Body> = {}): Promise<Operation> {
     const id = operationIdOf(request, this.deps.random);
-    const stored = await this.#create(id, request, write);
+    const startMs = this.deps.clock.monotonicMs();
+    const { stored, isNew } = await this.#create(id, request, write);
     const { record } = stored;
     if (record.refused === true && record.error !== undefined) throw restoreError(record.error);
     if (record.state === "pending") {
-      if (request.target !== "") await this.#acquire(stored, write);
+      if (request.target !== "") await this.#acquire(record, write, isNew ? startMs : undefined);
       this.deps.jobs.hint(serviceOf(record.kind), id);
     }
     return toOperation(record);
@@ -122,10 +123,10 @@ export class Operations {
     return toOperation(stored.record);
   }
 
-  async #create<Body>(id: string, request: AcceptRequest, write: TargetWrite<Body>): Promise<StoredOperation> {
+  async #create<Body>(id: string, request: AcceptRequest, write: TargetWrite<Body>) {
     const record = this.#newRecord(id, request, write);
     try {
-      return await this.log.create(record, PATIENCE);
+      return { stored: await this.log.create(record, PATIENCE), isNew: true };
     } catch (error) {
       if (!isStillpointError(error, "RECORD_CONFLICT")) throw error;
     }
@@ -133,18 +134,19 @@ export class Operations {
     if (stored?.record.fingerprint !== record.fingerprint) {
       throw new StillpointError("REQUEST_ID_REUSED", `request id ${request.requestId} was used for another request`);
     }
-    return stored;
+    return { stored, isNew: false };
   }
 
-  async #acquire<Body>({ record }: StoredOperation, write: TargetWrite<Body>): Promise<void> {
+  async #acquire<Body>(record: OperationRecord, write: TargetWrite<Body>, madeAtMs?: number): Promise<void> {
     try {
       // A repeated request makes the target of the first, whose uid may be another.
       const create = record.acquire?.create;
       const { codec: _codec, ...rest } = write as { codec?: unknown };
       const effective = create === undefined ? write : { ...rest, codec: rawCodec, create };
-      await this.targets.acquire(record, effective as TargetWrite<Body>);
+      await this.targets.acquire(record, effective as TargetWrite<Body>, madeAtMs);
     } catch (error) {
-      if (!isStillpointError(error) || isStillpointError(error, "OUTCOME_UNKNOWN")) throw error;
+      // What was not answered is tried again by a repeated request, or given up by the sweeper.
+      if (!isStillpointError(error) || isUnanswered(error)) throw error;
       await this.refuse(record.id, error);
       throw error;
     }
@@ -193,5 +195,6 @@ function acquireOf<Body>(write: TargetWrite<Body>): Acquire {
   if (!("create" in write)) return {};
   const { uid, body, events = [] } = write.create;
   const json = (write.codec === undefined ? body : write.codec.toJSON(body)) as Json;
-  return { create: { uid, body: json, events } };
+  const { existsReason } = write;
+  return { create: { uid, body: json, events }, ...(existsReason === undefined ? {} : { existsReason }) };
 }

@@ -42,6 +42,7 @@ class Newest {
   }
 }
 
+// biome-ignore lint/complexity/noExcessiveCognitiveComplexity: one loop reads better than two that share its state
 async function* showChanges(source: WatchSource, newest: Newest, signal: AbortSignal): AsyncGenerator<Operation> {
   const { id, clock, everyMs } = source;
   let shown: StoredOperation | undefined;
@@ -53,10 +54,11 @@ async function* showChanges(source: WatchSource, newest: Newest, signal: AbortSi
     const told = live?.heartbeat;
     // Progress is of interest only for what has not moved on by itself meanwhile.
     if (stored === shown) live = await source.live();
-    if (stored !== shown || live?.heartbeat !== told) yield toOperation(stored.record, live);
-    shown = stored;
+    const isNews = stored !== shown || live?.heartbeat !== told;
+    if (isNews) yield toOperation(stored.record, live);
     if (isTerminal(stored.record)) return;
-    if (newest.stored === shown) await firstOf(woken, everyMs, clock, signal);
+    shown = stored;
+    if (newest.stored === stored) await firstOf(woken, everyMs, clock, signal);
   }
 }
 

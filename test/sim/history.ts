@@ -9,6 +9,9 @@ interface SeenOperation {
   readonly phase: string;
   readonly step: string;
   readonly target: string;
+  readonly input: { readonly failsAt: string };
+  readonly cancelRequested?: boolean;
+  readonly refused?: boolean;
   readonly claim?: { readonly worker: string; readonly epoch?: number };
 }
 
@@ -65,12 +68,12 @@ export class History {
 
   checkEnd(agent: SimAgent): void {
     for (const name of this.#requests.values()) {
-      if (!this.#operations.has(name.slice("operations/".length)))
-        this.violations.push(`${name} was accepted and lost`);
+      this.#checkAccepted(name.slice("operations/".length));
     }
     for (const operation of this.#operations.values()) this.#checkEffects(operation, agent);
     for (const [name, holder] of this.#pointers) {
-      if (holder !== undefined && !this.#isTerminal(holder)) this.violations.push(`${name} is held by ${holder}`);
+      const isGivenUp = this.#operations.get(holder ?? "")?.refused === true;
+      if (holder !== undefined && !isGivenUp) this.violations.push(`${name} is still held by ${holder}`);
     }
   }
 
@@ -94,7 +97,18 @@ export class History {
     if (before !== undefined && holder !== undefined && before !== holder && !this.#isTerminal(before)) {
       this.violations.push(`${name} went from ${before}, which runs, to ${holder}`);
     }
+    if (holder !== undefined && before !== holder && this.#isTerminal(holder)) {
+      this.violations.push(`${name} was given to ${holder}, which had ended`);
+    }
     this.#pointers.set(name, holder);
+  }
+
+  /** Who was told that it is accepted finds it, succeeded unless something was wrong with it. */
+  #checkAccepted(id: string): void {
+    const operation = this.#operations.get(id);
+    if (operation === undefined) return void this.violations.push(`${id} was accepted and lost`);
+    const isSound = operation.input.failsAt === "" && operation.cancelRequested !== true;
+    if (isSound && operation.state !== "succeeded") this.violations.push(`${id} ${describe(operation)} for no reason`);
   }
 
   #checkEffects({ id, kind, state }: SeenOperation, agent: SimAgent): void {
