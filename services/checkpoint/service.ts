@@ -1,4 +1,3 @@
-import type { NatsConnection } from "@nats-io/transport-node";
 import { Checkpoint, CheckpointsDefinition, Head } from "#contracts/checkpoint/v1/checkpoint";
 import { Host } from "#contracts/scheduler/v1/scheduler";
 import { Vm } from "#contracts/vm/v1/vm";
@@ -6,9 +5,9 @@ import { systemClock, systemRandom } from "#libs/clock";
 import { StillpointError } from "#libs/errors";
 import { createHostAgents } from "#libs/host-agent";
 import type { Lifecycle } from "#libs/lifecycle";
-import { connectRedis, RedisLeases } from "#libs/locks";
-import { createLogger, type Logger } from "#libs/logger";
-import { JetStreamJobQueue, Operations, RedisJobState, startRunner } from "#libs/operations";
+import { connectRedis } from "#libs/locks";
+import { createLogger } from "#libs/logger";
+import { openOperations, startRunner } from "#libs/operations";
 import {
   type BodyCodec,
   connectNats,
@@ -17,7 +16,6 @@ import {
   openStreams,
   type RecordStore,
   RecordView,
-  type Streams,
 } from "#libs/records";
 import { RpcServer } from "#libs/rpc";
 import { CheckpointStore } from "./checkpoint-store.ts";
@@ -42,7 +40,9 @@ export async function startCheckpoint(
   const logger = createLogger({ name: "checkpoint", level: config.LOG_LEVEL });
   const nats = await connectNats(config, lifecycle);
   const streams = await openStreams(nats);
-  const operations = await startOperations(config, lifecycle, { nats, streams, logger });
+  const { signal } = lifecycle;
+  const redis = await connectRedis(config, lifecycle);
+  const operations = await openOperations({ nats, redis, streams, logger, signal });
   const parts = await openRecords(streams.rec, lifecycle);
   const agents = lifecycle.add("host agents", createHostAgents({ addressOf: agentAddress(parts.hosts) }), (opened) =>
     opened.close(),
@@ -50,8 +50,9 @@ export async function startCheckpoint(
 
   const deps = { ...parts, agents, operations, clock: systemClock, random: systemRandom, logger };
   const jobs = [createJob(deps), applyJob(deps), deleteJob(deps)];
-  lifecycle.add("runner", startRunner(operations, { jobs }), (runner) => runner.close());
-  const { signal } = lifecycle;
+  lifecycle.add("runner", startRunner(operations, { jobs, ttlMs: config.OPERATION_TTL_MS }), (runner) =>
+    runner.close(),
+  );
   void lifecycle.add("deleted VMs", followDeletedVms({ ...deps, signal }), (loop) => loop);
   const take = takeDigests.bind(undefined, parts.store);
   void lifecycle.add("observations", followObservations({ ...deps, nats, signal }, take), (loop) => loop);
@@ -65,31 +66,6 @@ export async function startCheckpoint(
   const address = await own.listen(config.CHECKPOINT_ADDRESS);
   lifecycle.add("grpc", own, (listening) => listening.close());
   return { address };
-}
-
-interface Connections {
-  readonly nats: NatsConnection;
-  readonly streams: Streams;
-  readonly logger: Logger;
-}
-
-async function startOperations(
-  config: CheckpointConfig,
-  lifecycle: Lifecycle,
-  { nats, streams, logger }: Connections,
-): Promise<Operations> {
-  const redis = await connectRedis(config, lifecycle);
-  const ports = { clock: systemClock, random: systemRandom };
-  return Operations.start({
-    ...ports,
-    ops: streams.ops,
-    records: streams.rec,
-    jobs: await JetStreamJobQueue.open(nats),
-    jobState: new RedisJobState(redis),
-    leases: new RedisLeases(redis, ports),
-    logger,
-    signal: lifecycle.signal,
-  });
 }
 
 async function openRecords(log: Log, { signal }: Lifecycle) {

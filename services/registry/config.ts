@@ -12,7 +12,7 @@ const shape = {
     .string()
     .regex(/^(unix:\/.+|[^:/]+:\d{1,5}|\[[0-9a-f:]+\]:\d{1,5})$/i)
     .describe("host:port, or unix:/path")
-    .default("127.0.0.1:7071"),
+    .default("127.0.0.1:7075"),
   REGISTRY_DATA: z
     .string()
     .startsWith("/")

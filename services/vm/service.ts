@@ -5,9 +5,9 @@ import { systemClock as clock, systemRandom as random } from "#libs/clock";
 import { StillpointError } from "#libs/errors";
 import { createHostAgents } from "#libs/host-agent";
 import type { Lifecycle } from "#libs/lifecycle";
-import { connectRedis, RedisLeases } from "#libs/locks";
-import { createLogger, type Logger } from "#libs/logger";
-import { JetStreamJobQueue, Operations, RedisJobState, startRunner } from "#libs/operations";
+import { connectRedis } from "#libs/locks";
+import { createLogger } from "#libs/logger";
+import { openOperations, startRunner } from "#libs/operations";
 import {
   connectNats,
   createRecordStore,
@@ -24,8 +24,6 @@ import { vmJobs } from "./jobs/vm-jobs.ts";
 import { followObservations } from "./nats-observations.ts";
 import { Observations } from "./observations.ts";
 
-type Nats = Awaited<ReturnType<typeof connectNats>>;
-
 /** Wires the service together. With `server`, the API is added there and `address` is empty. */
 export async function startVm(
   config: VmConfig,
@@ -36,7 +34,8 @@ export async function startVm(
   const { signal } = lifecycle;
   const nats = await connectNats(config, lifecycle);
   const streams = await openStreams(nats);
-  const operations = await startOperations(config, lifecycle, { nats, streams, logger });
+  const redis = await connectRedis(config, lifecycle);
+  const operations = await openOperations({ nats, redis, streams, logger, signal });
   const vms = createRecordStore({ log: streams.rec, codec: Vm, clock, random });
   const agents = await hostAgents(streams, signal);
   const scheduler = createRpcClient(SchedulerDefinition, config.SCHEDULER_ADDRESS ?? config.STILLPOINT_ADDRESS);
@@ -46,7 +45,10 @@ export async function startVm(
   });
 
   const view = await RecordView.start({ log: streams.rec, filter: "rec.projects.*.vms.*", codec: Vm, signal });
-  const runner = startRunner(operations, { jobs: vmJobs({ vms, scheduler, agents }) });
+  const runner = startRunner(operations, {
+    jobs: vmJobs({ vms, scheduler, agents }),
+    ttlMs: config.OPERATION_TTL_MS,
+  });
   lifecycle.add("vm runner", runner, (it) => it.close());
   const observations = new Observations({ vms, agents });
   const following = followObservations({ nats, clock, logger, signal }, (...seen) => observations.fold(...seen));
@@ -64,25 +66,6 @@ export async function startVm(
   const own = new RpcServer({ logger }).add(VmsDefinition, handlers);
   lifecycle.add("grpc", own, (it) => it.close());
   return { address: await own.listen(config.VM_ADDRESS) };
-}
-
-async function startOperations(
-  config: VmConfig,
-  lifecycle: Lifecycle,
-  { nats, streams, logger }: { nats: Nats; streams: Streams; logger: Logger },
-): Promise<Operations> {
-  const redis = await connectRedis(config, lifecycle);
-  return Operations.start({
-    ops: streams.ops,
-    records: streams.rec,
-    jobs: await JetStreamJobQueue.open(nats),
-    jobState: new RedisJobState(redis),
-    leases: new RedisLeases(redis, { clock, random }),
-    clock,
-    random,
-    logger,
-    signal: lifecycle.signal,
-  });
 }
 
 /** Agents are found by their host's record, which follows them when they come back elsewhere. */

@@ -38,7 +38,7 @@ async function settled(cluster: Cluster): Promise<true> {
 
 /** Every disk layer and checkpoint folder is named in the manifest beside it; nothing temporary is left. */
 async function noOrphanFiles(cluster: Cluster, uids: readonly string[]): Promise<void> {
-  const root = join(cluster.folder, "agent", "vms");
+  const root = join(cluster.folder, "agent", "workloads");
   const folders = await readdir(root);
   expectNone(
     "folders of no VM",
