@@ -1,8 +1,6 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import { commonConfig, readConfig } from "#libs/config";
 import { type Lifecycle, runService } from "#libs/lifecycle";
-import { serveMetrics } from "#libs/telemetry";
 import type { Terminal } from "../terminal.ts";
 import { claimPort } from "./claim-port.ts";
 import { claimDataFolder } from "./data-folder.ts";
@@ -35,12 +33,9 @@ async function start(terminal: Terminal, options: DevOptions, lifecycle: Lifecyc
   // The services' loggers read it; standard output is for the ready line.
   process.env.STILLPOINT_LOG_FILE = logFile;
   const address = `127.0.0.1:${port}`;
-  const metricsAddress = await serveMetrics(readConfig({ METRICS_ADDRESS: commonConfig.METRICS_ADDRESS }), lifecycle);
   const urls = await startServers(folder, lifecycle);
   await startServices(lifecycle, { folder, address, registryAddress: `127.0.0.1:${registryPort}`, urls });
-  terminal.out(
-    ready({ folder, logFile, address, registryUrl: `http://127.0.0.1:${registryPort}`, metricsAddress, options }),
-  );
+  terminal.out(ready({ folder, logFile, address, registryUrl: `http://127.0.0.1:${registryPort}`, options }));
 }
 
 interface Ready {
@@ -48,11 +43,10 @@ interface Ready {
   readonly logFile: string;
   readonly address: string;
   readonly registryUrl: string;
-  readonly metricsAddress: string | undefined;
   readonly options: DevOptions;
 }
 
-function ready({ folder, logFile, address, registryUrl, metricsAddress, options }: Ready): string {
+function ready({ folder, logFile, address, registryUrl, options }: Ready): string {
   const exports = [
     ...(options.port === 7070 ? [] : [`  export STILLPOINT_ADDRESS=${address}`]),
     ...(options.registryPort === 7080 ? [] : [`  export STILLPOINT_REGISTRY=${registryUrl}`]),
@@ -61,7 +55,6 @@ function ready({ folder, logFile, address, registryUrl, metricsAddress, options 
     "Stillpoint is ready.",
     `  gRPC      ${address}`,
     `  registry  ${registryUrl}`,
-    ...(metricsAddress === undefined ? [] : [`  metrics   http://${metricsAddress}/metrics`]),
     `  data      ${folder}`,
     `  log       ${logFile}`,
     "In another terminal:",

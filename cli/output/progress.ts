@@ -3,7 +3,7 @@ import { printable } from "./printable.ts";
 import { showBytes } from "./units.ts";
 
 /** How far something is. */
-export interface ProgressState {
+interface ProgressState {
   readonly what: string;
   /** The step it is at, and a word on it. */
   readonly step?: string;

@@ -1,4 +1,5 @@
-import { stopTelemetry } from "#libs/telemetry";
+import { commonConfig, readConfig } from "#libs/config";
+import { serveMetrics, stopTelemetry } from "#libs/telemetry";
 import { Lifecycle } from "./lifecycle.ts";
 
 const signals = ["SIGTERM", "SIGINT"] as const;
@@ -6,7 +7,8 @@ const signals = ["SIGTERM", "SIGINT"] as const;
 /**
  * Starts a service and closes it on SIGTERM or SIGINT. A second signal, or `deadlineMs` after the first, ends the
  * process at once. In the end the process dies of the very signal, so that its parent sees the truth; when something
- * did not close it exits with 1. A start that fails is closed again and its error thrown.
+ * did not close it exits with 1. A start that fails is closed again and its error thrown. Metrics are served from
+ * before the start where METRICS_ADDRESS asks for them, and the last spans sent at the end.
  */
 export async function runService(start: (lifecycle: Lifecycle) => Promise<void>, deadlineMs = 10_000): Promise<void> {
   const lifecycle = new Lifecycle();
@@ -23,6 +25,7 @@ export async function runService(start: (lifecycle: Lifecycle) => Promise<void>,
   };
   for (const signal of signals) process.on(signal, stop);
   try {
+    await serveMetrics(readConfig({ METRICS_ADDRESS: commonConfig.METRICS_ADDRESS }), lifecycle);
     await start(lifecycle);
   } catch (error) {
     const stopping = lifecycle.signal.aborted;

@@ -1,4 +1,4 @@
-import type { ScopedServer } from "./server.ts";
+import type { ScopedServer } from "./scoped-server.ts";
 
 /** Adds grpc.health.v1: serving as long as `health` says so. Gives a function that stops watching it. */
 export async function addHealth(server: ScopedServer, health: () => boolean): Promise<() => void> {

@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Logger } from "#libs/logger";
-import type { ScopedServer } from "./server.ts";
+import type { ScopedServer } from "./scoped-server.ts";
 
 const descriptors = join(import.meta.dirname, "../contracts/stillpoint.binpb");
 

@@ -1,12 +1,11 @@
-import { createServer, type Server, type ServiceImplementation } from "nice-grpc";
+import type { ServiceImplementation } from "nice-grpc";
 import type { CompatServiceDefinition } from "nice-grpc/lib/service-definitions/index.js";
-import { errorDetailsServerMiddleware } from "nice-grpc-error-details";
 import type { Logger } from "#libs/logger";
-import { metricsAreServed } from "#libs/telemetry";
 import { bindUnix, type UnixSocket } from "./bind-unix.ts";
-import { type CallScope, callScope } from "./call-scope.ts";
+import type { CallScope } from "./call-scope.ts";
 import { addHealth } from "./health.ts";
 import { addReflection } from "./reflection.ts";
+import { createScopedServer, type ScopedServer } from "./scoped-server.ts";
 
 export interface RpcServerOptions {
   readonly logger: Logger;
@@ -14,11 +13,7 @@ export interface RpcServerOptions {
   readonly health?: () => boolean;
 }
 
-const mebibyte = 1024 * 1024;
 const gracefulMs = 3_000;
-
-/** The nice-grpc server under an RpcServer, whose handlers get a CallScope. */
-export type ScopedServer = Awaited<ReturnType<typeof createScopedServer>>;
 
 /** A gRPC server with health and reflection, whose handlers are plain async functions and generators. */
 export class RpcServer {
@@ -86,26 +81,6 @@ export class RpcServer {
       await this.#socket?.remove();
     }
   }
-}
-
-async function createScopedServer(logger: Logger, closing: AbortSignal, isUnix: boolean) {
-  const server = createServer({
-    "grpc.max_receive_message_length": 16 * mebibyte,
-    "grpc.max_send_message_length": 16 * mebibyte,
-    "grpc.keepalive_time_ms": 20_000,
-    "grpc.keepalive_timeout_ms": 5_000,
-    // channelz stays on: without it grpc-js 1.14.7 does not know its sessions, and forceShutdown() ends none of them.
-    // Clients connect anew from time to time, and so find replicas that came later. Open streams live on.
-    ...(isUnix ? {} : { "grpc.max_connection_age_ms": 300_000 }),
-  });
-  return (await measured(server)).use(errorDetailsServerMiddleware).use(callScope(logger, closing));
-}
-
-/** Counts and times calls, where somebody may look at it. */
-async function measured(server: Server): Promise<Server> {
-  if (!metricsAreServed()) return server;
-  const { prometheusServerMiddleware } = await import("nice-grpc-prometheus");
-  return server.use(prometheusServerMiddleware());
 }
 
 function refuseRemote(address: string): void {

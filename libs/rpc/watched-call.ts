@@ -19,7 +19,7 @@ export function watchedCall(
   defaultTimeoutMs: number,
 ): ClientMiddleware<RpcCallOptions, DeadlineOptions & RetryOptions> {
   return async function* (call, { timeoutMs = defaultTimeoutMs, idleTimeoutMs, ...options }) {
-    const metadata = withIds(options.metadata);
+    const metadata = callMetadata(options.metadata);
     const idle = new IdleTimer(idleTimeoutMs, options.signal);
     try {
       if (!call.responseStream) {
@@ -47,7 +47,7 @@ const retries = {
   retryMaxDelayMs: 1_000,
 };
 
-function withIds(given: CallOptions["metadata"]): Metadata {
+function callMetadata(given: CallOptions["metadata"]): Metadata {
   const metadata = Metadata(given);
   const { requestId } = currentIds();
   const parent = traceparent();

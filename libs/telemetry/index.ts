@@ -1,5 +1,5 @@
 export { currentIds, enterIds, type Ids, withIds } from "./ids.ts";
-export { metrics, metricsAreServed, serveMetrics } from "./metrics.ts";
+export { metricsAreServed, serveMetrics } from "./metrics.ts";
 export { stopTelemetry } from "./stop.ts";
 export {
   extractHeaders,

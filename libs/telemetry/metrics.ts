@@ -2,8 +2,8 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { collectDefaultMetrics, Registry } from "prom-client";
 
-/** The process's metrics: `new Counter({ name, help, registers: [metrics] })` of prom-client adds one. */
-export const metrics = new Registry();
+/** The process's own metrics; those of its calls are in the registry of nice-grpc-prometheus. */
+const metrics = new Registry();
 
 let served = false;
 

@@ -1,6 +1,6 @@
 export { eventually } from "./eventually.ts";
 export { freePort } from "./free-port.ts";
-export { assertNothingLeft, leftovers, testRun } from "./leftovers.ts";
+export { assertNothingLeft, leftovers } from "./leftovers.ts";
 export { partialService } from "./partial-service.ts";
 export { type TemporaryFolder, temporaryFolder } from "./temporary-folder.ts";
 export { startNats, startRedis, type TestServer } from "./test-server.ts";
