@@ -116,7 +116,7 @@ export class Claim {
 
   /** After a conflict: a cancel or a rewrite left the claim as it was. */
   async #readAgain(): Promise<void> {
-    const stored = await this.#log.read(this.id);
+    const stored = await this.#log.readSurely(this.id, this.signal);
     if (stored === undefined || !this.#isOurs(stored)) {
       this.abandon("another worker has it");
       this.signal.throwIfAborted();

@@ -1,6 +1,6 @@
 import type { Clock } from "#libs/clock";
 import { isStillpointError, StillpointError } from "#libs/errors";
-import { appendSurely, type Log } from "#libs/records";
+import { appendSurely, isUnanswered, type Log } from "#libs/records";
 import {
   decodeOperation,
   encodeOperation,
@@ -19,6 +19,7 @@ export interface WritePatience {
 
 /** Below the server's default limit of 1 MiB for a message. */
 const MAX_BYTES = 900 * 1024;
+const READ_AGAIN_MS = 500;
 
 /** Operations in their log: every write is one transition of one known state. */
 export class OperationLog {
@@ -33,6 +34,18 @@ export class OperationLog {
   async read(id: string): Promise<StoredOperation | undefined> {
     const message = await this.#log.read(subjectOfOperation(id));
     return message === undefined ? undefined : decodeOperation(message);
+  }
+
+  /** As `read`, waiting as long as it takes for a log that does not answer. */
+  async readSurely(id: string, signal: AbortSignal): Promise<StoredOperation | undefined> {
+    for (;;) {
+      try {
+        return await this.read(id);
+      } catch (error) {
+        if (!isUnanswered(error)) throw error;
+      }
+      await this.#clock.sleep(READ_AGAIN_MS, signal);
+    }
   }
 
   /** Writes the first state; fails with RECORD_CONFLICT when there is one already. */

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import {
   JetStreamApiCodes,
   JetStreamApiError,
@@ -23,6 +24,8 @@ import type {
 } from "./log.ts";
 
 const ANSWER_WITHIN_MS = 2_000;
+const READ_TRIES = 5;
+const READ_PAUSE_MS = 300;
 
 /** Opens a log on a stream of its own, making the stream where it is missing. */
 export async function openJetStreamLog(
@@ -30,9 +33,14 @@ export async function openJetStreamLog(
   stream: Partial<StreamConfig> & { readonly name: string; readonly subjects: string[] },
   options: { readonly complete?: boolean } = {},
 ): Promise<JetStreamLog> {
-  const manager = await jetstreamManager(nats);
+  const manager = await openManager(nats);
   await ensureStream(manager, stream);
   return new JetStreamLog(nats, manager, stream.name, options.complete ?? false);
+}
+
+/** Asks with a deadline that lets a caller see a short outage as a delay. */
+export async function openManager(nats: NatsConnection): Promise<JetStreamManager> {
+  return await jetstreamManager(nats, { timeout: ANSWER_WITHIN_MS });
 }
 
 /** The log over one JetStream stream. */
@@ -53,13 +61,9 @@ export class JetStreamLog implements OrderedLog {
 
   /** From the stream's leader, so that it sees every acknowledged write; `subject` may be a filter. */
   async read(subject: string): Promise<LogMessage | undefined> {
-    try {
-      const message = await this.#manager.streams.getMessage(this.stream, { last_by_subj: subject });
-      return message === null ? undefined : toLogMessage(message);
-    } catch (error) {
-      if (error instanceof JetStreamApiError && error.code === JetStreamApiCodes.NoMessageFound) return undefined;
-      throw this.#unavailable(error);
-    }
+    const read = () => this.#manager.streams.getMessage(this.stream, { last_by_subj: subject });
+    const message = await this.#untilAnswered(() => read().catch(unlessAbsent));
+    return message === null ? undefined : toLogMessage(message);
   }
 
   async append(subject: string, data: Uint8Array, options: AppendOptions): Promise<number> {
@@ -92,16 +96,24 @@ export class JetStreamLog implements OrderedLog {
   }
 
   async newest(filter: string): Promise<LogMessage[]> {
-    return await newestOfStream(this.#client, this.stream, filter).catch((error: unknown) => {
-      throw this.#unavailable(error);
-    });
+    return await this.#untilAnswered(() => newestOfStream(this.#client, this.stream, filter));
   }
 
   async lastSequence(): Promise<number> {
-    const info = await this.#manager.streams.info(this.stream).catch((error: unknown) => {
-      throw this.#unavailable(error);
-    });
-    return info.state.last_seq;
+    const { state } = await this.#untilAnswered(() => this.#manager.streams.info(this.stream));
+    return state.last_seq;
+  }
+
+  /** Reads may be repeated: what was asked while the server was away is forgotten by the client when it is back. */
+  async #untilAnswered<Answer>(ask: () => Promise<Answer>): Promise<Answer> {
+    let failure: unknown;
+    for (let tries = 0; tries < READ_TRIES && !this.#nats.isClosed(); tries++) {
+      if (isNobodyThere(failure)) await sleep(READ_PAUSE_MS);
+      const answer = await ask().then((value) => ({ value }), unlessSilent);
+      if ("value" in answer) return answer.value;
+      failure = answer.silence;
+    }
+    throw this.#unavailable(failure);
   }
 
   #refusal(subject: string, cause: unknown): StillpointError {
@@ -128,6 +140,17 @@ function isConflict(error: unknown): boolean {
 
 function isNobodyThere(error: unknown): boolean {
   return error instanceof NoRespondersError || (error instanceof Error && error.name === "JetStreamNotEnabled");
+}
+
+/** Anything but silence is an answer, though not the one that was hoped for. */
+function unlessSilent(error: unknown): { readonly silence: unknown } {
+  if (error instanceof TimeoutError || isNobodyThere(error)) return { silence: error };
+  throw new StillpointError("UNAVAILABLE", `JetStream refuses a read: ${describe(error)}`, { cause: error });
+}
+
+function unlessAbsent(error: unknown): null {
+  if (error instanceof JetStreamApiError && error.code === JetStreamApiCodes.NoMessageFound) return null;
+  throw error;
 }
 
 function describe(cause: unknown): string {

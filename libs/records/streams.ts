@@ -1,7 +1,7 @@
-import { DiscardPolicy, jetstreamManager, RetentionPolicy, StorageType, type StreamConfig } from "@nats-io/jetstream";
+import { DiscardPolicy, RetentionPolicy, StorageType, type StreamConfig } from "@nats-io/jetstream";
 import { type NatsConnection, nanos } from "@nats-io/transport-node";
 import { ensureStream } from "./ensure-stream.ts";
-import { JetStreamLog } from "./jetstream-log.ts";
+import { JetStreamLog, openManager } from "./jetstream-log.ts";
 
 /** What a stream has to be; `complete` means that a reader must not miss a message. */
 export interface StreamSpec {
@@ -70,7 +70,7 @@ export interface StreamsOptions {
 /** Makes every stream that is missing, checks the server, and opens the logs. */
 export async function openStreams(nats: NatsConnection, { replicas = 1 }: StreamsOptions = {}): Promise<Streams> {
   checkServer(nats.info?.version ?? "0.0.0", replicas);
-  const manager = await jetstreamManager(nats);
+  const manager = await openManager(nats);
   for (const { config } of Object.values(streamSpecs))
     await ensureStream(manager, { ...config, num_replicas: replicas });
   const open = (spec: StreamSpec) => new JetStreamLog(nats, manager, spec.config.name, spec.complete);

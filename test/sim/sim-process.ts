@@ -103,8 +103,12 @@ export class SimProcess {
       if (random.chance(0.5)) await applied().catch(() => undefined);
       throw new StillpointError("OUTCOME_UNKNOWN", "no answer");
     };
+    const reading = async <Answer>(read: () => Promise<Answer>): Promise<Answer> => {
+      if (random.chance(this.#world.faults().unavailable)) throw new StillpointError("UNAVAILABLE", "the log is away");
+      return await read();
+    };
     return {
-      read: (subject: string): Promise<LogMessage | undefined> => this.port(() => log.read(subject)),
+      read: (subject: string): Promise<LogMessage | undefined> => this.port(() => reading(() => log.read(subject))),
       append: (subject: string, data: Uint8Array, options: AppendOptions) =>
         this.port(() => fault(() => log.append(subject, data, options))),
       newest: (filter: string) => this.port(() => log.newest(filter)),
