@@ -69,6 +69,6 @@ function failureOf({ name, state, error }: Operation): StillpointError {
   return new StillpointError(known ? (reason as Reason) : "INTERNAL", error?.message ?? `${name} did not succeed`, {
     ...(help === "" ? {} : { help }),
     // The server answered, whatever the reason says; and a reason that is new to us is shown as it came.
-    metadata: { requestId: name, reason },
+    metadata: { requestId: name, ...(known ? {} : { foreignReason: reason }) },
   });
 }

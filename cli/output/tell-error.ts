@@ -19,7 +19,7 @@ export function tellError(error: unknown, terminal: Terminal): number {
 }
 
 /** A newer server's reason is shown as it came, although this version knows only its general kind. */
-const reasonOf = (error: StillpointError): string => error.metadata.reason ?? error.reason;
+const reasonOf = (error: StillpointError): string => error.metadata.foreignReason ?? error.reason;
 
 function exitCodeOf(error: StillpointError): number {
   // Every answer of a server carries the request id: without one nobody answered.

@@ -23,7 +23,7 @@ export function fromClientError(error: unknown, address: string): unknown {
   if (isReason(info.reason)) {
     return new StillpointError(info.reason, error.details, { cause: error, metadata: info.metadata, ...advice });
   }
-  const metadata = { ...info.metadata, reason: info.reason };
+  const metadata = { ...info.metadata, foreignReason: info.reason };
   return new StillpointError(general[error.code] ?? "INTERNAL", error.details, { cause: error, metadata, ...advice });
 }
 

@@ -22,7 +22,7 @@ export type RpcClient<Definition extends CompatServiceDefinition> = Client<Defin
 /**
  * A client of a service at `host:port` or `unix:/path`. Clients of one target share a channel, which connects at the
  * first call. Fails with the StillpointError that the handler threw (a reason that this version does not know becomes
- * the general one of its status), with UNAVAILABLE when nobody answers, with DEADLINE_EXCEEDED, and with an AbortError
+ * the general one of its status, with the other in metadata.foreignReason), with UNAVAILABLE when nobody answers, with DEADLINE_EXCEEDED, and with an AbortError
  * when the caller's own signal ended it. Reads (Get, List) are tried again while the server is unavailable.
  */
 export function createRpcClient<Definition extends CompatServiceDefinition>(

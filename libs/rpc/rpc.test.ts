@@ -1,4 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
+import { Status } from "nice-grpc-common";
+import { ErrorInfo, RichServerError } from "nice-grpc-error-details";
 import { pino } from "pino";
 import { expect, test } from "vitest";
 import { OperationsDefinition } from "#contracts/operation/v1/operation";
@@ -41,6 +43,21 @@ test("an unknown error tells the caller the request id only, and the log the sta
   expect(error).toMatchObject({ reason: "INTERNAL", message: expect.stringMatching(/^internal error \(request req-/) });
   expect(log).toContain("the secret of the house");
   expect(log).toContain("rpc.test.ts");
+});
+
+test("a reason that this version does not know becomes the general one of its status", async () => {
+  await using rpc = await served({
+    getOperation() {
+      throw new RichServerError(Status.INVALID_ARGUMENT, "the moon is full", [
+        ErrorInfo.fromPartial({ reason: "MOON_FULL", domain: "stillpoint" }),
+      ]);
+    },
+  });
+  expect(await failure(rpc.client.getOperation({ name: "operations/x" }))).toMatchObject({
+    reason: "ARGUMENT_INVALID",
+    message: "the moon is full",
+    metadata: { foreignReason: "MOON_FULL" },
+  });
 });
 
 test("the request id travels to the handler, its log lines, the calls it makes, and back in a header", async () => {
