@@ -2,7 +2,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { createServer } from "node:net";
 import { join } from "node:path";
-import { createOverlay } from "#libs/disk-image";
+import { createEmpty } from "#libs/disk-image";
 import { eventually, freePort } from "#libs/testing";
 import { GuestAgentChannel } from "../../services/agent/qemu/guest-agent.ts";
 import { Qmp } from "../../services/agent/qemu/qmp.ts";
@@ -68,15 +68,19 @@ async function standardPause(qmp: Qmp, folder: string): Promise<number> {
   return (await resumed).atMs - (await stopped).atMs;
 }
 
+interface BlockInfo {
+  readonly qdev?: string;
+  readonly inserted?: { readonly "node-name": string; readonly image: { readonly "virtual-size": number } };
+}
+
 /** A new overlay, open and not yet in use; gives the transaction that puts it over the disk that is written to now. */
 async function prepareOverlay(qmp: Qmp, folder: string): Promise<object[]> {
-  const blocks = await qmp.run<{ qdev?: string; inserted?: { file: string; "node-name": string } }[]>("query-block");
+  const blocks = await qmp.run<BlockInfo[]>("query-block");
   const root = blocks.find(({ qdev }) => qdev?.includes("disk-root"))?.inserted;
   if (root === undefined) throw new Error("the guest has no root disk");
   const overlay = `bare-${crypto.randomUUID().slice(0, 8)}`;
   const path = join(folder, "disks", `${overlay}.qcow2`);
-  const backing = root.file.startsWith("/") ? root.file : join(folder, root.file);
-  await createOverlay({ path, backing, backingFormat: "qcow2" });
+  await createEmpty({ path, sizeBytes: root.image["virtual-size"] });
   const file = { driver: "file", filename: path };
   await qmp.run("blockdev-add", { driver: "qcow2", "node-name": overlay, file, backing: null });
   return [{ type: "blockdev-snapshot", data: { node: root["node-name"], overlay } }];

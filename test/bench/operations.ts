@@ -28,15 +28,12 @@ export async function benchmark(): Promise<BenchmarkResult> {
   };
 }
 
-/** Asks for a job and waits until the server says that it has succeeded. */
+/** Asks for a job and waits until the server says that it has succeeded and ends the watch. */
 async function runOne(operations: OperationsClient): Promise<void> {
   const { name } = await operations.probe({});
-  for await (const { done, state } of operations.watchOperation({ name: name ?? "" })) {
-    if (!done) continue;
-    if (state !== OperationState.SUCCEEDED) throw new Error(`${name} ended as ${state}`);
-    return;
-  }
-  throw new Error(`the watch of ${name} ended before the operation`);
+  let last: OperationState | undefined;
+  for await (const { state } of operations.watchOperation({ name: name ?? "" })) last = state;
+  if (last !== OperationState.SUCCEEDED) throw new Error(`${name} ended as ${last}`);
 }
 
 async function runMany(operations: OperationsClient, count: number): Promise<void> {
