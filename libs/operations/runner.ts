@@ -155,7 +155,10 @@ class JobRunner implements Runner {
     const known = this.#operations.feed.get(id);
     const stored = known ?? (await this.#operations.log.read(id));
     if (stored === undefined || isTerminal(stored.record)) return undefined;
-    if (!silent) return stored.record.claim === undefined ? stored : undefined;
+    // The hint of a cancel may come before the target is held; every other hint comes after.
+    const isSure = !silent && stored.record.cancelRequested !== true;
+    if (isSure) return stored.record.claim === undefined ? stored : undefined;
+    if (!silent && stored.record.claim !== undefined) return undefined;
     return await ensureAcquired(this.#operations, stored);
   }
 
