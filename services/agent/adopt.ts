@@ -1,5 +1,6 @@
 import type { AgentParts } from "./actions/agent-parts.ts";
 import { endMachine } from "./actions/power.ts";
+import { queueMissingDigests } from "./checkpoints/digests.ts";
 import { rollBackPending, sweepFiles } from "./checkpoints/pending.ts";
 import type { Machine } from "./ports.ts";
 import type { Workload } from "./workload.ts";
@@ -27,6 +28,7 @@ async function adopt(parts: AgentParts, workload: Workload): Promise<void> {
   else await meet(parts, workload, machine);
   await rollBackPending(parts, workload);
   await sweepFiles(parts, workload);
+  await queueMissingDigests(parts, workload);
 }
 
 async function meet(parts: AgentParts, workload: Workload, machine: Machine): Promise<void> {

@@ -72,6 +72,8 @@ export interface Machine {
   end(): Promise<void>;
   /** Ends a machine whose guest has shut down (state "shutdown"). */
   endAfterShutdown(): Promise<void>;
+  /** Lets go of a machine that runs on; it can be adopted again. */
+  release(): void;
   /** Whether the guest has opened its agent's port, now and at each change. */
   guestIsListening(): Promise<boolean>;
   onGuestListening(listener: (open: boolean) => void): void;

@@ -54,6 +54,7 @@ export async function startAgent(
   const steps = new StepRunner(data.journals, (context, action) => perform(parts, context, action));
   const images = options.images ?? (await openImages(config, data, lifecycle));
   const parts = await makeParts({ config, lifecycle, logger, data, facts, workloads, images, steps });
+  lifecycle.add("machines", workloads, (all) => all.release());
   await adoptAll(parts);
   const host = `hosts/${config.AGENT_HOST_NAME}`;
   const server = lifecycle.add("agent API", new RpcServer({ logger }), (s) => s.close());

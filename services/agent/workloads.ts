@@ -58,6 +58,11 @@ export class Workloads {
     return workload;
   }
 
+  /** Lets go of every machine; they run on. */
+  release(): void {
+    for (const { machine } of this.list()) machine?.release();
+  }
+
   /** Removes every file of a workload whose machine has ended. */
   async remove(uid: string): Promise<void> {
     await rm(workloadFolder(this.#data, uid).root, { recursive: true, force: true });

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { type FileHandle, open, readFile, stat } from "node:fs/promises";
+import { open, readFile, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { StillpointError } from "#libs/errors";
 import type { AgentParts } from "../actions/agent-parts.ts";
@@ -7,10 +7,10 @@ import { writeDurably } from "../durable-file.ts";
 import type { CheckpointEntry } from "../manifest.ts";
 import type { Workload } from "../workload.ts";
 import type { Piece } from "./background-work.ts";
-import { chainOf, checkpointOf } from "./layer-tree.ts";
+import { checkpointOf } from "./layer-tree.ts";
 import { RAM_FILE } from "./ram-file.ts";
 
-/** A file's digest, and what the file looked like then: an unchanged look means unchanged bytes. */
+/** The digest of a file that was found whole, and what it looked like then: an unchanged look, unchanged bytes. */
 interface KnownDigest {
   readonly digest: string;
   readonly look: string;
@@ -19,36 +19,48 @@ interface KnownDigest {
 const PIECE_BYTES = 4 * 2 ** 20;
 
 /** Computes the digests of a checkpoint's own files when nothing else is to be done, and tells them. */
-export function queueDigests({ background }: AgentParts, workload: Workload, checkpointUid: string): void {
-  background.add(workload.uid, `the digests of ${checkpointUid}`, () => {
+export function queueDigests(parts: AgentParts, workload: Workload, checkpointUid: string): void {
+  parts.background.add(workload.uid, `the digests of ${checkpointUid}`, () => {
     const entry = workload.manifest.checkpoints[checkpointUid];
     if (entry === undefined) return async () => true;
-    return digestFiles(workload, checkpointUid, ownFiles(workload, checkpointUid, entry));
+    return digestFiles(parts, workload, checkpointUid, ownFiles(workload, checkpointUid, entry));
   });
 }
 
+/** Queues the digests that an earlier agent did not finish. */
+export async function queueMissingDigests(parts: AgentParts, workload: Workload): Promise<void> {
+  for (const checkpointUid of Object.keys(workload.manifest.checkpoints)) {
+    const known = await readKnown(workload, checkpointUid);
+    if (Object.keys(known).length === 0) queueDigests(parts, workload, checkpointUid);
+  }
+}
+
+/** To be called before a checkpoint's own files are changed. */
+export async function forgetDigests(workload: Workload, checkpointUid: string): Promise<void> {
+  await rm(digestsPath(workload, checkpointUid), { force: true });
+}
+
 /**
- * Looks at every file that a checkpoint stands on: metadata always, bytes where the file's look has changed.
+ * Looks at every file that a checkpoint stands on; metadata and bytes where its look has changed since its digest.
  * @throws StillpointError CHECKPOINT_DAMAGED
  */
 export async function refuseDamaged(parts: AgentParts, workload: Workload, checkpointUid: string): Promise<void> {
-  const { manifest, folder } = workload;
-  for (const [disk, top] of Object.entries(checkpointOf(manifest, checkpointUid).layers)) {
-    for (const layer of chainOf(manifest, top)) await parts.disks.check(folder.layer(disk, layer));
-  }
+  const { manifest } = workload;
   for (let uid: string | null = checkpointUid; uid !== null; uid = checkpointOf(manifest, uid).parent) {
     const files = ownFiles(workload, uid, checkpointOf(manifest, uid));
     const known = await readKnown(workload, uid);
     for (const [name, path] of files) {
       // RAM of earlier checkpoints plays no part in this one.
-      if (name !== "ram" || uid === checkpointUid) await refuseChanged(uid, path, known[name]);
+      if (name === "ram" && uid !== checkpointUid) continue;
+      if (known[name]?.look === (await lookOf(path))) continue;
+      if (name !== "ram") await parts.disks.check(path);
+      await refuseChanged(uid, path, known[name]);
     }
   }
 }
 
 async function refuseChanged(checkpointUid: string, path: string, known: KnownDigest | undefined): Promise<void> {
-  if (known === undefined || known.look === (await lookOf(path))) return;
-  if ((await digestOfFile(path)) === known.digest) return;
+  if (known === undefined || (await digestOfFile(path)) === known.digest) return;
   throw new StillpointError(
     "CHECKPOINT_DAMAGED",
     `${path} of checkpoint ${checkpointUid} has changed since it was taken`,
@@ -62,13 +74,19 @@ function ownFiles({ folder }: Workload, checkpointUid: string, { kind, layers }:
 }
 
 /** One piece of one file at a time. */
-function digestFiles(workload: Workload, checkpointUid: string, files: [string, string][]): Piece {
+function digestFiles(
+  { disks }: AgentParts,
+  workload: Workload,
+  checkpointUid: string,
+  files: [string, string][],
+): Piece {
   const known: Record<string, KnownDigest> = {};
   let current: FileDigest | undefined;
   return async () => {
     const [name, path] = files[0] ?? [];
     if (name === undefined || path === undefined) return await tell(workload, checkpointUid, known);
-    current ??= await FileDigest.open(path);
+    if (current === undefined && name !== "ram") await disks.check(path);
+    current ??= new FileDigest(path);
     const digest = await current.next();
     if (digest === undefined) return false;
     known[name] = { digest, look: await lookOf(path) };
@@ -87,30 +105,28 @@ async function tell(workload: Workload, checkpointUid: string, known: Record<str
 }
 
 class FileDigest {
-  readonly #file: FileHandle;
+  readonly #path: string;
   readonly #hash = createHash("sha256");
   readonly #buffer = Buffer.allocUnsafe(PIECE_BYTES);
+  #position = 0;
 
-  private constructor(file: FileHandle) {
-    this.#file = file;
+  constructor(path: string) {
+    this.#path = path;
   }
 
-  static async open(path: string): Promise<FileDigest> {
-    return new FileDigest(await open(path, "r"));
-  }
-
-  /** The digest once the file's end is reached. */
+  /** The digest once the file's end is reached. Opened for each piece: work that is dropped leaves nothing open. */
   async next(): Promise<string | undefined> {
-    const { bytesRead } = await this.#file.read(this.#buffer, 0, PIECE_BYTES, null);
-    if (bytesRead > 0) this.#hash.update(this.#buffer.subarray(0, bytesRead));
-    if (bytesRead > 0) return undefined;
-    await this.#file.close();
-    return `sha256:${this.#hash.digest("hex")}`;
+    await using file = await open(this.#path, "r");
+    const { bytesRead } = await file.read(this.#buffer, 0, PIECE_BYTES, this.#position);
+    if (bytesRead === 0) return `sha256:${this.#hash.digest("hex")}`;
+    this.#hash.update(this.#buffer.subarray(0, bytesRead));
+    this.#position += bytesRead;
+    return undefined;
   }
 }
 
 async function digestOfFile(path: string): Promise<string> {
-  const file = await FileDigest.open(path);
+  const file = new FileDigest(path);
   for (;;) {
     const digest = await file.next();
     if (digest !== undefined) return digest;
@@ -127,6 +143,8 @@ function digestsPath({ folder }: Workload, checkpointUid: string): string {
 }
 
 async function lookOf(path: string): Promise<string> {
-  const { ino, size, mtimeMs, ctimeMs } = await stat(path);
+  const { ino, size, mtimeMs, ctimeMs } = await stat(path).catch((cause: unknown) => {
+    throw new StillpointError("CHECKPOINT_DAMAGED", `${path} is not there`, { cause });
+  });
   return [ino, size, mtimeMs, ctimeMs].join(" ");
 }

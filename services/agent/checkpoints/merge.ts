@@ -6,7 +6,7 @@ import type { AgentParts } from "../actions/agent-parts.ts";
 import { below } from "../machine-spec.ts";
 import type { StepContext } from "../steps/step-runner.ts";
 import type { Workload } from "../workload.ts";
-import { queueDigests } from "./digests.ts";
+import { forgetDigests, queueDigests } from "./digests.ts";
 import {
   type Child,
   checkpointOf,
@@ -74,6 +74,7 @@ async function mergeInto(
     const into = layersOf(workload.manifest, child)[disk] ?? "";
     await refuseFullDisk(parts, workload, disk, layer);
     const path = workload.folder.layer(disk, into);
+    if ("checkpoint" in child) await forgetDigests(workload, child.checkpoint);
     await parts.disks.unseal(path);
     await pullUp(parts, context, workload, { disk, layer, into });
     await failpoint("agent.merge-checkpoint.merged");

@@ -13,6 +13,9 @@ export const RAM_FILE = "ram.zst";
 /** What QEMU sends while the guest stands must never wait for us: it is taken into memory until the guest goes on. */
 const UNTHROTTLED_BYTES = 256 * 2 ** 20;
 
+/** Each piece is a trip to another thread: few large ones cost less. */
+const PIECE_BYTES = 2 ** 20;
+
 /** A unix socket that takes one stream of RAM and compresses it into a file. */
 export class RamReceiver implements AsyncDisposable {
   readonly #server = createServer({ pauseOnConnect: false });
@@ -55,13 +58,19 @@ export class RamReceiver implements AsyncDisposable {
 
 /** Sends a file of compressed RAM to a machine that listens on a unix socket. */
 export async function sendRam(file: string, socketPath: string): Promise<void> {
-  await pipeline(createReadStream(file), createZstdDecompress(), await connectUnix(socketPath));
+  const zstd = createZstdDecompress({ chunkSize: PIECE_BYTES });
+  await pipeline(createReadStream(file, { highWaterMark: PIECE_BYTES }), zstd, await connectUnix(socketPath));
 }
 
 async function compress(socket: Socket, file: string): Promise<number> {
   await mkdir(dirname(file), { recursive: true, mode: 0o700 });
   const buffer = new PassThrough({ highWaterMark: UNTHROTTLED_BYTES });
-  const zstd = createZstdCompress({ params: { [constants.ZSTD_c_compressionLevel]: 1 }, chunkSize: 256 * 1024 });
-  await pipeline(socket, buffer, zstd, createWriteStream(file, { mode: 0o400, flush: true, highWaterMark: 2 ** 20 }));
+  const zstd = createZstdCompress({ params: { [constants.ZSTD_c_compressionLevel]: 1 }, chunkSize: PIECE_BYTES });
+  await pipeline(
+    socket,
+    buffer,
+    zstd,
+    createWriteStream(file, { mode: 0o400, flush: true, highWaterMark: PIECE_BYTES }),
+  );
   return (await stat(file)).size;
 }

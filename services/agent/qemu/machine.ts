@@ -31,6 +31,7 @@ export class QemuMachine implements Machine {
   readonly memory: MachineMemory;
   readonly #qmp: Qmp;
   readonly #identity: ProcessIdentity;
+  #released = false;
   #end: MachineEnd = { orderly: false, reason: "QEMU ended by itself" };
 
   constructor({ qmp, guest, identity, startTime, root }: QemuMachineParts) {
@@ -79,6 +80,12 @@ export class QemuMachine implements Machine {
     await this.ended;
   }
 
+  release(): void {
+    this.#released = true;
+    this.guest.close();
+    this.#qmp.close();
+  }
+
   async guestIsListening(): Promise<boolean> {
     const chardevs = await this.#qmp.run<Chardev[]>("query-chardev");
     return chardevs.find(({ label }) => label === "agent")?.["frontend-open"] ?? false;
@@ -108,6 +115,8 @@ export class QemuMachine implements Machine {
 
   async #whenGone(): Promise<MachineEnd> {
     await this.#qmp.closed;
+    // Of a machine that was let go nobody wants to know.
+    if (this.#released) return await new Promise(() => undefined);
     await waitGone(this.#identity);
     this.guest.close();
     return this.#end;
