@@ -83,7 +83,7 @@ async function makeParts({ config, lifecycle, logger, data, facts, workloads, im
   lifecycle.add("background work", background, (work) => work.close());
   const parts: AgentParts = {
     ...{ workloads, images, guard, background, logger, clock: systemClock, random: systemRandom },
-    hypervisor: new QemuHypervisor(facts.version, facts.platform),
+    hypervisor: new QemuHypervisor(facts),
     disks: createLocalDisks(data.workloads),
     firstProcessUid: processUid(config),
   };

@@ -1,11 +1,14 @@
+import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type VmDefinition, WorkloadState } from "#contracts/host/v1/agent";
+import { systemRandom } from "#libs/clock";
 import { Lifecycle } from "#libs/lifecycle";
 import { openNats, openStreams } from "#libs/records";
 import { eventually, startNats, temporaryFolder } from "#libs/testing";
 import { buildGuest } from "../../test/guest/build.ts";
 import { readAgentConfig } from "./config.ts";
+import { probeQemu, type QemuFacts } from "./qemu/probe.ts";
 import { startAgent } from "./service.ts";
 import { cacheImage, type TestHost, testHost, vmDefinition } from "./testing/test-host.ts";
 
@@ -30,6 +33,7 @@ beforeAll(async () => {
     NATS_URL: nats.url,
     LOG_LEVEL: "warn",
   });
+  await pretendProbe(data, { backgroundSnapshot: false });
   host = testHost((await startAgent(config, lifecycle)).address);
 }, 60_000);
 
@@ -38,18 +42,30 @@ afterAll(async () => {
   await resources.disposeAsync();
 });
 
-test("a VM is made, starts, answers through its agent, pauses, resumes, reboots and powers off", async () => {
-  await host.act(vm.uid, { $case: "createVm", value: { definition: vm } });
-  const started = await host.act(vm.uid, { $case: "startVm", value: {} });
-  expect(started.workload).toMatchObject({ state: WorkloadState.RUNNING, machineType: "pc-q35-7.2" });
+/** Changes what an earlier agent is taken to have probed here. */
+async function pretendProbe(folder: string, change: Partial<QemuFacts>): Promise<void> {
+  await mkdir(folder, { recursive: true });
+  await probeQemu(folder, null);
+  const path = join(folder, "qemu-facts.json");
+  await writeFile(path, JSON.stringify({ ...JSON.parse(await readFile(path, "utf8")), ...change }));
+}
 
-  const answering = await eventually(
+async function agentReady() {
+  return await eventually(
     async () => {
       const workload = await host.client.getWorkload({ uid: vm.uid });
       return workload.guestAgent?.connected === true && workload;
     },
     { deadlineMs: 20_000 },
   );
+}
+
+test("a VM is made, starts, answers through its agent, pauses, resumes and reboots", async () => {
+  await host.act(vm.uid, { $case: "createVm", value: { definition: vm } });
+  const started = await host.act(vm.uid, { $case: "startVm", value: {} });
+  expect(started.workload).toMatchObject({ state: WorkloadState.RUNNING, machineType: "pc-q35-7.2" });
+
+  const answering = await agentReady();
   expect(answering.guestAgent?.version).toMatch(/^\d/);
   expect(await host.exec(vm.uid, "/bin/echo", "hello")).toBe("hello\n");
 
@@ -58,6 +74,30 @@ test("a VM is made, starts, answers through its agent, pauses, resumes, reboots 
   const resumed = await host.act(vm.uid, { $case: "resumeVm", value: {} });
   expect(resumed.workload?.state).toBe(WorkloadState.RUNNING);
 
+  const rebooted = await host.act(vm.uid, { $case: "rebootVm", value: { force: false } });
+  expect(rebooted.workload?.pid).not.toBe(started.workload?.pid);
+}, 60_000);
+
+test("where RAM cannot be saved in the background the guest stands a little longer, and comes back the same", async () => {
+  await agentReady();
+  await host.exec(vm.uid, "/bin/sh", "-c", "echo kept >/root/note; sync");
+  const checkpointUid = systemRandom.id("ckpt");
+  const { checkpoint, workload } = await host.act(vm.uid, {
+    $case: "takeStandard",
+    value: { checkpointUid, parentCheckpointUid: "" },
+  });
+  expect(checkpoint?.evidence).toMatchObject({ ramMethod: "pre-copy", pauseMs: expect.any(Number) });
+  expect(workload?.state).toBe(WorkloadState.RUNNING);
+  await host.exec(vm.uid, "/bin/rm", "/root/note");
+  const generationId = "5dd5a6c2-9f3c-4b4e-8a53-1f4b4b6f1a01";
+  const applied = await host.act(vm.uid, { $case: "applyCheckpoint", value: { checkpointUid, generationId } });
+  expect(applied.workload?.state).toBe(WorkloadState.RUNNING);
+  await agentReady();
+  expect(await host.exec(vm.uid, "/bin/cat", "/root/note")).toBe("kept\n");
+}, 60_000);
+
+test("a VM powers off when it is asked to, and a command to it is refused then", async () => {
   const stopped = await host.act(vm.uid, { $case: "stopVm", value: { force: false, timeoutSeconds: 20 } });
   expect(stopped.workload).toMatchObject({ state: WorkloadState.STOPPED, pid: 0 });
+  await expect(host.exec(vm.uid, "/bin/true")).rejects.toMatchObject({ reason: "VM_STATE" });
 }, 60_000);

@@ -1,29 +1,28 @@
-import { createHash } from "node:crypto";
-import { open, readFile, rm, stat } from "node:fs/promises";
+import { readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { StillpointError } from "#libs/errors";
 import type { AgentParts } from "../actions/agent-parts.ts";
 import { writeDurably } from "../durable-file.ts";
-import type { CheckpointEntry } from "../manifest.ts";
 import type { Workload } from "../workload.ts";
 import type { Piece } from "./background-work.ts";
+import { digestOfFile, FileDigest, type KnownDigest, lookOf } from "./file-digest.ts";
 import { checkpointOf } from "./layer-tree.ts";
 import { RAM_FILE } from "./ram-file.ts";
 
-/** The digest of a file that was found whole, and what it looked like then: an unchanged look, unchanged bytes. */
-interface KnownDigest {
-  readonly digest: string;
-  readonly look: string;
+const RAM = "ram";
+
+/** One of a checkpoint's own files. */
+interface OwnFile {
+  /** Disk id, or "ram". */
+  readonly name: string;
+  readonly path: string;
 }
 
-const PIECE_BYTES = 4 * 2 ** 20;
-
-/** Computes the digests of a checkpoint's own files when nothing else is to be done, and tells them. */
+/** Checks a checkpoint's own files and computes their digests when nothing else is to be done, and tells them. */
 export function queueDigests(parts: AgentParts, workload: Workload, checkpointUid: string): void {
   parts.background.add(workload.uid, `the digests of ${checkpointUid}`, () => {
-    const entry = workload.manifest.checkpoints[checkpointUid];
-    if (entry === undefined) return async () => true;
-    return digestFiles(parts, workload, checkpointUid, ownFiles(workload, checkpointUid, entry));
+    const isThere = workload.manifest.checkpoints[checkpointUid] !== undefined;
+    return isThere ? digestOwnFiles(parts, workload, checkpointUid) : async () => true;
   });
 }
 
@@ -45,92 +44,50 @@ export async function forgetDigests(workload: Workload, checkpointUid: string): 
  * @throws StillpointError CHECKPOINT_DAMAGED
  */
 export async function refuseDamaged(parts: AgentParts, workload: Workload, checkpointUid: string): Promise<void> {
-  const { manifest } = workload;
-  for (let uid: string | null = checkpointUid; uid !== null; uid = checkpointOf(manifest, uid).parent) {
-    const files = ownFiles(workload, uid, checkpointOf(manifest, uid));
+  for (let uid: string | null = checkpointUid; uid !== null; uid = checkpointOf(workload.manifest, uid).parent) {
     const known = await readKnown(workload, uid);
-    for (const [name, path] of files) {
-      // RAM of earlier checkpoints plays no part in this one.
-      if (name === "ram" && uid !== checkpointUid) continue;
-      if (known[name]?.look === (await lookOf(path))) continue;
-      if (name !== "ram") await parts.disks.check(path);
-      await refuseChanged(uid, path, known[name]);
-    }
+    // RAM of earlier checkpoints plays no part in this one.
+    const files = ownFiles(workload, uid).filter(({ name }) => name !== RAM || uid === checkpointUid);
+    for (const file of files) await refuseChanged(parts, uid, file, known[file.name]);
   }
 }
 
-async function refuseChanged(checkpointUid: string, path: string, known: KnownDigest | undefined): Promise<void> {
+async function refuseChanged({ disks }: AgentParts, uid: string, { name, path }: OwnFile, known?: KnownDigest) {
+  if (known?.look === (await lookOf(path))) return;
+  if (name !== RAM) await disks.check(path);
   if (known === undefined || (await digestOfFile(path)) === known.digest) return;
-  throw new StillpointError(
-    "CHECKPOINT_DAMAGED",
-    `${path} of checkpoint ${checkpointUid} has changed since it was taken`,
-  );
+  throw new StillpointError("CHECKPOINT_DAMAGED", `${path} of checkpoint ${uid} has changed since it was taken`);
 }
 
-/** A checkpoint's own files by disk id, and "ram". */
-function ownFiles({ folder }: Workload, checkpointUid: string, { kind, layers }: CheckpointEntry): [string, string][] {
-  const disks = Object.entries(layers).map(([disk, layer]): [string, string] => [disk, folder.layer(disk, layer)]);
-  return kind === "standard" ? [...disks, ["ram", join(folder.checkpoint(checkpointUid), RAM_FILE)]] : disks;
+function ownFiles({ folder, manifest }: Workload, checkpointUid: string): OwnFile[] {
+  const { kind, layers } = checkpointOf(manifest, checkpointUid);
+  const disks = Object.entries(layers).map(([disk, layer]) => ({ name: disk, path: folder.layer(disk, layer) }));
+  const ram = { name: RAM, path: join(folder.checkpoint(checkpointUid), RAM_FILE) };
+  return kind === "standard" ? [...disks, ram] : disks;
 }
 
-/** One piece of one file at a time. */
-function digestFiles(
-  { disks }: AgentParts,
-  workload: Workload,
-  checkpointUid: string,
-  files: [string, string][],
-): Piece {
+/** A piece of one file at a time, until the checkpoint is done or gone. */
+function digestOwnFiles({ disks }: AgentParts, workload: Workload, checkpointUid: string): Piece {
+  const waiting = ownFiles(workload, checkpointUid).map((file) => ({ ...file, work: new FileDigest(file.path) }));
   const known: Record<string, KnownDigest> = {};
-  let current: FileDigest | undefined;
   return async () => {
-    const [name, path] = files[0] ?? [];
-    if (name === undefined || path === undefined) return await tell(workload, checkpointUid, known);
-    if (current === undefined && name !== "ram") await disks.check(path);
-    current ??= new FileDigest(path);
-    const digest = await current.next();
+    const [next] = waiting;
+    if (workload.manifest.checkpoints[checkpointUid] === undefined) return true;
+    if (next === undefined) return await tell(workload, checkpointUid, known);
+    const digest = await next.work.next();
     if (digest === undefined) return false;
-    known[name] = { digest, look: await lookOf(path) };
-    current = undefined;
-    files.shift();
+    if (next.name !== RAM) await disks.check(next.path);
+    known[next.name] = digest;
+    waiting.shift();
     return false;
   };
 }
 
 async function tell(workload: Workload, checkpointUid: string, known: Record<string, KnownDigest>): Promise<true> {
-  if (workload.manifest.checkpoints[checkpointUid] === undefined) return true;
   await writeDurably(digestsPath(workload, checkpointUid), JSON.stringify(known, null, 1));
   const digests = Object.fromEntries(Object.entries(known).map(([name, { digest }]) => [name, digest]));
   workload.observe({ digests: { checkpointUid, digests } });
   return true;
-}
-
-class FileDigest {
-  readonly #path: string;
-  readonly #hash = createHash("sha256");
-  readonly #buffer = Buffer.allocUnsafe(PIECE_BYTES);
-  #position = 0;
-
-  constructor(path: string) {
-    this.#path = path;
-  }
-
-  /** The digest once the file's end is reached. Opened for each piece: work that is dropped leaves nothing open. */
-  async next(): Promise<string | undefined> {
-    await using file = await open(this.#path, "r");
-    const { bytesRead } = await file.read(this.#buffer, 0, PIECE_BYTES, this.#position);
-    if (bytesRead === 0) return `sha256:${this.#hash.digest("hex")}`;
-    this.#hash.update(this.#buffer.subarray(0, bytesRead));
-    this.#position += bytesRead;
-    return undefined;
-  }
-}
-
-async function digestOfFile(path: string): Promise<string> {
-  const file = new FileDigest(path);
-  for (;;) {
-    const digest = await file.next();
-    if (digest !== undefined) return digest;
-  }
 }
 
 async function readKnown(workload: Workload, checkpointUid: string): Promise<Record<string, KnownDigest>> {
@@ -140,11 +97,4 @@ async function readKnown(workload: Workload, checkpointUid: string): Promise<Rec
 
 function digestsPath({ folder }: Workload, checkpointUid: string): string {
   return join(folder.checkpoint(checkpointUid), "digests.json");
-}
-
-async function lookOf(path: string): Promise<string> {
-  const { ino, size, mtimeMs, ctimeMs } = await stat(path).catch((cause: unknown) => {
-    throw new StillpointError("CHECKPOINT_DAMAGED", `${path} is not there`, { cause });
-  });
-  return [ino, size, mtimeMs, ctimeMs].join(" ");
 }

@@ -6,15 +6,8 @@ import type { Hypervisor, Machine, MachineSpec } from "../ports.ts";
 import { commandLine, type Platform } from "./command-line.ts";
 import { GuestAgentChannel } from "./guest-agent.ts";
 import { QemuMachine } from "./machine.ts";
-import {
-  type DetachedProcess,
-  findProcess,
-  isAlive,
-  killAndWait,
-  type ProcessIdentity,
-  spawnDetached,
-  startTimeOf,
-} from "./process.ts";
+import type { QemuFacts } from "./probe.ts";
+import { findProcess, isAlive, killAndWait, type ProcessIdentity, spawnDetached, startTimeOf } from "./process.ts";
 import { Qmp } from "./qmp.ts";
 import { connectUnix } from "./socket.ts";
 
@@ -29,9 +22,11 @@ export class QemuHypervisor implements Hypervisor {
   readonly accelerator: string;
   readonly cpu: string;
   readonly #platform: Platform;
+  readonly #backgroundSnapshot: boolean;
 
-  constructor(version: string, platform: Platform) {
+  constructor({ version, platform, backgroundSnapshot }: QemuFacts) {
     this.version = version;
+    this.#backgroundSnapshot = backgroundSnapshot;
     this.accelerator = platform.accelerator;
     this.cpu = platform.cpu;
     this.#platform = platform;
@@ -43,7 +38,7 @@ export class QemuHypervisor implements Hypervisor {
     const log = join(spec.root, "qemu.log");
     const child = await spawnDetached({ program: PROGRAM, args, cwd: spec.root, log, uid: spec.processUid });
     try {
-      const machine = await connect(child, spec.root);
+      const machine = await this.#connect(child, spec.root);
       const state = await machine.state();
       if (state === "running" || (incoming && state === "incoming")) return machine;
       throw new Error(`QEMU came up ${state}`);
@@ -56,19 +51,26 @@ export class QemuHypervisor implements Hypervisor {
   async adopt({ uid, root }: Pick<MachineSpec, "uid" | "root">): Promise<Machine | undefined> {
     const identity = await findProcess(PROGRAM, `guest=${uid},debug-threads=on`);
     if (identity === undefined) return undefined;
-    return await connect(identity, root);
+    return await this.#connect(identity, root);
+  }
+
+  async #connect(identity: ProcessIdentity, root: string): Promise<Machine> {
+    const qmp = await openQmp(identity, join(root, "run/qmp.sock"));
+    return new QemuMachine({
+      ...{ qmp, identity, root },
+      guest: new GuestAgentChannel(join(root, "run/agent.sock")),
+      startTime: await startTimeOf(identity),
+      backgroundSnapshot: this.#backgroundSnapshot,
+    });
   }
 }
 
-async function connect(identity: ProcessIdentity & Partial<DetachedProcess>, root: string): Promise<Machine> {
+/** QEMU makes its socket soon after it was started. */
+async function openQmp(identity: ProcessIdentity, socket: string): Promise<Qmp> {
   const giveUp = performance.now() + CONNECT_MS;
-  const qmpSocket = join(root, "run/qmp.sock");
   for (;;) {
     try {
-      const qmp = await Qmp.open(await connectUnix(qmpSocket));
-      const startTime = await startTimeOf(identity);
-      const guest = new GuestAgentChannel(join(root, "run/agent.sock"));
-      return new QemuMachine({ qmp, guest, identity, startTime, root });
+      return await Qmp.open(await connectUnix(socket));
     } catch (cause) {
       if (!(await isAlive(identity))) throw new Error("QEMU ended at once", { cause });
       if (performance.now() > giveUp) throw new Error("QEMU's control socket does not answer", { cause });

@@ -19,6 +19,7 @@ export interface QemuMachineParts {
   readonly identity: ProcessIdentity;
   readonly startTime: Date;
   readonly root: string;
+  readonly backgroundSnapshot: boolean;
 }
 
 /** One running QEMU, over QMP. */
@@ -34,14 +35,14 @@ export class QemuMachine implements Machine {
   #released = false;
   #end: MachineEnd = { orderly: false, reason: "QEMU ended by itself" };
 
-  constructor({ qmp, guest, identity, startTime, root }: QemuMachineParts) {
+  constructor({ qmp, guest, identity, startTime, root, backgroundSnapshot }: QemuMachineParts) {
     this.#qmp = qmp;
     this.#identity = identity;
     this.pid = identity.pid;
     this.startTime = startTime;
     this.guest = guest;
     this.layers = new QemuLayers(qmp, root);
-    this.memory = new QemuMemory(qmp, () => this.state());
+    this.memory = new QemuMemory(qmp, () => this.state(), backgroundSnapshot);
     qmp.onEvent((event) => this.#notice(event));
     this.ended = this.#whenGone();
   }

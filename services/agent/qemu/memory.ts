@@ -10,10 +10,13 @@ const EVENT_MS = 30_000;
 export class QemuMemory implements MachineMemory {
   readonly #qmp: Qmp;
   readonly #state: () => Promise<MachineState>;
+  readonly #backgroundSnapshot: boolean;
 
-  constructor(qmp: Qmp, state: () => Promise<MachineState>) {
+  /** @param backgroundSnapshot whether the host's probe found it; it is tried only then */
+  constructor(qmp: Qmp, state: () => Promise<MachineState>, backgroundSnapshot: boolean) {
     this.#qmp = qmp;
     this.#state = state;
+    this.#backgroundSnapshot = backgroundSnapshot;
   }
 
   async save(path: string, freezeDisks: () => Promise<void>): Promise<SavedMemory> {
@@ -41,10 +44,11 @@ export class QemuMemory implements MachineMemory {
     await Promise.all([send(path), done]);
   }
 
-  /** Only tried where it is used: the kernel may refuse it (vm.unprivileged_userfaultfd), or the RAM's kind. */
+  /** QEMU refuses it where the RAM is shared or the kernel has been set up otherwise since the probe. */
   async #prepareBackground(): Promise<boolean> {
     try {
-      await this.#capabilities({ events: true, "background-snapshot": true });
+      await this.#capabilities({ events: true, "background-snapshot": this.#backgroundSnapshot });
+      if (!this.#backgroundSnapshot) return false;
       return true;
     } catch (error) {
       if (!(error instanceof QmpError)) throw error;
