@@ -1,3 +1,2 @@
-export { type Origin, subjectOfEvent, toEvent } from "./cloud-event.ts";
 export { eventsHandlers } from "./handlers.ts";
-export { type ProjectorDeps, startProjector } from "./projector.ts";
+export { startProjector } from "./projector.ts";

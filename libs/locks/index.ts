@@ -1,4 +1,4 @@
 export type { Lease, Leases } from "./leases.ts";
 export { MemoryLeases } from "./memory-leases.ts";
-export { connectRedis, openRedis, type RedisOptions } from "./redis-connection.ts";
+export { connectRedis } from "./redis-connection.ts";
 export { RedisLeases } from "./redis-leases.ts";

@@ -1,7 +1,7 @@
 import { Redis } from "ioredis";
 import type { Lifecycle } from "#libs/lifecycle";
 
-export interface RedisOptions {
+interface RedisOptions {
   /** redis://127.0.0.1:6379 */
   readonly url: string;
   /** Told about connection errors, at most once for each outage. */
@@ -16,7 +16,7 @@ const LONGEST_PAUSE_MS = 1_000;
  * the defaults would queue it and run a script again after a reconnect, which could take a lease that was given back.
  * The connection repairs itself for ever; its errors never end the process.
  */
-export function openRedis({ url, onError }: RedisOptions): Redis {
+function openRedis({ url, onError }: RedisOptions): Redis {
   const redis = new Redis(url, {
     maxRetriesPerRequest: 0,
     enableOfflineQueue: false,

@@ -43,6 +43,6 @@ export interface HoldTarget<Body> {
 }
 
 /** The target is named for people only and is not held: other operations may work on it meanwhile. */
-export interface LooseTarget {
+interface LooseTarget {
   readonly hold: false;
 }

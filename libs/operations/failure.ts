@@ -1,4 +1,4 @@
-import { Code, isStillpointError, type Reason, StillpointError } from "#libs/errors";
+import { isStillpointError, type Reason, StillpointError } from "#libs/errors";
 
 const TRANSIENT: ReadonlySet<Reason> = new Set<Reason>([
   "UNAVAILABLE",
@@ -34,10 +34,4 @@ export function undoFailure(error: unknown, step: string, first: string): Stillp
   const why = error instanceof Error ? error.message : String(error);
   const message = `${step} could not be undone: ${why} (undone because: ${first})`;
   return new StillpointError("UNDO_FAILED", message, { cause: error });
-}
-
-/** True for what stops a step because its signal was aborted. */
-export function isAbort(error: unknown): boolean {
-  if (isStillpointError(error)) return error.code === Code.CANCELLED;
-  return error instanceof Error && error.name === "AbortError";
 }

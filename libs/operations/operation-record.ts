@@ -43,10 +43,10 @@ export interface OperationRecord {
   readonly write: string;
 }
 
-export type StateName = "pending" | "running" | "succeeded" | "failed" | "cancelled" | "needs_attention";
-export type Phase = "steps" | "undo" | "conclude";
+type StateName = "pending" | "running" | "succeeded" | "failed" | "cancelled" | "needs_attention";
+type Phase = "steps" | "undo" | "conclude";
 
-export interface ClaimRecord {
+interface ClaimRecord {
   readonly worker: string;
   /** Sequence of the message by which the worker claimed the operation; absent in that message itself. */
   readonly epoch?: number;
