@@ -1,0 +1,31 @@
+import { expect, test } from "vitest";
+import { judge } from "./freeze.ts";
+import { hasFailed, parseReport } from "./writers-report.ts";
+
+test.each([
+  ["as many were thawed as were frozen, in time", { count: 2, thawCount: 2, windowMs: 300 }, undefined],
+  ["one was thawed before", { count: 2, thawCount: 1, windowMs: 300 }, "thaw.count_mismatch"],
+  ["the window passed", { count: 2, thawCount: 2, windowMs: 10_001 }, "freeze.window_exceeded"],
+  ["the thaw was not answered", { count: 2, thawCount: -1, windowMs: 300 }, "agent.unresponsive"],
+])("%s", (_what, window, reason) => {
+  expect(judge(window, 10_000)?.reason).toBe(reason);
+});
+
+test("a writer that was held and let go, or has nothing to hold, has not failed; any other has", () => {
+  const failed = ["thawed", "absent", "frozen", "failed", "???"].filter((state) =>
+    hasFailed({ name: "w", state, ms: 1 }),
+  );
+  expect(failed).toEqual(["frozen", "failed", "???"]);
+});
+
+test("a report is read when it is one", () => {
+  const writers = [{ name: "redis", state: "thawed", ms: 30 }];
+  expect(parseReport(JSON.stringify({ version: 1, writers }))).toEqual(writers);
+});
+
+test.each(["{", "[]", '{"version":2,"writers":[]}', '{"version":1,"writers":[{"name":1}]}'])(
+  "%s is no report",
+  (text) => {
+    expect(parseReport(text)).toBeUndefined();
+  },
+);
