@@ -1,6 +1,6 @@
 /** Runs the import rules, and fails too when a rule has seen nothing: a rule over no files passes for ever. */
 import { createRequire } from "node:module";
-import type { VariableDeclarator } from "@swc/core";
+import type { Statement, VariableDeclarator } from "@swc/core";
 import { Visitor } from "@swc/core/Visitor.js";
 import { cruise, format, type ICruiseOptions, type ICruiseResult } from "dependency-cruiser";
 import extractTSConfig from "dependency-cruiser/config-utl/extract-ts-config";
@@ -15,7 +15,7 @@ const { forbidden, options } = createRequire(import.meta.url)("../.dependency-cr
 };
 
 // swc parses `using`, but its visitor, by which dependency-cruiser walks, does not know the statement yet.
-const visitStatement = Visitor.prototype.visitStatement;
+const { visitStatement } = Visitor.prototype as { visitStatement: (this: Visitor, statement: Statement) => Statement };
 Visitor.prototype.visitStatement = function (statement) {
   if ((statement.type as string) !== "UsingDeclaration") return visitStatement.call(this, statement);
   const { decls } = statement as unknown as { decls: VariableDeclarator[] };

@@ -2,7 +2,6 @@
  * The one door to disk image files. Nothing else starts qemu-img: here the format is always said, the header is
  * read by our own code first, and the process has limits and a deadline.
  */
-export { backingChain, diskInfo } from "./backing-chain.ts";
 export { checkImage } from "./check-image.ts";
 export { convertToRaw, dataRanges, type GuestRange, readGuestBytes } from "./contents.ts";
 export { DEFAULT_MAX_VIRTUAL_SIZE_BYTES, inspectImage } from "./inspect-image.ts";

@@ -31,7 +31,10 @@ export const errorTable = {
   DEADLINE_EXCEEDED: { code: Code.DEADLINE_EXCEEDED, help: "Look at the operation before trying again." },
   PERMISSION_DENIED: { code: Code.NOT_FOUND, help: "Check the name and your rights." },
 
-  NAME_INVALID: { code: Code.INVALID_ARGUMENT, help: "Use lower-case letters, digits and dashes; begin with a letter; at most 63." },
+  NAME_INVALID: {
+    code: Code.INVALID_ARGUMENT,
+    help: "Use lower-case letters, digits and dashes; begin with a letter; at most 63.",
+  },
   ARGUMENT_INVALID: { code: Code.INVALID_ARGUMENT, help: "Correct the argument." },
   REQUEST_ID_REUSED: { code: Code.ALREADY_EXISTS, help: "Use a new request id for a different request." },
   RESYNC: { code: Code.OUT_OF_RANGE, help: "The token is too old: list again and watch from there." },
@@ -70,14 +73,20 @@ export const errorTable = {
   REGISTRY_UNREACHABLE: { code: Code.UNAVAILABLE, help: "Check that the registry runs and its address is right." },
 
   CHECKPOINT_NOT_FOUND: { code: Code.NOT_FOUND, help: "List checkpoints with: stillpoint checkpoint list" },
-  CHECKPOINT_DISABLED: { code: Code.FAILED_PRECONDITION, help: "Change the policy with: stillpoint vm set --checkpoint-type" },
+  CHECKPOINT_DISABLED: {
+    code: Code.FAILED_PRECONDITION,
+    help: "Change the policy with: stillpoint vm set --checkpoint-type",
+  },
   CHECKPOINT_TYPE_REFUSED: { code: Code.FAILED_PRECONDITION, help: "The VM's policy does not allow this type." },
   CHECKPOINT_NAME_TAKEN: { code: Code.ALREADY_EXISTS, help: "Choose another name." },
   CHECKPOINT_LIMIT: { code: Code.FAILED_PRECONDITION, help: "Delete a checkpoint first." },
   CHECKPOINT_STATE: { code: Code.FAILED_PRECONDITION, help: "Wait until the checkpoint is ready." },
   CHECKPOINT_HAS_BRANCHES: { code: Code.FAILED_PRECONDITION, help: "Delete its branches until one is left." },
   CHECKPOINT_DAMAGED: { code: Code.INTERNAL, help: "Do not apply it; take another, or restore a copy." },
-  PRODUCTION_NOT_REACHED: { code: Code.FAILED_PRECONDITION, help: "Mend what the reason names, or allow the type production." },
+  PRODUCTION_NOT_REACHED: {
+    code: Code.FAILED_PRECONDITION,
+    help: "Mend what the reason names, or allow the type production.",
+  },
   STANDARD_FAILED: { code: Code.FAILED_PRECONDITION, help: "The message says what blocks saving RAM." },
 } as const satisfies Record<string, ErrorRow>;
 

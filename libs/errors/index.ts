@@ -1,2 +1,2 @@
+export { type ErrorRow, errorTable, type Reason } from "./error-table.ts";
 export { isStillpointError, StillpointError, type StillpointErrorOptions } from "./stillpoint-error.ts";
-export { Code, type ErrorRow, errorTable, type Reason } from "./error-table.ts";

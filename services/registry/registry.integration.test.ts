@@ -11,7 +11,7 @@ import { createRegistryClient, digestOf, importVmImage, mediaTypes, pullVmImage 
 import { createRpcClient } from "#libs/rpc";
 import { freePort, temporaryFolder } from "#libs/testing";
 import { pushManifest } from "./http/oci-fixture.ts";
-import { startTestRegistry } from "./registry-fixture.ts";
+import { startTestRegistry } from "./testing/registry-fixture.ts";
 
 const run = promisify(execFile);
 const MIB = 2 ** 20;

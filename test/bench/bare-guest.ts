@@ -12,9 +12,9 @@ import { type QemuProcess, socketPath } from "../harness/qemu-process.ts";
 /** A QEMU that runs by hand, with nothing over it: the baseline of every checkpoint. */
 export interface BareGuest extends AsyncDisposable {
   /** Freeze, one transaction over a prepared overlay, thaw: milliseconds from asking for the freeze to the thaw's answer. */
-  frozenWindowMs(): Promise<number>;
+  readonly frozenWindowMs: () => Promise<number>;
   /** Stop, transaction, background snapshot into a socket that drops everything: milliseconds from STOP to RESUME. */
-  standardPauseMs(): Promise<number>;
+  readonly standardPauseMs: () => Promise<number>;
 }
 
 /** Starts the command line of a VM that is off now, in its own folder, and waits for its agent. */

@@ -7,11 +7,11 @@ import { cold, runInGuest, type Stage, subject, takeCheckpoint } from "./stage.t
 
 /** A job under fault: what is done, what must be true afterwards whatever was killed, and how the stage is cleared. */
 export interface Scenario {
-  prepare?(stage: Stage): Promise<void>;
+  readonly prepare?: (stage: Stage) => Promise<void>;
   /** Gives the name of what it made. */
-  act(stage: Stage): Promise<string>;
-  verify(stage: Stage, made: string): Promise<void>;
-  cleanUp?(stage: Stage, made: string): Promise<void>;
+  readonly act: (stage: Stage) => Promise<string>;
+  readonly verify: (stage: Stage, made: string) => Promise<void>;
+  readonly cleanUp?: (stage: Stage, made: string) => Promise<void>;
 }
 
 export const scenarios: Readonly<Record<ScenarioName, Scenario>> = {

@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { describe, expect, it } from "vitest";
 import { type Descriptor, digestOf, mediaTypes } from "#libs/oci";
-import { startTestRegistry } from "../registry-fixture.ts";
+import { startTestRegistry } from "../testing/registry-fixture.ts";
 import { pushBlob, pushManifest } from "./oci-fixture.ts";
 
 async function getJson<Body>(url: string): Promise<{ body: Body; link: string | null; headers: Headers }> {

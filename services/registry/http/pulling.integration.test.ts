@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { describe, expect, it } from "vitest";
 import { digestOf } from "#libs/oci";
-import { startTestRegistry } from "../registry-fixture.ts";
+import { startTestRegistry } from "../testing/registry-fixture.ts";
 import { pushBlob, pushManifest } from "./oci-fixture.ts";
 
 describe("Pulling blobs", () => {

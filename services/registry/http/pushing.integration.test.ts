@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { request as startRequest } from "node:http";
 import { describe, expect, it } from "vitest";
 import { digestOf, mediaTypes } from "#libs/oci";
-import { startTestRegistry } from "../registry-fixture.ts";
+import { startTestRegistry } from "../testing/registry-fixture.ts";
 import { pushBlob, pushManifest } from "./oci-fixture.ts";
 
 const octets = { "content-type": "application/octet-stream" };

@@ -1,7 +1,7 @@
 import { Lifecycle } from "#libs/lifecycle";
 import { temporaryFolder } from "#libs/testing";
-import { readRegistryConfig } from "./config.ts";
-import { startRegistry } from "./service.ts";
+import { readRegistryConfig } from "../config.ts";
+import { startRegistry } from "../service.ts";
 
 /** A registry in this process, on free ports, with its data in `folder`; for tests. */
 export async function startTestRegistry(settings: NodeJS.ProcessEnv = {}) {
