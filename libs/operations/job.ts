@@ -41,7 +41,10 @@ export interface JobContext<Input = unknown> {
   readonly principal: string;
   /** Outputs of the steps that are done, by name. */
   readonly outputs: Readonly<Record<string, JobOutput>>;
-  /** Aborted when the claim or the lease is lost, or when the operation is cancelled or the worker stops. */
+  /**
+   * Aborted when the claim is lost, when the worker stops, and in a step's `run` when the operation is cancelled. The
+   * loss of a lease alone does not abort: it only makes the worker look whether its claim is still good.
+   */
   readonly signal: AbortSignal;
   /** Tells how far the step is; cheap, lossy, may be called often. */
   progress(update: ProgressUpdate): void;

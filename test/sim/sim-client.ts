@@ -1,8 +1,9 @@
 import type { Operation } from "#contracts/operation/v1/operation";
 import { isStillpointError } from "#libs/errors";
-import type { AcceptRequest, TargetWrite } from "#libs/operations";
+import type { AcceptRequest, Operations, TargetWrite } from "#libs/operations";
 import type { Json } from "#libs/records";
-import type { Simulation } from "./simulation.ts";
+import type { History } from "./history.ts";
+import type { SimClock, SimRandom } from "./sim-clock.ts";
 
 const GIVE_UP_MS = 3_000;
 const AGAIN_MS = 200;
@@ -14,8 +15,17 @@ interface Wish {
   readonly write: TargetWrite<Json>;
 }
 
+/** What a client sees of the world. */
+export interface ClientWorld {
+  readonly clock: SimClock;
+  readonly random: SimRandom;
+  readonly history: History;
+  /** A process that is up, where there is one. */
+  gateway(): { readonly operations: Operations } | undefined;
+}
+
 /** A client that asks for some things, each until it has an answer, and sometimes asks twice or changes its mind. */
-export async function startClient(world: Simulation, index: number, requests: number): Promise<void> {
+export async function startClient(world: ClientWorld, index: number, requests: number): Promise<void> {
   for (let count = 0; count < requests; count++) {
     await world.clock.sleep(world.random.below(2_000));
     const wish = makeWish(world, `client-${index}-${count}`);
@@ -27,7 +37,7 @@ export async function startClient(world: Simulation, index: number, requests: nu
   }
 }
 
-function makeWish({ random }: Simulation, requestId: string): Wish {
+function makeWish({ random }: ClientWorld, requestId: string): Wish {
   const target = `projects/sim/vms/vm-${random.below(TARGETS)}`;
   const kind = ["sim.create", "sim.create", "sim.change", "sim.remove", "sim.free"][random.below(5)] ?? "sim.free";
   const failsAt = random.chance(0.3) ? ["disks", "boot", "thaw", "stop", "once"][random.below(5)] : "";
@@ -40,7 +50,7 @@ function makeWish({ random }: Simulation, requestId: string): Wish {
 }
 
 /** Undefined when it was refused. */
-async function askUntilAnswered(world: Simulation, { request, write }: Wish): Promise<Operation | undefined> {
+async function askUntilAnswered(world: ClientWorld, { request, write }: Wish): Promise<Operation | undefined> {
   for (let tries = 0; tries < TRIES; tries++) {
     const answer = await within(world, (operations) => operations.accept(request, write)).catch(asRefusal);
     if (answer === "refused") return undefined;
@@ -56,12 +66,12 @@ function asRefusal(error: unknown): "refused" | undefined {
   return ["UNAVAILABLE", "OUTCOME_UNKNOWN", "RECORD_CONFLICT"].includes(error.reason) ? undefined : "refused";
 }
 
-async function askAgain(world: Simulation, wish: Wish): Promise<void> {
+async function askAgain(world: ClientWorld, wish: Wish): Promise<void> {
   const again = await askUntilAnswered(world, wish);
   if (again !== undefined) world.history.accepted(wish.request.requestId ?? "", again.name);
 }
 
-async function cancel(world: Simulation, name: string): Promise<void> {
+async function cancel(world: ClientWorld, name: string): Promise<void> {
   await world.clock.sleep(world.random.below(500));
   try {
     await within(world, (operations) => operations.cancel(name.slice("operations/".length)));
@@ -72,8 +82,8 @@ async function cancel(world: Simulation, name: string): Promise<void> {
 
 /** The answer of some process; undefined when none came in time. */
 async function within<Answer>(
-  world: Simulation,
-  ask: (operations: NonNullable<ReturnType<Simulation["gateway"]>>["operations"]) => Promise<Answer>,
+  world: ClientWorld,
+  ask: (operations: Operations) => Promise<Answer>,
 ): Promise<Answer | undefined> {
   const gateway = world.gateway();
   if (gateway === undefined) return undefined;

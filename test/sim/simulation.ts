@@ -32,12 +32,12 @@ export async function simulate(seed: number): Promise<SimulationResult> {
 }
 
 /** What clients ask: a process that is up now. */
-export interface Gateway {
+interface Gateway {
   readonly process: SimProcess;
   readonly operations: Operations;
 }
 
-export class Simulation {
+class Simulation {
   readonly clock = new SimClock();
   readonly random: SimRandom;
   readonly agent: SimAgent;
