@@ -5,17 +5,16 @@ import { join } from "node:path";
 import { writeDurably } from "./durable-file.ts";
 import type { QemuFacts } from "./qemu/probe.ts";
 
-/** What a host has to give. */
+/** What a host has, as it is: overcommit and reserved parts are the scheduler's. */
 export interface Capacity {
   readonly cpus: number;
   readonly memoryBytes: number;
   readonly diskBytes: number;
 }
 
-/** @param cpuOvercommit virtual CPUs for each real one */
-export async function readCapacity(data: string, cpuOvercommit: number): Promise<Capacity> {
+export async function readCapacity(data: string): Promise<Capacity> {
   const { blocks, bsize } = await statfs(data);
-  return { cpus: cpus().length * cpuOvercommit, memoryBytes: totalmem(), diskBytes: blocks * bsize };
+  return { cpus: cpus().length, memoryBytes: totalmem(), diskBytes: blocks * bsize };
 }
 
 /** What was probed here, in the words that placement and explanations use. */

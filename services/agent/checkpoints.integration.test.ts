@@ -65,7 +65,6 @@ test("a production checkpoint freezes both disks, keeps the window, and its imag
     $case: "takeProduction",
     value: { checkpointUid: first, parentCheckpointUid: "", freezeWindowMs: 0 },
   });
-  console.log(JSON.stringify(checkpoint));
   expect(checkpoint).toMatchObject({
     refusedReason: "",
     evidence: { freeze: { count: 2, thawCount: 2 }, disks: [{ id: "root" }, { id: "disk1" }] },
@@ -82,7 +81,6 @@ test("a standard checkpoint saves RAM while the guest runs on", async () => {
     $case: "takeStandard",
     value: { checkpointUid: second, parentCheckpointUid: first },
   });
-  console.log(JSON.stringify(checkpoint));
   expect(workload).toMatchObject({ state: WorkloadState.RUNNING, head: second, checkpoints: [first, second] });
   expect(checkpoint?.evidence?.pauseMs).toBeGreaterThan(0);
   const verified = await host.act(vm.uid, { $case: "verifyCheckpoint", value: { checkpointUid: second } });
@@ -94,9 +92,7 @@ test("applying the standard checkpoint goes on from the instant", async () => {
   const uptime = async () => Number((await host.exec(vm.uid, "/bin/cat", "/proc/uptime")).split(" ")[0]);
   const before = await uptime();
   await write("three");
-  const t0 = performance.now();
   const { workload } = await apply(second);
-  console.log("apply ms", performance.now() - t0);
   expect(workload).toMatchObject({ state: WorkloadState.RUNNING, head: second });
   await agentReady();
   expect(await read()).toBe("two\n");

@@ -24,7 +24,6 @@ const shape = {
     .regex(/^([^=,]+=[^=,]*(,[^=,]+=[^=,]*)*)?$/)
     .describe("key=value pairs with commas between")
     .default(""),
-  AGENT_CPU_OVERCOMMIT: z.coerce.number().min(1).max(64).describe("1 to 64").default(4),
   /** First of the system users that VMs run as when the agent is root. */
   AGENT_QEMU_UID: count.min(1).describe("a user id").default(200_000),
 };

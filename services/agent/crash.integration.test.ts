@@ -126,12 +126,25 @@ test("a guest that is frozen when the agent dies is thawed by the guard", async 
   const request = { uid: vm.uid, operation: systemRandom.id("op"), epoch: host.nextEpoch() };
   await host.client.fence(request);
   await expect(host.runStep(request, takeProduction)).rejects.toMatchObject({ code: 14 });
-  const diedAt = performance.now();
   await eventually(async () => (await readFile(join(data, "guard.log"), "utf8")).includes("guard: thawed 1"));
-  console.log("thawed by the guard after ms", performance.now() - diedAt);
   await startAgentProcess();
   await expectWhole();
   expect(await machines()).toEqual([before]);
+  await host.client.fence({ ...request, epoch: host.nextEpoch() });
+}, 60_000);
+
+test("an agent that is stuck while a guest is frozen is ended by the guard, which thaws", async () => {
+  agent.kill("SIGTERM");
+  await once(agent, "exit");
+  await startAgentProcess("agent.take-production.frozen=pause");
+  const request = { uid: vm.uid, operation: systemRandom.id("op"), epoch: host.nextEpoch() };
+  await host.client.fence(request);
+  const dead = once(agent, "exit");
+  const value = { ...takeProduction.value, freezeWindowMs: 500 };
+  await expect(host.runStep(request, { ...takeProduction, value })).rejects.toMatchObject({ code: 14 });
+  expect(await dead).toEqual([null, "SIGKILL"]);
+  await startAgentProcess();
+  await expectWhole();
   await host.client.fence({ ...request, epoch: host.nextEpoch() });
 }, 60_000);
 

@@ -1,4 +1,4 @@
-import { open, rename } from "node:fs/promises";
+import { open, readFile, rename } from "node:fs/promises";
 import { dirname } from "node:path";
 
 /** Replaces a file as a whole: after a crash it holds the old text or the new, never a part, and the new once this resolves. */
@@ -11,6 +11,27 @@ export async function writeDurably(path: string, text: string): Promise<void> {
   }
   await rename(unfinished, path);
   await syncFolder(dirname(path));
+}
+
+/**
+ * The lines of a file that is only appended to; none when there is no file. A last line without an end was being
+ * written when its writer died: it is removed, so that the next one does not join it.
+ */
+export async function readLines(path: string): Promise<string[]> {
+  const text = await readFile(path, "utf8").catch((error: NodeJS.ErrnoException) => {
+    if (error.code === "ENOENT") return "";
+    throw error;
+  });
+  const whole = text.slice(0, text.lastIndexOf("\n") + 1);
+  if (whole.length < text.length) await writeDurably(path, whole);
+  return whole.split("\n").slice(0, -1);
+}
+
+/** Adds a line to a file, durably. */
+export async function appendLine(path: string, line: string): Promise<void> {
+  await using file = await open(path, "a", 0o600);
+  await file.appendFile(`${line}\n`);
+  await file.datasync();
 }
 
 /** Makes the names in a folder (new, renamed, removed files) survive a power cut. */

@@ -4,6 +4,7 @@ import { open } from "node:fs/promises";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import type { Readable, Writable } from "node:stream";
+import { setTimeout as delay } from "node:timers/promises";
 import { StillpointError } from "#libs/errors";
 import type { Logger } from "#libs/logger";
 import type { GuardOrder, GuardReply } from "./guard.ts";
@@ -20,6 +21,7 @@ export interface FreezeGuard {
 type GuardProcess = ChildProcessByStdio<Writable, Readable, null>;
 
 const ARM_MS = 3_000;
+const CLOSE_MS = 2_000;
 
 /** The guard as a process of its own, which is started anew when it dies. */
 export class GuardClient implements FreezeGuard {
@@ -70,7 +72,10 @@ export class GuardClient implements FreezeGuard {
     if (guard === undefined) return;
     const ended = once(guard, "exit");
     guard.stdin.end();
-    await ended;
+    // One that has a guest to thaw goes on without us.
+    const patience = new AbortController();
+    await Promise.race([ended, delay(CLOSE_MS, undefined, patience)]);
+    patience.abort();
   }
 
   async #launch(): Promise<GuardProcess> {

@@ -9,6 +9,7 @@ const DEFAULT_SECONDS = 60;
 const LONGEST_SECONDS = 3_600;
 const FIRST_LOOK_MS = 10;
 const SLOWEST_LOOK_MS = 50;
+const PIECE_BYTES = 256 * 1024;
 
 interface ExecStatus {
   readonly exited: boolean;
@@ -67,8 +68,14 @@ async function begin(guest: GuestAgentChannel, args: object): Promise<{ pid: num
 }
 
 function* answers(status: ExecStatus): Generator<ExecResponse> {
-  const stdout = Buffer.from(status["out-data"] ?? "", "base64");
-  const stderr = Buffer.from(status["err-data"] ?? "", "base64");
-  const exitCode = status.exitcode ?? 128 + (status.signal ?? 0);
-  yield { stdout, stderr, exitCode };
+  const nothing = Buffer.alloc(0);
+  for (const stdout of pieces(status["out-data"])) yield { stdout, stderr: nothing };
+  for (const stderr of pieces(status["err-data"])) yield { stdout: nothing, stderr };
+  yield { stdout: nothing, stderr: nothing, exitCode: status.exitcode ?? 128 + (status.signal ?? 0) };
+}
+
+/** qemu-ga gives up to 16 MiB at once, more than a message may hold. */
+function* pieces(base64 = ""): Generator<Buffer> {
+  const bytes = Buffer.from(base64, "base64");
+  for (let at = 0; at < bytes.length; at += PIECE_BYTES) yield bytes.subarray(at, at + PIECE_BYTES);
 }

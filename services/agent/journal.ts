@@ -1,7 +1,6 @@
-import { open, readFile } from "node:fs/promises";
 import { StepResult } from "#contracts/host/v1/agent";
 import { StillpointError } from "#libs/errors";
-import { writeDurably } from "./durable-file.ts";
+import { appendLine, readLines, writeDurably } from "./durable-file.ts";
 
 type Line =
   | { readonly fence: { readonly epoch: number; readonly operation: string } }
@@ -17,7 +16,6 @@ export class StepJournal {
   #epoch = 0;
   #operation = "";
   readonly #done = new Map<string, StepResult>();
-  readonly #begun = new Map<string, string>();
 
   private constructor(path: string) {
     this.#path = path;
@@ -25,12 +23,7 @@ export class StepJournal {
 
   static async open(path: string): Promise<StepJournal> {
     const journal = new StepJournal(path);
-    const text = await readFile(path, "utf8").catch((error: NodeJS.ErrnoException) => {
-      if (error.code === "ENOENT") return "";
-      throw error;
-    });
-    // The last line has no end when the agent died while writing it: then it was never answered.
-    for (const line of text.split("\n").slice(0, -1)) journal.#apply(JSON.parse(line) as Line);
+    for (const line of await readLines(path)) journal.#apply(JSON.parse(line) as Line);
     return journal;
   }
 
@@ -46,19 +39,18 @@ export class StepJournal {
     return [...this.#done.keys()];
   }
 
-  /** Actions that were begun and have no result: what they did is not known. */
-  get unfinished(): string[] {
-    return [...this.#begun].filter(([step]) => !this.#done.has(step)).map(([, action]) => action);
-  }
-
   resultOf(step: string): StepResult | undefined {
     return this.#done.get(step);
   }
 
+  /** Whether this claim holds the workload already. */
+  isHeldBy(epoch: number, operation: string): boolean {
+    return epoch === this.#epoch && operation === this.#operation;
+  }
+
   /** @throws StillpointError EPOCH_STALE when a newer claim has been here */
   async fence(epoch: number, operation: string): Promise<void> {
-    const sameClaim = epoch === this.#epoch && operation === this.#operation;
-    if (sameClaim) return;
+    if (this.isHeldBy(epoch, operation)) return;
     if (epoch <= this.#epoch) throw stale(`epoch ${epoch} came after epoch ${this.#epoch}`);
     const line: Line = { fence: { epoch, operation } };
     if (operation === this.#operation) await this.#append(line);
@@ -68,10 +60,11 @@ export class StepJournal {
 
   /** @throws StillpointError EPOCH_STALE when this claim does not hold the workload */
   checkClaim(epoch: number, operation: string): void {
-    if (epoch === this.#epoch && operation === this.#operation) return;
+    if (this.isHeldBy(epoch, operation)) return;
     throw stale(`epoch ${epoch} of ${operation} does not hold the workload; epoch ${this.#epoch} does`);
   }
 
+  /** Tells those who look for what went wrong; whether it took place is asked of the workload itself. */
   async begin(step: string, action: string): Promise<void> {
     await this.#append({ intent: { step, action } });
   }
@@ -81,23 +74,17 @@ export class StepJournal {
   }
 
   async #append(line: Line): Promise<void> {
-    await using file = await open(this.#path, "a", 0o600);
-    await file.appendFile(`${JSON.stringify(line)}\n`);
-    await file.datasync();
+    await appendLine(this.#path, JSON.stringify(line));
     this.#apply(line);
   }
 
   #apply(line: Line): void {
-    if ("intent" in line) this.#begun.set(line.intent.step, line.intent.action);
-    else if ("done" in line) this.#done.set(line.done.step, StepResult.fromJSON(line.done.result));
-    else this.#applyFence(line.fence);
+    if ("done" in line) this.#done.set(line.done.step, StepResult.fromJSON(line.done.result));
+    else if ("fence" in line) this.#applyFence(line.fence);
   }
 
   #applyFence({ epoch, operation }: { epoch: number; operation: string }): void {
-    if (operation !== this.#operation) {
-      this.#done.clear();
-      this.#begun.clear();
-    }
+    if (operation !== this.#operation) this.#done.clear();
     this.#epoch = epoch;
     this.#operation = operation;
   }

@@ -1,9 +1,8 @@
-import { open, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Observation } from "#contracts/host/v1/agent";
 import type { Clock } from "#libs/clock";
 import type { Logger } from "#libs/logger";
-import { writeDurably } from "./durable-file.ts";
+import { appendLine, readLines, writeDurably } from "./durable-file.ts";
 import type { Happened } from "./workload.ts";
 
 export interface ObservationsDeps {
@@ -68,9 +67,7 @@ export class Observations {
   }
 
   async #load(): Promise<void> {
-    const text = await readFile(this.#path, "utf8").catch(() => "");
-    const lines = text.split("\n").slice(0, -1);
-    for (const line of lines) {
+    for (const line of await readLines(this.#path)) {
       const parsed: unknown = JSON.parse(line);
       if (isMark(parsed)) this.#sequence = Math.max(this.#sequence, parsed.last);
       else this.#waiting.push(Observation.fromJSON(parsed));
@@ -79,9 +76,7 @@ export class Observations {
   }
 
   async #append(observation: Observation): Promise<void> {
-    await using file = await open(this.#path, "a", 0o600);
-    await file.appendFile(`${JSON.stringify(Observation.toJSON(observation))}\n`);
-    await file.datasync();
+    await appendLine(this.#path, JSON.stringify(Observation.toJSON(observation)));
     this.#waiting.push(observation);
     this.#wake();
   }

@@ -134,7 +134,7 @@ async function startHeartbeat(config: AgentConfig, lifecycle: Lifecycle, wiring:
         .filter(Boolean)
         .map((pair) => pair.split("=")),
     ),
-    capacity: await readCapacity(config.AGENT_DATA, config.AGENT_CPU_OVERCOMMIT),
+    capacity: await readCapacity(config.AGENT_DATA),
     capabilities: capabilityNames(facts),
     version: VERSION,
     workloads: () => workloads.list().map(({ uid }) => uid),

@@ -1,7 +1,9 @@
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { afterAll, beforeAll, expect, test } from "vitest";
-import { type VmDefinition, WorkloadState } from "#contracts/host/v1/agent";
+import { jetstreamManager } from "@nats-io/jetstream";
+import type { NatsConnection } from "@nats-io/transport-node";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { Observation, type VmDefinition, WorkloadState } from "#contracts/host/v1/agent";
 import { systemRandom } from "#libs/clock";
 import { Lifecycle } from "#libs/lifecycle";
 import { openNats, openStreams } from "#libs/records";
@@ -16,13 +18,14 @@ const resources = new AsyncDisposableStack();
 let host: TestHost;
 let vm: VmDefinition;
 let data: string;
+let connection: NatsConnection;
 
 beforeAll(async () => {
   const folder = resources.use(temporaryFolder());
   const nats = resources.use(await startNats());
-  const connection = await openNats({ url: nats.url });
+  connection = await openNats({ url: nats.url });
+  resources.defer(() => connection.close());
   await openStreams(connection);
-  await connection.close();
   data = join(folder.path, "a-rather-long-name-for-a-data-folder-so-that-sockets-do-not-fit-into-108-bytes");
   vm = vmDefinition(await cacheImage(data, await buildGuest()));
   const lifecycle = new Lifecycle();
@@ -101,3 +104,22 @@ test("a VM powers off when it is asked to, and a command to it is refused then",
   expect(stopped.workload).toMatchObject({ state: WorkloadState.STOPPED, pid: 0 });
   await expect(host.exec(vm.uid, "/bin/true")).rejects.toMatchObject({ reason: "VM_STATE" });
 }, 60_000);
+
+test("the host beats, and what was seen is in the stream, in order", async () => {
+  const beats = connection.subscribe("hb.host.v1.*", { max: 1 });
+  for await (const message of beats) {
+    expect(message.json()).toMatchObject({ workloads: [vm.uid], capabilities: expect.arrayContaining(["qemu"]) });
+  }
+  const manager = await jetstreamManager(connection);
+  await vi.waitFor(async () => {
+    const { state } = await manager.streams.info("OBS");
+    const seen: Observation[] = [];
+    for (let seq = 1; seq <= state.last_seq; seq++) {
+      seen.push(Observation.fromJSON((await manager.streams.getMessage("OBS", { seq }))?.json()));
+    }
+    expect(seen.map(({ sequence }) => sequence)).toEqual(seen.map((_, index) => index + 1));
+    const states = seen.flatMap(({ happened }) => (happened?.$case === "state" ? [happened.value] : []));
+    expect([states[0], states.at(-1)]).toEqual([WorkloadState.RUNNING, WorkloadState.STOPPED]);
+    expect(seen.map(({ happened }) => happened?.$case)).toContain("digests");
+  }, 5_000);
+});

@@ -42,8 +42,10 @@ export async function applyCheckpoint(
     if (workload.machine !== undefined) await endMachine(workload, workload.machine);
     await workload.save(() => ({ ...before, power: "off" }));
     await sweepFiles(parts, workload);
-    throw new StillpointError("CHECKPOINT_DAMAGED", `the RAM of checkpoint ${checkpointUid} cannot be loaded`, {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new StillpointError("CHECKPOINT_DAMAGED", `the RAM of checkpoint ${checkpointUid} is not loaded: ${why}`, {
       cause,
+      help: "The VM is off and as it was before, without its RAM; qemu.log in its folder on the host has more.",
     });
   }
   await sweepFiles(parts, workload);

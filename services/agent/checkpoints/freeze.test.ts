@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { judge } from "./freeze.ts";
+import { judge, timelineOf } from "./freeze.ts";
 import { hasFailed, parseReport } from "./writers-report.ts";
 
 test.each([
@@ -9,6 +9,16 @@ test.each([
   ["the thaw was not answered", { count: 2, thawCount: -1, windowMs: 300 }, "agent.unresponsive"],
 ])("%s", (_what, window, reason) => {
   expect(judge(window, 10_000)?.reason).toBe(reason);
+});
+
+test("the timeline says when the guest stood still, and only if it did", () => {
+  const [askedAt, frozenAt, thawedAt] = [1, 2, 3].map((ms) => new Date(ms)) as [Date, Date, Date];
+  expect(timelineOf({ askedAt, frozenAt, thawedAt })).toEqual([
+    { event: "freeze-asked", time: "1970-01-01T00:00:00.001Z" },
+    { event: "frozen", time: "1970-01-01T00:00:00.002Z" },
+    { event: "thawed", time: "1970-01-01T00:00:00.003Z" },
+  ]);
+  expect(timelineOf({ askedAt, thawedAt }).map(({ event }) => event)).toEqual(["freeze-asked"]);
 });
 
 test("a writer that was held and let go, or has nothing to hold, has not failed; any other has", () => {

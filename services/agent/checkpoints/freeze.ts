@@ -22,7 +22,11 @@ export interface FrozenWindow {
   readonly thawCount: number;
   /** From the sending of the freeze to the answer of the thaw. */
   readonly windowMs: number;
-  readonly frozenAt: Date;
+  /** When the freeze was sent. */
+  readonly askedAt: Date;
+  /** When the guest answered that it is frozen; absent when it did not. */
+  readonly frozenAt?: Date;
+  /** When the guest answered the thaw, or when we stopped waiting for that. */
   readonly thawedAt: Date;
   /** Why the effect did not take place. */
   readonly refusal?: Refusal;
@@ -49,8 +53,9 @@ export async function whileFrozen(
 ): Promise<FrozenWindow> {
   await guard.arm(uid, agentSocket, windowMs);
   const beginMs = clock.monotonicMs();
-  const frozenAt = clock.now();
+  const askedAt = clock.now();
   const frozen = await freeze(guest, windowMs);
+  const moments = { askedAt, ...("refusal" in frozen ? {} : { frozenAt: clock.now() }) };
   let refusal = "refusal" in frozen ? frozen.refusal : undefined;
   if (refusal === undefined && clock.monotonicMs() - beginMs < windowMs) refusal = await attempt(effect);
   const thawCount = await thaw(guest);
@@ -58,9 +63,18 @@ export async function whileFrozen(
   if (thawCount !== undefined) guard.disarm(uid);
   else owed(thawInTheEnd({ guard, clock }, { uid, guest, agentSocket, windowMs }));
   const { count } = frozen;
-  const window = { count, thawCount: thawCount ?? -1, windowMs: elapsedMs, frozenAt, thawedAt: clock.now() };
+  const window = { count, thawCount: thawCount ?? -1, windowMs: elapsedMs, ...moments, thawedAt: clock.now() };
   const judged = refusal ?? judge(window, windowMs);
   return judged === undefined ? window : { ...window, refusal: judged };
+}
+
+/** The window for the receipt: "frozen" and "thawed" only where the guest really stood still. Pure. */
+export function timelineOf({ askedAt, frozenAt, thawedAt }: Pick<FrozenWindow, "askedAt" | "frozenAt" | "thawedAt">) {
+  const moments =
+    frozenAt === undefined
+      ? { "freeze-asked": askedAt }
+      : { "freeze-asked": askedAt, frozen: frozenAt, thawed: thawedAt };
+  return Object.entries(moments).map(([event, time]) => ({ event, time: time.toISOString() }));
 }
 
 /** What a window that went through is worth. Pure. */

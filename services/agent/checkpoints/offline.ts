@@ -19,6 +19,6 @@ export async function takeOffline(
     throw new StillpointError("VM_STATE", `${workload.definition.name} is on; an offline checkpoint needs it off`);
   }
   await prepareTake(parts, context, workload, { checkpointUid, ownStop: false });
-  const timeline = [{ at: parts.clock.now().toISOString(), event: "taken" }];
+  const timeline = [{ event: "taken", time: parts.clock.now().toISOString() }];
   return await commitTake(parts, workload, { checkpointUid, kind: "offline", evidence: { timeline }, ramBytes: 0 });
 }

@@ -4,7 +4,7 @@ import type { Machine } from "../ports.ts";
 import type { StepContext } from "../steps/step-runner.ts";
 import type { Workload } from "../workload.ts";
 import { commitTake, refused, storedOutcome } from "./commit-take.ts";
-import { type FrozenWindow, type Refusal, whileFrozen } from "./freeze.ts";
+import { type FrozenWindow, type Refusal, timelineOf, whileFrozen } from "./freeze.ts";
 import { prepareTake, rollBackPending, switches } from "./pending.ts";
 import { clearReport, hasFailed, readReport, type Writer } from "./writers-report.ts";
 
@@ -83,12 +83,10 @@ function writersRefusal(writers: readonly Writer[]): Refusal | undefined {
   return { reason: "hook.failed", detail: `writers that did not hold still: ${failed.join(", ")}` };
 }
 
-function evidenceOf({ count, thawCount, windowMs, frozenAt, thawedAt }: FrozenWindow, writers: readonly Writer[]) {
+function evidenceOf(window: FrozenWindow, writers: readonly Writer[]) {
+  const { count, thawCount, windowMs } = window;
   return {
     freeze: { count, thawCount, windowMs: Math.round(windowMs * 10) / 10, writers },
-    timeline: [
-      { at: frozenAt.toISOString(), event: "freeze" },
-      { at: thawedAt.toISOString(), event: "thawed" },
-    ],
+    timeline: timelineOf(window),
   };
 }

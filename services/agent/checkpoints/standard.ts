@@ -81,7 +81,7 @@ async function refuseFrozen(workload: Workload, machine: Machine): Promise<void>
 }
 
 function evidenceOf({ method, pauseMs, ranMs, times }: SavedMemory) {
-  const timeline = Object.entries(times).map(([event, atMs]) => ({ at: new Date(atMs).toISOString(), event }));
+  const timeline = Object.entries(times).map(([event, atMs]) => ({ event, time: new Date(atMs).toISOString() }));
   const ran = ranMs > 0 ? { ranMs: Math.round(ranMs * 10) / 10 } : {};
   return { pauseMs: Math.round(pauseMs * 10) / 10, ...ran, ramMethod: method, timeline };
 }

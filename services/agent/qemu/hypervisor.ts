@@ -70,7 +70,9 @@ async function openQmp(identity: ProcessIdentity, socket: string): Promise<Qmp> 
   const giveUp = performance.now() + CONNECT_MS;
   for (;;) {
     try {
-      return await Qmp.open(await connectUnix(socket));
+      const qmp = await Qmp.open(await connectUnix(socket));
+      await chmod(socket, 0o600);
+      return qmp;
     } catch (cause) {
       if (!(await isAlive(identity))) throw new Error("QEMU ended at once", { cause });
       if (performance.now() > giveUp) throw new Error("QEMU's control socket does not answer", { cause });

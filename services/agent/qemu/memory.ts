@@ -41,7 +41,14 @@ export class QemuMemory implements MachineMemory {
     const done = this.#outcome(EVENT_MS);
     done.catch(() => undefined);
     await this.#qmp.run("migrate-incoming", { uri: `unix:${path}` });
-    await Promise.all([send(path), done]);
+    let sendFailure: unknown;
+    // QEMU closes as soon as it has all that it needs: that it has loaded is the only proof that counts.
+    send(path).catch((error: unknown) => {
+      sendFailure = error;
+    });
+    await done.catch((error: unknown) => {
+      throw new QmpError(error instanceof Error ? error.message : String(error), { cause: sendFailure ?? error });
+    });
   }
 
   /** QEMU refuses it where the RAM is shared or the kernel has been set up otherwise since the probe. */

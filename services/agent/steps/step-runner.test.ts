@@ -89,4 +89,5 @@ test("a last line that was cut off is as if it had not been written", async () =
   await runnerIn(folder.path).runner.fence(request(3));
   await appendFile(join(folder.path, `${uid}.jsonl`), '{"done":{"step":"sta');
   expect(await runnerIn(folder.path).runner.fence(request(4))).toEqual([]);
+  expect(await runnerIn(folder.path).runner.fence(request(5))).toEqual([]);
 });

@@ -44,6 +44,7 @@ export class StepRunner {
   /** Takes a workload for a claim, settles the step that still runs, and tells which steps are done. */
   async fence({ uid, epoch, operation }: FenceRequest): Promise<string[]> {
     const station = await this.#station(uid);
+    if (station.journal.isHeldBy(epoch, operation)) return station.journal.stepsDone;
     await station.journal.fence(epoch, operation);
     station.interrupt.abort(new StillpointError("EPOCH_STALE", `a newer claim (epoch ${epoch}) waits for ${uid}`));
     await station.running?.result.catch(() => undefined);
