@@ -131,6 +131,13 @@ export function toOperation(record: OperationRecord, live?: LiveState): Operatio
   };
 }
 
+/** How progress names where an operation is. */
+const stepNames: Readonly<Record<OperationRecord["phase"], (step: string) => string>> = {
+  steps: (step) => step,
+  undo: (step) => `undo ${step}`,
+  conclude: () => "conclude",
+};
+
 function progressOf(
   { state, step, phase, claim }: OperationRecord,
   live: LiveState | undefined,
@@ -138,7 +145,7 @@ function progressOf(
   if (state === "pending") return undefined;
   const current = live !== undefined && live.step === step ? live : undefined;
   return {
-    step: phase === "steps" ? step : [phase, step].filter(Boolean).join(" "),
+    step: stepNames[phase](step),
     percent: Math.round(current?.percent ?? 0),
     bytesDone: current?.bytesDone ?? 0,
     bytesTotal: current?.bytesTotal ?? 0,

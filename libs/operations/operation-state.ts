@@ -9,7 +9,7 @@ import { isTerminal, type OperationRecord, type StoredError, storeError } from "
  *     -> running/steps     claimed: the first step is intended, in the same write
  *     -> failed            refused: the target was busy, or not as expected
  *   running/steps          `step` is intended, may be running, may have happened; all before it are done
- *     -> running/steps     done: its output is stored and the next step is intended, in one write
+ *     -> running/steps     done: its output is stored and the next step that has something to do is intended, in one write
  *     -> succeeded         the last one is done, and nothing has to be concluded
  *     -> running/conclude  the last one is done; the target is still held
  *     -> running/undo      it failed for good, or a cancel was asked for; `error` says why
@@ -54,14 +54,21 @@ export const cancelAsked: Transition = (record) => ({ ...open(record), cancelReq
 /** Nothing changes but the version: shows that its worker lives, and renews its age in the log. */
 export const touched: Transition = (record) => open(record);
 
+/** How a step ended: `idle` are the steps right after it that have nothing to do. */
+interface StepEnd {
+  readonly output: JobOutput | undefined;
+  readonly skipped: boolean;
+  readonly idle?: readonly string[];
+}
+
 /** The step that was intended is done, or had nothing to do. */
 export const stepDone =
-  (job: StepsOf, result: { readonly output: JobOutput | undefined; readonly skipped: boolean }): Transition =>
+  (job: StepsOf, { output, skipped, idle = [] }: StepEnd): Transition =>
   (record) => {
-    const outputs = result.output === undefined ? record.outputs : { ...record.outputs, [record.step]: result.output };
-    const skipped = result.skipped ? [...record.skipped, record.step] : record.skipped;
-    const next = job.steps[indexOfStep(job, record.step) + 1]?.name;
-    const done = { ...open(record), outputs, skipped, attempt: 0 };
+    const outputs = output === undefined ? record.outputs : { ...record.outputs, [record.step]: output };
+    const passed = [...record.skipped, ...(skipped ? [record.step] : []), ...idle];
+    const next = job.steps[indexOfStep(job, record.step) + 1 + idle.length]?.name;
+    const done = { ...open(record), outputs, skipped: passed, attempt: 0 };
     return next === undefined ? concluding(job, done) : { ...done, step: next, attempt: 1 };
   };
 

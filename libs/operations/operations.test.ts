@@ -56,6 +56,37 @@ describe("an operation", () => {
     await runner.close();
   });
 
+  test("never shows a step that has nothing to do, nor undoes it", async () => {
+    await using world = await startMemoryOperations();
+    const notes: string[] = [];
+    const job = noting(notes, world);
+    const idle = (name: string, skip: NonNullable<Job["steps"][number]["skip"]>) => ({
+      ...{ name, skip, run: async () => void notes.push(name), undo: async () => void notes.push(`undo ${name}`) },
+    });
+    const fail = async () => {
+      throw new StillpointError("QEMU_FAILED", "no such machine");
+    };
+    const steps = [
+      ...job.steps,
+      idle("idle-1", ({ outputs }) => outputs.two?.two === true),
+      idle("idle-2", async () => true),
+      { name: "last", run: fail },
+    ];
+    const { name } = await world.operations.accept(ask, create);
+    const shown: string[] = [];
+    const watching = (async () => {
+      for await (const { progress } of world.operations.watch(name.slice("operations/".length), never)) {
+        if (progress !== undefined) shown.push(progress.step);
+      }
+    })();
+    const runner = startRunner(world.operations, { jobs: [{ ...job, steps }] });
+    await watching;
+    expect(notes).toEqual(["one", "two", "undo two", "undo one", "failed QEMU_FAILED"]);
+    expect(shown).toContain("last");
+    expect(shown.filter((step) => step === "idle-1" || step === "idle-2")).toEqual([]);
+    await runner.close();
+  });
+
   test("that fails is undone in reverse, the failed step first", async () => {
     await using world = await startMemoryOperations();
     const notes: string[] = [];

@@ -63,12 +63,26 @@ class Run {
     }
     try {
       const result = await this.#untilSettled(this.#name(step), this.#deps.retry, () => this.#attempt(step));
-      await claim.commit(move.stepDone(this.#job, result));
+      await claim.commit(move.stepDone(this.#job, { ...result, idle: await this.#idleAfter(step, result.output) }));
     } catch (error) {
       const failure = this.#failure(error, step);
       await claim.commit(move.failed(failure, true));
     }
     await failpoint(`${this.#name(step)}.committed`);
+  }
+
+  /** The steps right after it that have nothing to do: passed over in the same write, and never shown as begun. */
+  async #idleAfter(step: Step, output: JobOutput | undefined): Promise<string[]> {
+    const context = this.#context(this.#claim.signal);
+    const outputs = output === undefined ? context.outputs : { ...context.outputs, [step.name]: output };
+    const idle: string[] = [];
+    for (const next of this.#job.steps.slice(move.indexOfStep(this.#job, step.name) + 1)) {
+      // One that cannot tell now is asked again when its turn comes.
+      const isIdle = async () => (await next.skip?.({ ...context, outputs })) === true;
+      if (!(await isIdle().catch(() => false))) break;
+      idle.push(next.name);
+    }
+    return idle;
   }
 
   async #attempt(step: Step): Promise<{ output: JobOutput | undefined; skipped: boolean }> {
