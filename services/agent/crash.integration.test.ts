@@ -92,6 +92,11 @@ async function guestAnswers(): Promise<void> {
   await eventually(async () => (await host.exec(vm.uid, "/bin/echo", "up")) === "up\n", { deadlineMs: 20_000 });
 }
 
+/** How often the guard has thawed. */
+async function thaws(): Promise<number> {
+  return (await readFile(join(data, "guard.log"), "utf8")).split("guard: thawed 1").length - 1;
+}
+
 async function machines(): Promise<string[]> {
   const found: string[] = [];
   for (const pid of (await readdir("/proc")).filter((name) => /^\d+$/.test(name))) {
@@ -118,20 +123,28 @@ test("a start that is cut off does not start a second QEMU", async () => {
   expect(workload?.state).toBe(WorkloadState.RUNNING);
 }, 60_000);
 
-test("a guest that is frozen when the agent dies is thawed by the guard", async () => {
-  const [before] = await machines();
-  agent.kill("SIGTERM");
-  await once(agent, "exit");
-  await startAgentProcess("agent.take-production.frozen=kill");
-  const request = { uid: vm.uid, operation: systemRandom.id("op"), epoch: host.nextEpoch() };
-  await host.client.fence(request);
-  await expect(host.runStep(request, takeProduction)).rejects.toMatchObject({ code: 14 });
-  await eventually(async () => (await readFile(join(data, "guard.log"), "utf8")).includes("guard: thawed 1"));
-  await startAgentProcess();
-  await expectWhole();
-  expect(await machines()).toEqual([before]);
-  await host.client.fence({ ...request, epoch: host.nextEpoch() });
-}, 60_000);
+test.each([
+  ["before the snapshot", "agent.take-production.frozen"],
+  ["after the snapshot", "agent.take-production.switched"],
+])(
+  "a guest that is frozen when the agent dies %s is thawed by the guard",
+  async (_when, failpoint) => {
+    const running = await machines();
+    const before = await thaws();
+    agent.kill("SIGTERM");
+    await once(agent, "exit");
+    await startAgentProcess(`${failpoint}=kill`);
+    const request = { uid: vm.uid, operation: systemRandom.id("op"), epoch: host.nextEpoch() };
+    await host.client.fence(request);
+    await expect(host.runStep(request, takeProduction)).rejects.toMatchObject({ code: 14 });
+    await eventually(async () => (await thaws()) > before);
+    await startAgentProcess();
+    await expectWhole();
+    expect(await machines()).toEqual(running);
+    await host.client.fence({ ...request, epoch: host.nextEpoch() });
+  },
+  60_000,
+);
 
 test("an agent that is stuck while a guest is frozen is ended by the guard, which thaws", async () => {
   agent.kill("SIGTERM");
@@ -153,6 +166,10 @@ test.each([
   [
     "agent.take-production.committed",
     { ...takeProduction, value: { ...takeProduction.value, checkpointUid: systemRandom.id("ckpt") } },
+  ],
+  [
+    "agent.take-standard.switched",
+    { $case: "takeStandard", value: { checkpointUid: systemRandom.id("ckpt"), parentCheckpointUid: "" } },
   ],
   [
     "agent.take-standard.stopped",

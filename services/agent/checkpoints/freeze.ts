@@ -110,6 +110,7 @@ async function attempt(effect: () => Promise<void>): Promise<Refusal | undefined
   try {
     await failpoint("agent.take-production.frozen");
     await effect();
+    await failpoint("agent.take-production.switched");
     return undefined;
   } catch (error) {
     return { reason: "tx.failed", detail: error instanceof Error ? error.message : String(error) };

@@ -34,6 +34,7 @@ export async function takeStandard(
     const { saved, ramBytes } = await saveRam(workload, machine, checkpointUid, async () => {
       await failpoint("agent.take-standard.stopped");
       await machine.layers.switchOver(overlay);
+      await failpoint("agent.take-standard.switched");
     });
     const evidence = evidenceOf(saved);
     return await commitTake(parts, workload, { checkpointUid, kind: "standard", evidence, ramBytes });
