@@ -1,8 +1,6 @@
-import { connect } from "node:net";
-import { StillpointError } from "#libs/errors";
 import type { Format } from "./output/format.ts";
+import { reach } from "./reach.ts";
 import type { Terminal } from "./terminal.ts";
-import { UsageError } from "./usage-error.ts";
 
 /** The options that every command takes. */
 export interface CommonOptions {
@@ -12,7 +10,6 @@ export interface CommonOptions {
 }
 
 const defaultAddress = "127.0.0.1:7070";
-const connectMs = 1_500;
 
 /**
  * The services behind one address. Each client is made when it is first asked for, and what it needs is only loaded
@@ -92,38 +89,3 @@ export async function withApi<Result>(
     api.close();
   }
 }
-
-/** Fails with UNAVAILABLE when nobody accepts a connection there soon: a call would only fail later. */
-function reach(address: string): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const socket = connect(endpoint(address));
-    const fail = (cause: unknown) => {
-      socket.destroy();
-      reject(unreachable(address, cause));
-    };
-    socket.setTimeout(connectMs, () => fail(new Error("it does not answer")));
-    socket.once("error", fail);
-    socket.once("connect", () => {
-      socket.destroy();
-      resolve();
-    });
-  });
-}
-
-function endpoint(address: string): { path: string } | { host: string; port: number } {
-  if (address.startsWith("unix:")) return { path: address.slice("unix:".length) };
-  const [, bracketed, plain, port] = /^(?:\[(.+)\]|([^:]+)):(\d{1,5})$/.exec(address) ?? [];
-  const host = bracketed ?? plain;
-  if (host === undefined || Number(port) > 65_535) {
-    throw new UsageError(`"${address}" is no address`, {
-      help: "Write host:port or unix:/path in --address or STILLPOINT_ADDRESS.",
-    });
-  }
-  return { host, port: Number(port) };
-}
-
-const unreachable = (address: string, cause: unknown) =>
-  new StillpointError("UNAVAILABLE", `cannot reach ${address}`, {
-    cause,
-    help: 'Start a server with "stillpoint dev", or name another with --address or STILLPOINT_ADDRESS.',
-  });
