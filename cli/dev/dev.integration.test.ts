@@ -5,6 +5,7 @@ import { connect } from "@nats-io/transport-node";
 import { Redis } from "ioredis";
 import { expect, test } from "vitest";
 import { Lifecycle } from "#libs/lifecycle";
+import { natsHealth, openNats } from "#libs/records";
 import { eventually, leftovers, temporaryFolder } from "#libs/testing";
 import { claimPort } from "./claim-port.ts";
 import { claimDataFolder } from "./data-folder.ts";
@@ -51,11 +52,17 @@ test("NATS and Redis keep their data over a restart, come back when they die, an
     const urls = await startServers(folder.path, first.lifecycle);
     const redis = new Redis(urls.REDIS_URL);
     await redis.set("key", "value");
-    const nats = await connect({ servers: urls.NATS_URL, maxReconnectAttempts: -1, reconnectTimeWait: 50 });
-    expect(nats.info?.jetstream).toBe(true);
+    const nats = await openNats({ url: urls.NATS_URL });
+    await expect(connect({ servers: `${new URL(urls.NATS_URL).host}`, reconnect: false })).rejects.toThrow(
+      /authorization/i,
+    );
+    const healthy = natsHealth(nats);
+    expect({ jetstream: nats.info?.jetstream, healthy: healthy() }).toEqual({ jetstream: true, healthy: true });
     const server = leftovers().find((line) => line.includes("nats-server"));
     process.kill(Number(server?.split(/[ :]/)[1]), "SIGKILL");
-    await eventually(() => nats.rtt().then(() => true), { deadlineMs: 10_000 });
+    await eventually(() => !healthy(), { deadlineMs: 10_000 });
+    await eventually(healthy, { deadlineMs: 10_000 });
+    await nats.rtt();
     await nats.close();
     redis.disconnect();
   }

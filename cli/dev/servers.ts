@@ -10,7 +10,9 @@ export interface ServerUrls {
   readonly REDIS_URL: string;
 }
 
-/** Starts NATS and Redis on free ports of the loopback, with their data in the folder; they end with the lifecycle. */
+const user = "stillpoint";
+
+/** Starts NATS and Redis on free ports of the loopback, with their data in the folder and a new password each time; they end with the lifecycle. */
 export async function startServers(folder: string, lifecycle: Lifecycle): Promise<ServerUrls> {
   const [NATS_URL, REDIS_URL] = await Promise.all([startNats(folder, lifecycle), startRedis(folder, lifecycle)]);
   return { NATS_URL, REDIS_URL };
@@ -20,17 +22,19 @@ async function startNats(data: string, lifecycle: Lifecycle): Promise<string> {
   const folder = await ownFolder(data, "nats");
   const port = await claimPort(0, "--data");
   const config = join(folder, "nats.conf");
+  const password = randomBytes(24).toString("hex");
   // Every write is on the disk before it is acknowledged: the records are the truth.
   const text = [
     `listen: "127.0.0.1:${port}"`,
     "server_name: stillpoint-dev",
+    `authorization { user: ${user}, password: ${JSON.stringify(password)} }`,
     `jetstream { store_dir: ${JSON.stringify(join(folder, "jetstream"))}, sync_interval: always }`,
   ].join("\n");
   await writeFile(config, `${text}\n`, { mode: 0o600 });
   const logFile = join(folder, "server.log");
   const server = await EmbeddedServer.start({ argv: ["nats-server", "--config", config], port, folder, logFile });
   lifecycle.add("nats-server", server, (it) => it.close());
-  return `nats://127.0.0.1:${port}`;
+  return `nats://${user}:${password}@127.0.0.1:${port}`;
 }
 
 async function startRedis(data: string, lifecycle: Lifecycle): Promise<string> {

@@ -1,7 +1,11 @@
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { HostsDefinition } from "#contracts/scheduler/v1/scheduler";
+import { StillpointError } from "#libs/errors";
 import type { Lifecycle } from "#libs/lifecycle";
 import { createLogger } from "#libs/logger";
-import { RpcServer } from "#libs/rpc";
+import { connectNats, natsHealth } from "#libs/records";
+import { createRpcClient, RpcServer } from "#libs/rpc";
 import type { ServerUrls } from "./servers.ts";
 
 export interface ServicesOptions {
@@ -14,15 +18,17 @@ export interface ServicesOptions {
 
 /**
  * Starts every service in this process, by the same function and configuration as its main.ts does. All share one
- * gRPC port but the agent, which listens on its own socket as on any other host.
+ * gRPC port but the agent, which listens on its own socket as on any other host. Resolves when VMs can be placed.
  */
 export async function startServices(lifecycle: Lifecycle, options: ServicesOptions): Promise<void> {
   const env = environment(options);
-  const server = new RpcServer({ logger: createLogger({ name: "dev" }) });
+  const nats = await connectNats(options.urls, lifecycle);
+  const server = new RpcServer({ logger: createLogger({ name: "dev" }), health: natsHealth(nats) });
   for (const start of sharingAPort) await start(env, lifecycle, server);
   await server.listen(options.address);
   lifecycle.add("grpc", server, (it) => it.close());
   await startHostAgent(env, lifecycle);
+  await hostReported(options.address, lifecycle.signal);
 }
 
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -76,4 +82,28 @@ async function startHostAgent(env: Environment, lifecycle: Lifecycle): Promise<v
   const { readAgentConfig } = await import("../../services/agent/config.ts");
   const { startAgent } = await import("../../services/agent/service.ts");
   await startAgent(readAgentConfig(env), lifecycle);
+}
+
+const reportMs = 30_000;
+const lookMs = 25;
+
+/** Waits for the host's heartbeat: before it, no VM fits anywhere. An operator's cordon is no reason to wait. */
+async function hostReported(address: string, signal: AbortSignal): Promise<void> {
+  const hosts = createRpcClient(HostsDefinition, address);
+  try {
+    for (
+      const end = performance.now() + reportMs;
+      performance.now() < end;
+      await sleep(lookMs, undefined, { signal })
+    ) {
+      const response = await hosts.listHosts({}, { signal });
+      const isThere = response.hosts.some(
+        (host) => host.heartbeatTime !== undefined && host.state !== "HOST_STATE_DOWN",
+      );
+      if (isThere) return;
+    }
+  } finally {
+    hosts.close();
+  }
+  throw new StillpointError("UNAVAILABLE", "the agent of this host did not report", { help: "Look at the log." });
 }

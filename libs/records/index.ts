@@ -10,7 +10,7 @@ export type {
   OrderedLog,
 } from "./log.ts";
 export { createMemoryLog, MemoryLog, type MemoryLogOptions } from "./memory-log.ts";
-export { connectNats, openNats } from "./nats-connection.ts";
+export { connectNats, natsHealth, openNats } from "./nats-connection.ts";
 export type { BodyCodec, RecordChange, RecordEvent, RecordStore, StoredRecord } from "./record.ts";
 export { decodeRecord, type Json } from "./record-message.ts";
 export { createRecordStore, LogRecordStore, rawCodec } from "./record-store.ts";

@@ -3,7 +3,7 @@ import { connect, type NatsConnection } from "@nats-io/transport-node";
 import type { Lifecycle } from "#libs/lifecycle";
 
 export interface NatsOptions {
-  /** One or several, separated by commas: nats://127.0.0.1:4222. */
+  /** One or several, separated by commas: nats://user:password@127.0.0.1:4222. The first one's user counts for all. */
   readonly url: string;
   /** Shown in the server's list of connections. */
   readonly name?: string;
@@ -15,7 +15,7 @@ export interface NatsOptions {
  */
 export async function openNats({ url, name = "stillpoint" }: NatsOptions): Promise<NatsConnection> {
   return await connect({
-    servers: url.split(","),
+    ...serversOf(url),
     name: `${name}@${hostname()}:${process.pid}`,
     maxReconnectAttempts: -1,
     reconnectTimeWait: 250,
@@ -26,6 +26,16 @@ export async function openNats({ url, name = "stillpoint" }: NatsOptions): Promi
   });
 }
 
+/** The client takes no user from a URL: it is given apart. */
+function serversOf(urls: string): { servers: string[]; user?: string; pass?: string } {
+  const parsed = urls.split(",").map((url) => new URL(url));
+  const servers = parsed.map(({ protocol, host }) => `${protocol}//${host}`);
+  const { username = "", password = "" } = parsed[0] ?? {};
+  return username === ""
+    ? { servers }
+    : { servers, user: decodeURIComponent(username), pass: decodeURIComponent(password) };
+}
+
 /** The service's NATS connection, closed with it. */
 export async function connectNats(
   config: { readonly NATS_URL: string },
@@ -33,4 +43,18 @@ export async function connectNats(
 ): Promise<NatsConnection> {
   const nats = await openNats({ url: config.NATS_URL });
   return lifecycle.add("nats connection", nats, (connection) => connection.close());
+}
+
+/** Whether the connection stands at this moment, for health checks: it comes back by itself when it does not. */
+export function natsHealth(nats: NatsConnection): () => boolean {
+  let connected = !nats.isClosed();
+  const follow = async () => {
+    for await (const { type } of nats.status()) {
+      if (type === "disconnect" || type === "close") connected = false;
+      if (type === "reconnect") connected = true;
+    }
+    connected = false;
+  };
+  follow().catch(() => undefined);
+  return () => connected;
 }

@@ -13,6 +13,7 @@ import {
   connectNats,
   createRecordStore,
   type Log,
+  natsHealth,
   openStreams,
   type RecordStore,
   RecordView,
@@ -61,7 +62,7 @@ export async function startCheckpoint(
     server.add(CheckpointsDefinition, checkpointsHandlers(deps));
     return { address: "" };
   }
-  const own = new RpcServer({ logger, health: () => !nats.isClosed() });
+  const own = new RpcServer({ logger, health: natsHealth(nats) });
   own.add(CheckpointsDefinition, checkpointsHandlers(deps));
   const address = await own.listen(config.CHECKPOINT_ADDRESS);
   lifecycle.add("grpc", own, (listening) => listening.close());

@@ -6,7 +6,7 @@ import type { Lifecycle } from "#libs/lifecycle";
 import { connectRedis } from "#libs/locks";
 import { createLogger } from "#libs/logger";
 import { openOperations, operationsHandlers, probeJob, startRewriter, startRunner } from "#libs/operations";
-import { connectNats, openStreams } from "#libs/records";
+import { connectNats, natsHealth, openStreams } from "#libs/records";
 import { RpcServer } from "#libs/rpc";
 import type { OperationConfig } from "./config.ts";
 
@@ -28,7 +28,7 @@ export async function startOperation(
   const runner = startRunner(operations, { jobs: [probeJob], ttlMs: config.OPERATION_TTL_MS });
   lifecycle.add("operation runner", runner, (it) => it.close());
 
-  const own = server ?? lifecycle.add("grpc", new RpcServer({ logger }), (it) => it.close());
+  const own = server ?? lifecycle.add("grpc", new RpcServer({ logger, health: natsHealth(nats) }), (it) => it.close());
   own.add(OperationsDefinition, operationsHandlers(operations));
   own.add(EventsDefinition, eventsHandlers(streams.evt));
   return { address: server === undefined ? await own.listen(config.OPERATION_ADDRESS) : "" };

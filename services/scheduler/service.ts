@@ -4,7 +4,7 @@ import { systemClock as clock, systemRandom as random } from "#libs/clock";
 import { isStillpointError } from "#libs/errors";
 import type { Lifecycle } from "#libs/lifecycle";
 import { createLogger, type Logger } from "#libs/logger";
-import { connectNats, createRecordStore, type Log, openStreams, RecordView, rawCodec } from "#libs/records";
+import { connectNats, createRecordStore, type Log, natsHealth, openStreams, RecordView, rawCodec } from "#libs/records";
 import { createRpcClient, RpcServer } from "#libs/rpc";
 import type { SchedulerConfig } from "./config.ts";
 import { hostsHandlers, schedulerHandlers } from "./handlers.ts";
@@ -45,7 +45,7 @@ export async function startScheduler(
   ]);
   lifecycle.add("scheduler loops", { loops }, async (it) => void (await it.loops));
 
-  const own = server ?? lifecycle.add("grpc", new RpcServer({ logger }), (it) => it.close());
+  const own = server ?? lifecycle.add("grpc", new RpcServer({ logger, health: natsHealth(nats) }), (it) => it.close());
   own.add(SchedulerDefinition, schedulerHandlers(placements));
   own.add(HostsDefinition, hostsHandlers({ records, store, registry }));
   return { address: server === undefined ? await own.listen(config.SCHEDULER_ADDRESS) : "" };

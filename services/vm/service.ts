@@ -12,6 +12,7 @@ import {
   connectNats,
   createRecordStore,
   decodeRecord,
+  natsHealth,
   openStreams,
   RecordView,
   type Streams,
@@ -63,7 +64,7 @@ export async function startVm(
     server.add(VmsDefinition, handlers);
     return { address: "" };
   }
-  const own = new RpcServer({ logger }).add(VmsDefinition, handlers);
+  const own = new RpcServer({ logger, health: natsHealth(nats) }).add(VmsDefinition, handlers);
   lifecycle.add("grpc", own, (it) => it.close());
   return { address: await own.listen(config.VM_ADDRESS) };
 }
