@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import type { CreateVmRequest } from "#contracts/vm/v1/vm";
 import { StillpointError } from "#libs/errors";
+import manifest from "../package.json" with { type: "json" };
 import { fakeCluster, runWith } from "./testing/fake-cluster.ts";
 
 import { accepted, running, succeeded } from "./testing/operations.ts";
@@ -28,7 +29,7 @@ test("vm create sends all that was asked, shows each step once, and says what is
   expect(await cluster.run(line.split(" "))).toEqual({
     code: 0,
     out: "VM web-1 is made and runs.\n",
-    err: "vm.create  place\nvm.create  make-disks: pulling debian:12\n",
+    err: "vm.create  choosing a host\nvm.create  make-disks: pulling debian:12\n",
   });
   expect(requests[0]).toMatchObject({
     parent: "projects/default",
@@ -190,6 +191,37 @@ test("events are lines of JSON, one an event", async () => {
     { token: "7", subject: "evt.vm.v1.started.default.a" },
     { token: "9", subject: "evt.vm.v1.stopped.default.a" },
   ]);
+});
+
+test("an event names a checkpoint as people do, and says why", async () => {
+  await using cluster = await fakeCluster({
+    events: {
+      async *watchEvents() {
+        const resource = "projects/default/vms/a/checkpoints/ckpt-01a2048e-afd7-75f7-a597-c92f49c1516e";
+        const data = { displayName: "before", reason: "agent.absent" };
+        yield { type: "stillpoint.checkpoint.v1.fell_back", resource, data };
+      },
+    },
+  });
+  const { out } = await cluster.run(["events"]);
+  expect(out.trim()).toBe('checkpoint.v1.fell_back     vms/a "before"  agent.absent');
+});
+
+test("a usage error has a reason code, and the version is told", async () => {
+  const { code, err } = await runWith({}, ["vm", "create", "a"]);
+  expect({ code, err }).toEqual({
+    code: 2,
+    err: "Error ARGUMENT_INVALID: required option '--image <ref>' not specified\nRun \"stillpoint vm create --help\" for what it takes.\n",
+  });
+  expect(await runWith({}, ["--version"])).toEqual({ code: 0, out: `${manifest.version}\n`, err: "" });
+});
+
+test("vm get lists the root disk with the others", async () => {
+  const spec = { rootSizeBytes: 2 ** 30, disks: [{ id: "disk1", sizeBytes: 2 ** 20 }] };
+  await using cluster = await fakeCluster({
+    vms: { getVm: async () => ({ name: "projects/default/vms/a", spec }) },
+  });
+  expect((await cluster.run(["vm", "get", "a"])).out).toMatch(/^Disks: +root 1 GiB\n +disk1 1 MiB$/m);
 });
 
 test("hosts, images and operations have tables", async () => {

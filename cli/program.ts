@@ -1,4 +1,5 @@
 import { Command, CommanderError } from "commander";
+import manifest from "../package.json" with { type: "json" };
 import { CommandEnded } from "./command-ended.ts";
 import { checkpointCommand } from "./commands/checkpoint.ts";
 import { devCommand } from "./commands/dev.ts";
@@ -26,6 +27,7 @@ export async function runCommandLine(argv: readonly string[], terminal: Terminal
 
 function program(terminal: Terminal): Command {
   const root = withCommonOptions(new Command("stillpoint"))
+    .version(manifest.version, "-V, --version", "print the version")
     .description("Virtual machines with application-consistent checkpoints.")
     .helpCommand(false)
     .enablePositionalOptions()
@@ -45,6 +47,7 @@ function program(terminal: Terminal): Command {
     command.exitOverride().configureOutput({
       writeOut: (text) => terminal.out(text),
       writeErr: (text) => terminal.err(text),
+      outputError: (text, write) => write(text.replace(/^error: /, "Error ARGUMENT_INVALID: ")),
       getOutHelpWidth: () => 100,
     });
     command.showHelpAfterError(`Run "${pathOf(command)} --help" for what it takes.`);

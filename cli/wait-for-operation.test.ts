@@ -45,6 +45,23 @@ test("waiting goes on over a server that breaks off", async () => {
   expect({ code, err, watches }).toEqual({ code: 0, err: "vm.create  boot\n", watches: 3 });
 });
 
+test("steps are told in words, and bookkeeping is not told", async () => {
+  await using cluster = await fakeCluster({
+    vms: { startVm: async () => accepted },
+    operations: {
+      async *watchOperation() {
+        yield accepted;
+        for (const step of ["place", "unheard-of", "undo place", "conclude"]) yield running(step);
+        yield succeeded;
+      },
+    },
+  });
+  const { err } = await cluster.run(["vm", "start", "a"]);
+  expect(err).toBe(
+    ["choosing a host", "unheard-of", "taking back: choosing a host"].map((step) => `vm.create  ${step}\n`).join(""),
+  );
+});
+
 test("Ctrl-C while waiting says that the operation goes on", async () => {
   const interrupt = new AbortController();
   await using cluster = await fakeCluster({

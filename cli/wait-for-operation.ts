@@ -2,6 +2,7 @@ import type { Operation } from "#contracts/operation/v1/operation";
 import { errorTable, isStillpointError, type Reason, StillpointError } from "#libs/errors";
 import type { Api } from "./api.ts";
 import { createProgressView, type ProgressView } from "./output/progress.ts";
+import { showStep } from "./output/step-words.ts";
 import { lastPart } from "./output/units.ts";
 
 const giveUpMs = 30_000;
@@ -34,7 +35,8 @@ async function watchToEnd(api: Api, { name }: Operation, view: ProgressView): Pr
     for await (const operation of operations.watchOperation({ name }, { signal })) {
       lastHeard = performance.now();
       if (operation.done) return operation;
-      view.update({ what: operation.kind, ...operation.progress });
+      const step = showStep(operation.progress?.step ?? "");
+      if (step !== undefined) view.update({ what: operation.kind, ...operation.progress, step });
     }
     return undefined;
   };

@@ -29,7 +29,7 @@ export function showVm(vm: Vm): string {
     ["Digest", vm.imageDigest],
     ["CPUs", `${spec?.cpus ?? ""}`],
     ["Memory", showBytes(spec?.memoryBytes ?? 0)],
-    ["Disks", (spec?.disks ?? []).map(({ id, sizeBytes }) => `${id} ${showBytes(sizeBytes)}`).join("\n")],
+    ["Disks", disks(vm)],
     ["Ports", (spec?.ports ?? []).map(({ hostPort, guestPort }) => `${hostPort} to ${guestPort}`).join("\n")],
     ["Checkpoints", showEnum(spec?.checkpointType ?? "", "CHECKPOINT_TYPE_")],
     ["Guest agent", agent(vm)],
@@ -50,6 +50,14 @@ export function showVmChange({ kind, vm }: WatchVmsResponse): string {
   const what = showEnum(kind, "KIND_");
   if (vm === undefined) return what === "synced" ? "synced" : "";
   return renderTable([what.padEnd(8), lastPart(vm.name), what === "deleted" ? "" : state(vm), lastPart(vm.host)], []);
+}
+
+function disks({ spec }: Vm): string {
+  const rootSizeBytes = spec?.rootSizeBytes ?? 0;
+  const root = { id: "root", sizeBytes: rootSizeBytes };
+  return [...(rootSizeBytes > 0 ? [root] : []), ...(spec?.disks ?? [])]
+    .map(({ id, sizeBytes }) => `${id} ${showBytes(sizeBytes)}`)
+    .join("\n");
 }
 
 const state = (vm: Vm): string => showEnum(vm.state, "VM_STATE_");

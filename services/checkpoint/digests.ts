@@ -19,7 +19,8 @@ export async function takeDigests(store: CheckpointStore, observation: Observati
     if (stored.body.workloadUid !== uid || receipt === undefined) return undefined;
     const renewed = sealReceipt(foldDigests(receipt, digests), sha256);
     if (renewed.digest === receipt.digest) return undefined;
-    const data = { name: stored.name, workload, digests, receiptDigest: renewed.digest };
+    const { displayName } = stored.body;
+    const data = { name: stored.name, workload, displayName, digests, receiptDigest: renewed.digest };
     const updateTime = observation.time ?? stored.time;
     return {
       body: { ...stored.body, receipt: { ...renewed }, updateTime },

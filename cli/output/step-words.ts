@@ -1,0 +1,34 @@
+/** What each step does, for people; one that is newer than this command is shown by its name. */
+const words: Readonly<Record<string, string>> = {
+  place: "choosing a host",
+  make: "making the disks",
+  start: "starting",
+  stop: "waiting for the guest to power off",
+  reboot: "rebooting",
+  pause: "pausing",
+  resume: "resuming",
+  destroy: "removing it from its host",
+  release: "giving its capacity back",
+  prepare: "looking at the VM",
+  production: "freezing the guest for a moment",
+  offline: "switching disks",
+  verify: "verifying the frozen image",
+  "discard-unproven": "discarding what could not be proven",
+  standard: "saving RAM and disks",
+  publish: "recording the checkpoint",
+  mark: "marking it as being deleted",
+  merge: "merging disks",
+  forget: "removing its record",
+  apply: "bringing disks and RAM back",
+  "move-head": "recording where now is",
+  settle: "recording the VM's state",
+};
+
+const undo = "undo ";
+
+/** A step of an operation in words; undefined for what is of no interest to people. */
+export function showStep(step: string): string | undefined {
+  if (step === "" || step === "conclude") return undefined;
+  if (step.startsWith(undo)) return `taking back: ${showStep(step.slice(undo.length)) ?? step}`;
+  return Object.hasOwn(words, step) ? words[step] : step;
+}
