@@ -108,8 +108,11 @@ class Run {
     if (step.undo !== undefined && !claim.record.skipped.includes(step.name)) {
       const limits = { ...this.#deps.retry, attempts: UNDO_ATTEMPTS };
       try {
+        const name = `${this.#name(step)}.undo`;
         const work = async () => await step.undo?.(this.#context(claim.signal));
-        await this.#untilSettled(`${this.#name(step)}.undo`, limits, work, () => true);
+        await failpoint(`${name}.before`);
+        await this.#untilSettled(name, limits, work, () => true);
+        await failpoint(`${name}.after`);
       } catch (error) {
         if (claim.signal.aborted || isStale(error)) throw new ClaimLost("taken over", { cause: error });
         const why = undoFailure(error, step.name, claim.record.error?.message ?? "");
@@ -126,8 +129,12 @@ class Run {
       error === undefined ? { succeeded: true } : { succeeded: false, error: restoreError(error) };
     let output: JobOutput | undefined;
     try {
-      const work = async () => await this.#job.conclude?.(this.#context(claim.signal), outcome);
-      output = await this.#untilSettled(`${this.#job.kind}.conclude`, this.#deps.retry, work);
+      const name = `${this.#job.kind}.conclude`;
+      output = await this.#untilSettled(name, this.#deps.retry, async () => {
+        await failpoint(`${name}.before`);
+        return await this.#job.conclude?.(this.#context(claim.signal), outcome);
+      });
+      await failpoint(`${name}.after`);
     } catch (cause) {
       const failure = this.#failure(cause, undefined);
       return await claim.commit(move.concludeFailed(failure));

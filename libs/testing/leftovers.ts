@@ -1,40 +1,41 @@
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
+import { basename, dirname, join } from "node:path";
 
-/** Names this run of tests: what it starts carries the name in its environment or in the paths on its command line. */
-export const testRun = (): string => process.env.STILLPOINT_TEST_RUN ?? `${process.pid}`;
+/** Temporary folders of this process begin with this. */
+export const folderPrefix = (): string => `stillpoint-test-${process.pid}-`;
 
-/** Temporary folders of this run begin with this. */
-export const folderPrefix = (): string => `stillpoint-test-${testRun()}-`;
-
-/** The processes and temporary folders of this run that are still there, one line each. */
-export function leftovers(): string[] {
+/**
+ * What tests have left of everything below paths that begin with `beginning`, one line each: the entries, and the
+ * processes that work there, are told of it on their command line or in their environment, or print into it. If
+ * unsaid, the temporary folders of this process.
+ */
+export function leftovers(beginning = join(tmpdir(), folderPrefix())): string[] {
   const processes = readdirSync("/proc")
     .filter((entry) => /^\d+$/.test(entry) && Number(entry) !== process.pid)
-    .filter(isOurs)
+    .filter((pid) => traces(pid).some((trace) => trace.includes(beginning)))
     .map((pid) => `process ${pid}: ${read(pid, "cmdline").join(" ").trim()}`);
-  const folders = readdirSync(tmpdir()).filter((name) => name.startsWith(folderPrefix()));
-  return [...processes, ...folders.map((name) => `folder ${name}`)];
+  const folder = dirname(`${beginning}x`);
+  const prefix = beginning.endsWith("/") ? "" : basename(beginning);
+  const entries = readdirSync(folder).filter((name) => name.startsWith(prefix));
+  return [...processes, ...entries.map((name) => `folder ${join(folder, name)}`)];
 }
 
-/** Fails and names what this run of tests has left behind. */
-export function assertNothingLeft(): void {
-  const left = leftovers();
+/** Fails and names what `leftovers` finds. */
+export function assertNothingLeft(beginning?: string): void {
+  const left = leftovers(beginning);
   if (left.length > 0) throw new Error(`the tests left behind:\n${left.join("\n")}`);
 }
 
-/** By its folder too: a redis-server writes its title over its command line and environment. */
-function isOurs(pid: string): boolean {
-  return (
-    folderOf(pid).includes(folderPrefix()) ||
-    read(pid, "environ").includes(`STILLPOINT_TEST_SERVER=${testRun()}`) ||
-    read(pid, "cmdline").some((argument) => argument.includes(folderPrefix()))
-  );
+/** The working folder too: a redis-server writes its title over its command line and environment. */
+function traces(pid: string): string[] {
+  const links = ["cwd", "fd/1", "fd/2"].map((name) => `${linkOf(pid, name)}/`);
+  return [...read(pid, "cmdline"), ...read(pid, "environ"), ...links];
 }
 
-function folderOf(pid: string): string {
+function linkOf(pid: string, name: string): string {
   try {
-    return readlinkSync(`/proc/${pid}/cwd`);
+    return readlinkSync(`/proc/${pid}/${name}`);
   } catch {
     return "";
   }

@@ -6,7 +6,6 @@ import { connect } from "node:net";
 import { join } from "node:path";
 import { eventually } from "./eventually.ts";
 import { freePort } from "./free-port.ts";
-import { testRun } from "./leftovers.ts";
 import { temporaryFolder } from "./temporary-folder.ts";
 
 /** A real server for a test, in its own folder, on its own port. It dies with the test's process at the latest. */
@@ -78,7 +77,6 @@ async function launch(argv: readonly string[], port: number, folder: string): Pr
   const child = spawn("setpriv", ["--pdeathsig", "KILL", ...argv], {
     cwd: folder,
     stdio: ["ignore", out, out],
-    env: { ...process.env, STILLPOINT_TEST_SERVER: testRun() },
   });
   out.close();
   await eventually(() => child.exitCode !== null || accepts(port), { deadlineMs: 10_000 });

@@ -7,7 +7,7 @@ import { findQemus } from "../harness/qemu-process.ts";
 
 /**
  * What must hold after any fault, once things have settled: one QEMU for each VM that runs and none else, no operation
- * unfinished, no file on the host that no manifest knows, no checkpoint without its record.
+ * unfinished, capacity held for the VMs that are and none else, no file on the host that no manifest knows.
  */
 export async function checkInvariants(cluster: Cluster): Promise<void> {
   await eventually(() => settled(cluster), { deadlineMs: 15_000, everyMs: 100 });
@@ -29,11 +29,17 @@ async function settled(cluster: Cluster): Promise<true> {
   if (qemus.length !== running.length) {
     throw new Error(`${qemus.length} QEMU processes for ${running.length} running VMs: ${JSON.stringify(qemus)}`);
   }
-  await noOrphanFiles(
-    cluster,
-    vms.map(({ uid }) => uid),
-  );
+  const uids = vms.map(({ uid }) => uid);
+  await noOrphanReservations(cluster, uids);
+  await noOrphanFiles(cluster, uids);
   return true;
+}
+
+async function noOrphanReservations({ api }: Cluster, uids: readonly string[]): Promise<void> {
+  const { hosts } = await api.hosts.listHosts({});
+  const held = hosts.flatMap(({ reservations }) => reservations.map(({ uid }) => uid)).toSorted();
+  const wanted = uids.toSorted();
+  if (held.join() !== wanted.join()) throw new Error(`capacity is held for ${held.join()}; there are ${wanted.join()}`);
 }
 
 /** Every disk layer and checkpoint folder is named in the manifest beside it; nothing temporary is left. */

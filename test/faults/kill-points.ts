@@ -1,6 +1,6 @@
 import type { ServiceName } from "../harness/cluster.ts";
 
-/** Where a process can be killed: at one of the three moments of a step. */
+/** Where a process can be killed: at one of the moments of a step, of an undo, or of a job's end. */
 export interface KillPoint {
   readonly scenario: ScenarioName;
   readonly failpoint: string;
@@ -8,12 +8,12 @@ export interface KillPoint {
   readonly service: ServiceName;
 }
 
-export type ScenarioName = "create" | "start" | "production" | "standard" | "apply-production" | "apply-standard";
-
 /** The steps that each scenario goes through, by the process that runs them. */
-const steps: Readonly<Record<ScenarioName, readonly string[]>> = {
+const steps = {
   create: ["vm.create.place", "vm.create.make", "vm.create.start", "agent.create-vm", "agent.start-vm"],
   start: ["vm.start.start", "agent.start-vm"],
+  stop: ["vm.stop.stop", "agent.stop-vm"],
+  "delete-vm": ["vm.delete.destroy", "vm.delete.release", "agent.delete-vm"],
   production: [
     "checkpoint.create.prepare",
     "checkpoint.create.production",
@@ -23,30 +23,62 @@ const steps: Readonly<Record<ScenarioName, readonly string[]>> = {
     "agent.verify-checkpoint",
   ],
   standard: ["checkpoint.create.standard", "agent.take-standard"],
+  offline: ["checkpoint.create.offline", "agent.take-offline"],
+  fallback: [
+    "checkpoint.create.production",
+    "checkpoint.create.standard",
+    "agent.take-production",
+    "agent.take-standard",
+  ],
+  refused: ["agent.take-production", "agent.discard-checkpoint"],
   "apply-production": ["checkpoint.apply.apply", "checkpoint.apply.move-head", "agent.apply-checkpoint"],
-  "apply-standard": ["checkpoint.apply.apply", "agent.apply-checkpoint"],
-};
+  "apply-standard": ["checkpoint.apply.apply", "checkpoint.apply.settle", "agent.apply-checkpoint"],
+  "delete-checkpoint": [
+    "checkpoint.delete.mark",
+    "checkpoint.delete.merge",
+    "checkpoint.delete.forget",
+    "agent.merge-checkpoint",
+  ],
+} as const satisfies Readonly<Record<string, readonly string[]>>;
 
-const moments = ["before", "after", "committed"] as const;
-type Moment = (typeof moments)[number];
+export type ScenarioName = keyof typeof steps;
 
-/** Between freeze and thaw the process that holds the thaw dies. */
-const frozen: KillPoint = { scenario: "production", failpoint: "agent.take-production.frozen", service: "agent" };
+/** Between the write of the target's new state and that of the operation's end. */
+const ends: readonly (readonly [ScenarioName, string])[] = [
+  ["create", "vm.create.conclude"],
+  ["start", "vm.start.conclude"],
+  ["stop", "vm.stop.conclude"],
+  ["delete-vm", "vm.delete.conclude"],
+  ["production", "checkpoint.create.conclude"],
+  ["refused", "checkpoint.create.conclude"],
+  ["refused", "checkpoint.create.production.undo"],
+  ["apply-production", "checkpoint.apply.conclude"],
+  ["delete-checkpoint", "checkpoint.delete.conclude"],
+];
+
+/** Within a step, where a guest is frozen or stands, or files are half changed. */
+const inside: readonly (readonly [ScenarioName, string])[] = [
+  ["production", "agent.take-production.frozen"],
+  ["standard", "agent.take-standard.stopped"],
+  ["apply-standard", "agent.apply-checkpoint.switched"],
+  ["delete-checkpoint", "agent.merge-checkpoint.merged"],
+];
 
 /** Every kill point there is. */
 export const allKillPoints: readonly KillPoint[] = [
   ...Object.entries(steps).flatMap(([scenario, names]) =>
-    names.flatMap((name) => moments.map((moment) => killPoint(scenario as ScenarioName, name, moment))),
+    names.flatMap((name) => points(scenario as ScenarioName, name, ["before", "after", "committed"])),
   ),
-  frozen,
+  ...ends.flatMap(([scenario, name]) => points(scenario, name, ["before", "after"])),
+  ...inside.map(([scenario, failpoint]) => killPoint(scenario, failpoint)),
 ];
 
 /**
- * The points of the short suite: each effect that was done and not yet committed, and of the others as many as
- * `sample`, drawn by the seed.
+ * The points of the short suite: each effect that was done and not yet committed, the inside of the steps, and of the
+ * others as many as `sample`, drawn by the seed.
  */
 export function shortList(seed: number, sample: number): KillPoint[] {
-  const isMust = ({ failpoint }: KillPoint) => failpoint.endsWith(".after") || failpoint === frozen.failpoint;
+  const isMust = ({ failpoint }: KillPoint) => !/\.(before|committed)$/.test(failpoint);
   const others = allKillPoints.filter((point) => !isMust(point));
   const random = mulberry32(seed);
   const drawn = others
@@ -57,8 +89,12 @@ export function shortList(seed: number, sample: number): KillPoint[] {
   return [...allKillPoints.filter(isMust), ...drawn];
 }
 
-function killPoint(scenario: ScenarioName, step: string, moment: Moment): KillPoint {
-  return { scenario, failpoint: `${step}.${moment}`, service: step.split(".")[0] as ServiceName };
+function points(scenario: ScenarioName, name: string, moments: readonly string[]): KillPoint[] {
+  return moments.map((moment) => killPoint(scenario, `${name}.${moment}`));
+}
+
+function killPoint(scenario: ScenarioName, failpoint: string): KillPoint {
+  return { scenario, failpoint, service: failpoint.split(".")[0] as ServiceName };
 }
 
 /** A small seeded generator, so that a sample can be drawn again. */

@@ -1,21 +1,23 @@
+import type { Operation } from "#contracts/operation/v1/operation";
 import { isStillpointError } from "#libs/errors";
 import { eventually } from "#libs/testing";
 import type { Cluster } from "../harness/cluster.ts";
-import { finish } from "../harness/vm-client.ts";
+import { expectSuccess, untilDone } from "../harness/vm-client.ts";
 
-/**
- * Asks as a client does that does not give up: the same request, with the same id, until some replica answers; then
- * waits until the operation has succeeded.
- */
-export async function carryThrough(
-  { api }: Cluster,
-  ask: (requestId: string) => Promise<{ name?: string }>,
-): Promise<string> {
+type Ask = (requestId: string) => Promise<{ name?: string }>;
+
+/** Asks as a client does that does not give up, and waits until the operation has succeeded. */
+export async function carryThrough(cluster: Cluster, ask: Ask): Promise<Operation> {
+  const ended = await carryToEnd(cluster, ask);
+  expectSuccess(ended);
+  return ended;
+}
+
+/** The same request, with the same id, until some replica answers; then waits until the operation has ended. */
+export async function carryToEnd({ api }: Cluster, ask: Ask): Promise<Operation> {
   const requestId = crypto.randomUUID();
-  const accepted = await untilAnswered(() => ask(requestId));
-  const name = accepted.name ?? "";
-  await finish(api.operations, name);
-  return name;
+  const { name = "" } = await untilAnswered(() => ask(requestId));
+  return untilAnswered(() => untilDone(api.operations, name));
 }
 
 /** Repeats a call for as long as the service is away. */
@@ -36,8 +38,15 @@ export function untilAnswered<Answer>(call: () => Promise<Answer>): Promise<Answ
   });
 }
 
+const away = [
+  "UNAVAILABLE",
+  "OUTCOME_UNKNOWN",
+  "HOST_UNREACHABLE",
+  "CANCELLED",
+  "DEADLINE_EXCEEDED",
+  "GUEST_AGENT_FAILED",
+] as const;
+
 function isAway(error: unknown): boolean {
-  return (["UNAVAILABLE", "HOST_UNREACHABLE", "CANCELLED", "DEADLINE_EXCEEDED", "GUEST_AGENT_FAILED"] as const).some(
-    (reason) => isStillpointError(error, reason),
-  );
+  return away.some((reason) => isStillpointError(error, reason));
 }

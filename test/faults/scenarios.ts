@@ -1,66 +1,110 @@
 import { CheckpointKind } from "#contracts/checkpoint/v1/checkpoint";
+import { OperationState } from "#contracts/operation/v1/operation";
 import { CheckpointType, VmState } from "#contracts/vm/v1/vm";
+import { isStillpointError } from "#libs/errors";
 import { untilVm } from "../harness/vm-client.ts";
 import type { ScenarioName } from "./kill-points.ts";
-import { carryThrough } from "./patient-api.ts";
-import { cold, runInGuest, type Stage, subject, takeCheckpoint } from "./stage.ts";
+import { carryThrough, carryToEnd, untilAnswered } from "./patient-api.ts";
+import {
+  checkpointsOf,
+  cold,
+  deleteVm,
+  ensureVm,
+  runInGuest,
+  type Stage,
+  stopByForce,
+  subject,
+  takeCheckpoint,
+} from "./stage.ts";
 
 /** A job under fault: what is done, what must be true afterwards whatever was killed, and how the stage is cleared. */
 export interface Scenario {
-  readonly prepare?: (stage: Stage) => Promise<void>;
-  /** Gives the name of what it made. */
-  readonly act: (stage: Stage) => Promise<string>;
-  readonly verify: (stage: Stage, made: string) => Promise<void>;
-  readonly cleanUp?: (stage: Stage, made: string) => Promise<void>;
+  prepare?(stage: Stage): Promise<void>;
+  /** Gives the name of what it made, or did it to. */
+  act(stage: Stage): Promise<string>;
+  verify(stage: Stage, name: string): Promise<void>;
+  cleanUp?(stage: Stage, name: string): Promise<void>;
 }
+
+const doomed = "projects/default/vms/doomed";
+/** Its guest vetoes every freeze. */
+const vetoing = "projects/default/vms/vetoing";
+const reset = (stage: Stage) => stage.reset();
 
 export const scenarios: Readonly<Record<ScenarioName, Scenario>> = {
   create: {
     async act({ cluster }) {
-      const vmId = `fresh-${crypto.randomUUID().slice(0, 8)}`;
-      const spec = { image: "linux:guest", cpus: 1, memoryBytes: 128 * 2 ** 20 };
-      await carryThrough(cluster, (requestId) =>
-        cluster.api.vms.createVm({ parent: "projects/default", vmId, spec, start: true, requestId }),
-      );
-      return `projects/default/vms/${vmId}`;
+      const name = `projects/default/vms/fresh-${crypto.randomUUID().slice(0, 8)}`;
+      await ensureVm(cluster, name, { start: true, memoryMiB: 128 });
+      return name;
     },
     verify: expectState(VmState.RUNNING),
-    async cleanUp({ cluster }, name) {
-      await carryThrough(cluster, (requestId) => cluster.api.vms.deleteVm({ name, force: true, requestId }));
-    },
+    cleanUp: ({ cluster }, name) => deleteVm(cluster, name),
   },
-  start: {
+  start: { act: startCold, verify: expectState(VmState.RUNNING), cleanUp: ({ cluster }) => stopByForce(cluster, cold) },
+  stop: {
+    prepare: reset,
     async act({ cluster }) {
-      await carryThrough(cluster, (requestId) => cluster.api.vms.startVm({ name: cold, requestId }));
-      return cold;
+      await carryThrough(cluster, (requestId) => cluster.api.vms.stopVm({ name: subject, requestId }));
+      return subject;
     },
-    verify: expectState(VmState.RUNNING),
-    async cleanUp({ cluster }) {
-      await carryThrough(cluster, (requestId) => cluster.api.vms.stopVm({ name: cold, force: true, requestId }));
-    },
+    verify: expectState(VmState.STOPPED),
   },
-  production: {
-    act: ({ cluster }) => takeCheckpoint(cluster, "under-fault", CheckpointType.PRODUCTION),
-    verify: verifyCheckpoint(CheckpointKind.PRODUCTION),
+  "delete-vm": {
+    async prepare({ cluster }) {
+      await ensureVm(cluster, doomed, { memoryMiB: 128 });
+      await takeCheckpoint(cluster, doomed, CheckpointType.STANDARD);
+      await carryThrough(cluster, (requestId) => cluster.api.vms.startVm({ name: doomed, requestId }));
+    },
+    async act({ cluster }) {
+      await deleteVm(cluster, doomed);
+      return doomed;
+    },
+    verify: expectGone,
+  },
+  production: checkpointing(subject, CheckpointType.PRODUCTION, CheckpointKind.PRODUCTION),
+  standard: checkpointing(subject, CheckpointType.STANDARD, CheckpointKind.STANDARD),
+  offline: {
+    act: ({ cluster }) => takeCheckpoint(cluster, cold, CheckpointType.PRODUCTION),
+    verify: (stage, name) => verifyCheckpoint(stage, name, CheckpointKind.PRODUCTION),
     cleanUp: deleteCheckpoint,
   },
-  standard: {
-    act: ({ cluster }) => takeCheckpoint(cluster, "under-fault", CheckpointType.STANDARD),
-    verify: verifyCheckpoint(CheckpointKind.STANDARD),
-    cleanUp: deleteCheckpoint,
+  fallback: {
+    ...checkpointing(vetoing, CheckpointType.PRODUCTION, CheckpointKind.STANDARD),
+    prepare: prepareVetoing,
   },
+  refused: { prepare: prepareVetoing, act: askTheImpossible, verify: expectNothingTaken },
   "apply-production": {
+    prepare: reset,
     act: (stage) => apply(stage, stage.production),
     verify: (stage) => expectState(VmState.STOPPED)(stage, subject),
   },
   "apply-standard": {
+    prepare: reset,
     act: (stage) => apply(stage, stage.base),
     async verify(stage) {
       await expectState(VmState.RUNNING)(stage, subject);
-      await runInGuest(stage.cluster, "sync");
+      await runInGuest(stage.cluster, subject, "sync");
     },
   },
+  "delete-checkpoint": {
+    prepare: reset,
+    async act(stage) {
+      const { cluster } = stage;
+      await runInGuest(cluster, subject, "sh", "-c", "echo below >/data/below && sync");
+      const name = await takeCheckpoint(cluster, subject, CheckpointType.STANDARD);
+      await runInGuest(cluster, subject, "sh", "-c", "echo above >/data/above && sync");
+      await deleteCheckpoint(stage, name);
+      return name;
+    },
+    verify: expectMerged,
+  },
 };
+
+async function startCold({ cluster }: Stage): Promise<string> {
+  await carryThrough(cluster, (requestId) => cluster.api.vms.startVm({ name: cold, requestId }));
+  return cold;
+}
 
 async function apply({ cluster }: Stage, name: string): Promise<string> {
   await carryThrough(cluster, (requestId) => cluster.api.checkpoints.applyCheckpoint({ name, requestId }));
@@ -73,19 +117,73 @@ function expectState(expected: VmState) {
   };
 }
 
-/** One such checkpoint, and the guest writes: nobody left it frozen. A fallback is a truth too, if it is told. */
-function verifyCheckpoint(expected: CheckpointKind) {
-  return async ({ cluster }: Stage, name: string) => {
-    const { kind, fellBack, reason } = await cluster.api.checkpoints.getCheckpoint({ name });
-    const told = fellBack && reason !== "" && kind === CheckpointKind.STANDARD;
-    if (kind !== expected && !told) throw new Error(`the checkpoint is ${kind}, fell back: ${fellBack} ${reason}`);
-    const { checkpoints } = await cluster.api.checkpoints.listCheckpoints({ parent: subject });
-    const made = checkpoints.filter(({ displayName }) => displayName === "under-fault");
-    if (made.length !== 1) throw new Error(`${made.length} checkpoints were made`);
-    await runInGuest(cluster, "sh", "-c", "echo alive >/data/alive && sync");
+async function expectGone({ cluster }: Stage, name: string): Promise<void> {
+  const found = await untilAnswered(() => cluster.api.vms.getVm({ name })).catch((error: unknown) => {
+    if (!isStillpointError(error, "VM_NOT_FOUND")) throw error;
+  });
+  if (found !== undefined) throw new Error(`${name} is still there, ${found.state}`);
+}
+
+function checkpointing(vm: string, type: CheckpointType, kind: CheckpointKind): Scenario {
+  return {
+    prepare: reset,
+    act: ({ cluster }) => takeCheckpoint(cluster, vm, type),
+    async verify(stage, name) {
+      await verifyCheckpoint(stage, name, kind);
+      await expectAlive(stage, vm);
+    },
+    cleanUp: deleteCheckpoint,
   };
+}
+
+/** A fallback is a truth too, if it is told. */
+async function verifyCheckpoint({ cluster }: Stage, name: string, expected: CheckpointKind): Promise<void> {
+  const { kind, fellBack, reason } = await cluster.api.checkpoints.getCheckpoint({ name });
+  const told = fellBack && reason !== "" && kind === CheckpointKind.STANDARD;
+  if (kind !== expected && !told) throw new Error(`the checkpoint is ${kind}, fell back: ${fellBack} ${reason}`);
+}
+
+/** The guest writes: nobody left it frozen. */
+async function expectAlive({ cluster }: Stage, vm: string): Promise<void> {
+  await runInGuest(cluster, vm, "sh", "-c", "echo alive >/data/alive && sync");
 }
 
 async function deleteCheckpoint({ cluster }: Stage, name: string): Promise<void> {
   await carryThrough(cluster, (requestId) => cluster.api.checkpoints.deleteCheckpoint({ name, requestId }));
+}
+
+async function prepareVetoing({ cluster }: Stage): Promise<void> {
+  await ensureVm(cluster, vetoing, { start: true, kernelArgs: "stillpoint.hook=fail" });
+  await runInGuest(cluster, vetoing, "true");
+}
+
+/** Gives what came of it: the refusal's reason. */
+async function askTheImpossible({ cluster }: Stage): Promise<string> {
+  const type = CheckpointType.PRODUCTION_ONLY;
+  const { state, error } = await carryToEnd(cluster, (requestId) =>
+    cluster.api.checkpoints.createCheckpoint({ parent: vetoing, displayName: "never", type, requestId }),
+  );
+  if (state !== OperationState.FAILED) throw new Error(`production-only on a guest that vetoes is ${state}`);
+  return error?.reason ?? "";
+}
+
+async function expectNothingTaken(stage: Stage, reason: string): Promise<void> {
+  if (reason !== "PRODUCTION_NOT_REACHED") throw new Error(`it was refused for ${reason}`);
+  const left = await checkpointsOf(stage.cluster, vetoing);
+  if (left.length > 0) throw new Error(`left behind: ${left.map(({ displayName }) => displayName).join(", ")}`);
+  await expectAlive(stage, vetoing);
+}
+
+/** The checkpoint is gone, and what was written before and after it is there, now and for a new reader of the disk. */
+async function expectMerged({ cluster }: Stage, name: string): Promise<void> {
+  const left = await checkpointsOf(cluster, subject);
+  if (left.some((checkpoint) => checkpoint.name === name)) throw new Error(`${name} is still listed`);
+  const printed = await runInGuest(
+    cluster,
+    subject,
+    "sh",
+    "-c",
+    "echo 3 >/proc/sys/vm/drop_caches; cat /data/below /data/above",
+  );
+  if (printed !== "below\nabove\n") throw new Error(`after the merge the guest reads: ${JSON.stringify(printed)}`);
 }

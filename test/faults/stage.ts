@@ -1,15 +1,17 @@
 import { join } from "node:path";
-import { CheckpointType } from "#contracts/vm/v1/vm";
+import { CheckpointType, VmState } from "#contracts/vm/v1/vm";
+import { isStillpointError } from "#libs/errors";
 import { createRegistryClient, importVmImage } from "#libs/oci";
 import { eventually, temporaryFolder } from "#libs/testing";
 import { buildGuest } from "../guest/build.ts";
 import { type Cluster, startCluster } from "../harness/cluster.ts";
-import { FailpointSwitch } from "../harness/failpoint-switch.ts";
-import { finish, untilVm } from "../harness/vm-client.ts";
-import { carryThrough } from "./patient-api.ts";
+import { type FailpointAction, FailpointSwitch } from "../harness/failpoint-switch.ts";
+import { untilVm } from "../harness/vm-client.ts";
+import { carryThrough, untilAnswered } from "./patient-api.ts";
 
-export const subject = "projects/default/vms/subject";
-export const cold = "projects/default/vms/cold";
+const parent = "projects/default";
+export const subject = `${parent}/vms/subject`;
+export const cold = `${parent}/vms/cold`;
 
 /** A cluster with a guest that runs, a standard checkpoint of it to begin each case from, and a VM that is off. */
 export interface Stage extends AsyncDisposable {
@@ -23,50 +25,91 @@ export interface Stage extends AsyncDisposable {
   reset(): Promise<void>;
 }
 
-export async function setStage(failpointNames: readonly string[]): Promise<Stage> {
+/** @param actions what each failpoint does when it is armed, by name */
+export async function setStage(actions: Readonly<Record<string, FailpointAction>>): Promise<Stage> {
   await using stack = new AsyncDisposableStack();
   const folder = stack.use(temporaryFolder());
-  const failpoints = await FailpointSwitch.create(join(folder.path, "failpoints"), failpointNames);
+  const failpoints = await FailpointSwitch.create(join(folder.path, "failpoints"), actions);
   const cluster = stack.use(await startCluster({ STILLPOINT_FAILPOINTS: failpoints.specification }));
   await importGuest(cluster);
-  const { vms, operations } = cluster.api;
   stack.defer(() => deleteEveryVm(cluster));
-  const spec = { image: "linux:guest", cpus: 1, memoryBytes: 256 * 2 ** 20 };
-  await finish(operations, (await vms.createVm({ parent: "projects/default", vmId: "cold", spec })).name);
-  const started = { parent: "projects/default", vmId: "subject", spec, start: true };
-  await finish(operations, (await vms.createVm(started)).name);
-  await untilVm(vms, subject, ({ guestAgent }) => guestAgent?.connected === true);
-  const base = await takeCheckpoint(cluster, "base", CheckpointType.STANDARD);
-  const production = await takeCheckpoint(cluster, "production", CheckpointType.PRODUCTION_ONLY);
+  await ensureVm(cluster, cold, {});
+  await ensureVm(cluster, subject, { start: true });
+  await untilVm(cluster.api.vms, subject, ({ guestAgent }) => guestAgent?.connected === true);
+  const base = await takeCheckpoint(cluster, subject, CheckpointType.STANDARD);
+  const production = await takeCheckpoint(cluster, subject, CheckpointType.PRODUCTION_ONLY);
   const owned = stack.move();
   const reset = async () => {
     await carryThrough(cluster, (requestId) => cluster.api.checkpoints.applyCheckpoint({ name: base, requestId }));
-    await runInGuest(cluster, "true");
+    await runInGuest(cluster, subject, "true");
   };
   return { cluster, failpoints, base, production, reset, [Symbol.asyncDispose]: () => owned.disposeAsync() };
 }
 
-/** Takes a checkpoint of the subject and gives its name. */
-export async function takeCheckpoint(cluster: Cluster, displayName: string, type: CheckpointType): Promise<string> {
-  await carryThrough(cluster, (requestId) =>
-    cluster.api.checkpoints.createCheckpoint({ parent: subject, displayName, type, requestId }),
-  );
-  const { checkpoints } = await cluster.api.checkpoints.listCheckpoints({ parent: subject });
-  const found = checkpoints.find((checkpoint) => checkpoint.displayName === displayName);
-  if (found === undefined) throw new Error(`checkpoint ${displayName} is not listed after its operation succeeded`);
-  return found.name;
+interface VmWish {
+  readonly start?: boolean;
+  readonly kernelArgs?: string;
+  readonly memoryMiB?: number;
 }
 
-/** Runs a command in the subject; waits while its agent is away. A frozen guest never answers. */
-export async function runInGuest(cluster: Cluster, ...command: string[]): Promise<void> {
-  await eventually(
+/** A VM from the guest's image; the one that is there already is taken as it is. */
+export async function ensureVm(
+  cluster: Cluster,
+  name: string,
+  { start = false, kernelArgs = "", memoryMiB = 256 }: VmWish,
+): Promise<void> {
+  const { vms } = cluster.api;
+  const spec = { image: "linux:guest", cpus: 1, memoryBytes: memoryMiB * 2 ** 20, kernelArgs };
+  const vmId = name.split("/").at(-1) ?? "";
+  await carryThrough(cluster, (requestId) => vms.createVm({ parent, vmId, spec, start, requestId })).catch(
+    (error: unknown) => {
+      if (!isStillpointError(error, "VM_EXISTS")) throw error;
+    },
+  );
+}
+
+/** Takes a checkpoint and gives its name. */
+export async function takeCheckpoint(cluster: Cluster, vm: string, type: CheckpointType): Promise<string> {
+  const displayName = `${type.toLowerCase()}-${crypto.randomUUID().slice(0, 8)}`;
+  await carryThrough(cluster, (requestId) =>
+    cluster.api.checkpoints.createCheckpoint({ parent: vm, displayName, type, requestId }),
+  );
+  const found = (await checkpointsOf(cluster, vm)).filter((checkpoint) => checkpoint.displayName === displayName);
+  const [made] = found;
+  if (made === undefined || found.length > 1) {
+    throw new Error(`${found.length} checkpoints are called ${displayName} after its operation succeeded`);
+  }
+  return made.name;
+}
+
+export async function checkpointsOf({ api }: Cluster, vm: string) {
+  return (await untilAnswered(() => api.checkpoints.listCheckpoints({ parent: vm }))).checkpoints;
+}
+
+/** Runs a command in a guest and gives what it printed; waits while its agent is away. A frozen guest never answers. */
+export async function runInGuest({ api }: Cluster, name: string, ...command: string[]): Promise<string> {
+  const { printed } = await eventually(
     async () => {
-      for await (const { exitCode } of cluster.api.vms.execVm({ name: subject, command, timeoutSeconds: 10 })) {
-        if (exitCode !== undefined) return exitCode === 0;
+      let text = "";
+      for await (const { exitCode, stdout } of api.vms.execVm({ name, command, timeoutSeconds: 10 })) {
+        text += Buffer.from(stdout).toString();
+        if (exitCode !== undefined) return exitCode === 0 && { printed: text };
       }
       return false;
     },
     { deadlineMs: 40_000, everyMs: 100 },
+  );
+  return printed;
+}
+
+export async function stopByForce(cluster: Cluster, name: string): Promise<void> {
+  await carryThrough(cluster, (requestId) => cluster.api.vms.stopVm({ name, force: true, requestId }));
+  await untilVm(cluster.api.vms, name, ({ state }) => state === VmState.STOPPED);
+}
+
+export async function deleteVm(cluster: Cluster, name: string): Promise<void> {
+  await carryThrough(cluster, (requestId) =>
+    cluster.api.vms.deleteVm({ name, force: true, withCheckpoints: true, requestId }),
   );
 }
 
@@ -83,10 +126,6 @@ async function importGuest(cluster: Cluster): Promise<void> {
 }
 
 async function deleteEveryVm(cluster: Cluster): Promise<void> {
-  const { vms } = await cluster.api.vms.listVms({ parent: "projects/default" });
-  for (const { name } of vms) {
-    await carryThrough(cluster, (requestId) =>
-      cluster.api.vms.deleteVm({ name, force: true, withCheckpoints: true, requestId }),
-    );
-  }
+  const { vms } = await cluster.api.vms.listVms({ parent });
+  for (const { name } of vms) await deleteVm(cluster, name);
 }

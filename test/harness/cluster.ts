@@ -1,10 +1,10 @@
-import { mkdir, mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import { CheckpointsDefinition } from "#contracts/checkpoint/v1/checkpoint";
-import { HostsDefinition } from "#contracts/scheduler/v1/scheduler";
+import { type CheckpointsClient, CheckpointsDefinition } from "#contracts/checkpoint/v1/checkpoint";
+import { type EventsClient, EventsDefinition } from "#contracts/event/v1/event";
+import { type HostsClient, HostsDefinition } from "#contracts/scheduler/v1/scheduler";
 import { createRpcClient } from "#libs/rpc";
-import { eventually, freePort, startNats, startRedis, type TestServer } from "#libs/testing";
+import { eventually, freePort, startNats, startRedis, type TestServer, temporaryFolder } from "#libs/testing";
 import { repository } from "./command.ts";
 import { SupervisedProcess } from "./supervised-process.ts";
 import { connectVms } from "./vm-client.ts";
@@ -19,16 +19,17 @@ export interface Cluster extends AsyncDisposable {
   readonly redis: TestServer;
   readonly registryUrl: string;
   readonly services: Readonly<Record<ServiceName, SupervisedProcess>>;
-  readonly api: ReturnType<typeof connectVms> & { readonly checkpoints: CheckpointsClient };
+  readonly api: ReturnType<typeof connectVms> & {
+    readonly checkpoints: CheckpointsClient;
+    readonly events: EventsClient;
+    readonly hosts: HostsClient;
+  };
 }
-
-type CheckpointsClient = ReturnType<typeof createRpcClient<typeof CheckpointsDefinition>>;
 
 /** Starts it and waits until its host is ready. `env` is added to every service's environment. */
 export async function startCluster(env: Readonly<Record<string, string>> = {}): Promise<Cluster> {
   await using stack = new AsyncDisposableStack();
-  const folder = await mkdtemp(join(tmpdir(), "stillpoint-cluster-"));
-  stack.defer(() => rm(folder, { recursive: true, force: true }));
+  const folder = stack.use(temporaryFolder()).path;
   const nats = stack.use(await startNats({ syncAlways: true }));
   const redis = stack.use(await startRedis());
   const { environment, addresses } = await settings(folder, nats.url, redis.url);
@@ -42,8 +43,10 @@ export async function startCluster(env: Readonly<Record<string, string>> = {}): 
   const api = {
     ...connectVms(addresses.vm, addresses.operation),
     checkpoints: createRpcClient(CheckpointsDefinition, addresses.checkpoint),
+    events: createRpcClient(EventsDefinition, addresses.operation),
+    hosts: createRpcClient(HostsDefinition, addresses.scheduler),
   };
-  await untilHostReady(addresses.scheduler);
+  await untilHostReady(api.hosts);
   const owned = stack.move();
   return {
     folder,
@@ -87,8 +90,7 @@ async function settings(folder: string, natsUrl: string, redisUrl: string) {
   return { environment, addresses };
 }
 
-async function untilHostReady(scheduler: string): Promise<void> {
-  const hosts = createRpcClient(HostsDefinition, scheduler);
+async function untilHostReady(hosts: HostsClient): Promise<void> {
   await eventually(async () => (await hosts.listHosts({})).hosts.some(({ state }) => state === "HOST_STATE_READY"), {
     deadlineMs: 60_000,
   });

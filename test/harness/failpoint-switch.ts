@@ -1,33 +1,43 @@
-import { mkdir, rm, writeFile } from "node:fs/promises";
+import { access, mkdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { eventually } from "#libs/testing";
+
+/** What an armed failpoint does, in the words of STILLPOINT_FAILPOINTS. */
+export type FailpointAction = "kill" | "pause" | "throw" | `delay:${number}`;
 
 /**
- * Arms failpoints in processes that run already. Each is set to kill once, by a marker file that keeps it quiet while
- * it exists; arming one removes its marker.
+ * Arms failpoints in processes that run already. Each acts once, and is kept quiet by a marker file as long as that
+ * exists: arming one removes its marker, and the process that comes by there writes it again.
  */
 export class FailpointSwitch {
   readonly #folder: string;
   /** The value of STILLPOINT_FAILPOINTS for every process. */
   readonly specification: string;
 
-  private constructor(folder: string, names: readonly string[]) {
+  private constructor(folder: string, specification: string) {
     this.#folder = folder;
-    this.specification = names.map((name) => `${name}=kill@once:${join(folder, name)}`).join(";");
+    this.specification = specification;
   }
 
-  static async create(folder: string, names: readonly string[]): Promise<FailpointSwitch> {
+  static async create(folder: string, actions: Readonly<Record<string, FailpointAction>>): Promise<FailpointSwitch> {
     await mkdir(folder, { recursive: true });
-    for (const name of names) await writeFile(join(folder, name), "");
-    return new FailpointSwitch(folder, names);
+    for (const name of Object.keys(actions)) await writeFile(join(folder, name), "");
+    const entries = Object.entries(actions).map(([name, action]) => `${name}=${action}@once:${join(folder, name)}`);
+    return new FailpointSwitch(folder, entries.join(";"));
   }
 
-  /** The next process that comes by dies there, once. */
+  /** The next process that comes by there acts, once. */
   async arm(name: string): Promise<void> {
     await rm(join(this.#folder, name));
   }
 
-  /** Quiet again, if it has not fired. */
+  /** Quiet again, if nobody came by. */
   async disarm(name: string): Promise<void> {
     await writeFile(join(this.#folder, name), "");
+  }
+
+  /** Waits until a process has come by an armed point; with a delay, it is there still. */
+  async untilFired(name: string, deadlineMs = 30_000): Promise<void> {
+    await eventually(() => access(join(this.#folder, name)).then(() => true), { deadlineMs });
   }
 }

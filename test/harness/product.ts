@@ -1,10 +1,9 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { openSync } from "node:fs";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { eventually } from "#libs/testing";
+import { eventually, type TemporaryFolder, temporaryFolder } from "#libs/testing";
 import { type CommandResult, repository, runCommand } from "./command.ts";
 
 /** A Stillpoint installation of one's own: `stillpoint dev` in a temporary folder, on free ports. */
@@ -24,18 +23,18 @@ export interface Product extends AsyncDisposable {
 const program = join(repository, "bin/stillpoint");
 
 export async function startProduct(env: Record<string, string> = {}): Promise<Product> {
-  const folder = await mkdtemp(join(tmpdir(), "stillpoint-"));
-  const log = openSync(join(folder, "dev.log"), "a", 0o600);
-  const child = spawn(program, ["dev", "--data", join(folder, "data"), "--port", "0", "--registry-port", "0"], {
+  const folder = temporaryFolder();
+  const log = openSync(join(folder.path, "dev.log"), "a", 0o600);
+  const child = spawn(program, ["dev", "--data", join(folder.path, "data"), "--port", "0", "--registry-port", "0"], {
     stdio: ["ignore", log, log],
     env: { ...process.env, ...env },
   });
   try {
-    const ready = await whenReady(child, join(folder, "dev.log"));
+    const ready = await whenReady(child, join(folder.path, "dev.log"));
     return connectProduct(child, folder, ready);
   } catch (error) {
     child.kill("SIGKILL");
-    await rm(folder, { recursive: true, force: true });
+    await folder[Symbol.asyncDispose]();
     throw error;
   }
 }
@@ -58,7 +57,7 @@ async function whenReady(child: ChildProcess, log: string): Promise<Ready> {
   );
 }
 
-function connectProduct(child: ChildProcess, folder: string, { address, registryUrl }: Ready): Product {
+function connectProduct(child: ChildProcess, folder: TemporaryFolder, { address, registryUrl }: Ready): Product {
   const env = { STILLPOINT_ADDRESS: address, STILLPOINT_REGISTRY: registryUrl };
   const stillpoint = (...args: string[]) => runCommand(program, args, { env });
   const json = async (...args: string[]): Promise<unknown> => {
@@ -74,7 +73,8 @@ function connectProduct(child: ChildProcess, folder: string, { address, registry
     const exited = child.exitCode === null ? once(child, "exit") : undefined;
     child.kill("SIGTERM");
     await exited;
-    await rm(folder, { recursive: true, force: true });
+    await folder[Symbol.asyncDispose]();
   };
-  return { address, registryUrl, folder, pid: child.pid ?? 0, stillpoint, json, [Symbol.asyncDispose]: close };
+  const pid = child.pid ?? 0;
+  return { address, registryUrl, folder: folder.path, pid, stillpoint, json, [Symbol.asyncDispose]: close };
 }

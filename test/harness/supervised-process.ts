@@ -8,6 +8,7 @@ export class SupervisedProcess implements AsyncDisposable {
   readonly #start: () => ChildProcess;
   #child: ChildProcess;
   #wanted = true;
+  #held = false;
   #deaths = 0;
 
   private constructor(start: () => ChildProcess) {
@@ -35,6 +36,10 @@ export class SupervisedProcess implements AsyncDisposable {
     return this.#child.pid ?? 0;
   }
 
+  get isAlive(): boolean {
+    return this.#child.exitCode === null && this.#child.signalCode === null;
+  }
+
   /** Waits until it has died more often than `before`. */
   async untilDead(before: number, deadlineMs: number): Promise<void> {
     await eventually(() => this.#deaths > before, { deadlineMs });
@@ -44,9 +49,19 @@ export class SupervisedProcess implements AsyncDisposable {
     this.#child.kill(signal);
   }
 
+  /** From its next death on it stays dead, until `release`. */
+  hold(): void {
+    this.#held = true;
+  }
+
+  release(): void {
+    this.#held = false;
+    if (!this.isAlive) this.#child = this.#launch();
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.#wanted = false;
-    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
+    if (!this.isAlive) return;
     const exited = once(this.#child, "exit");
     this.#child.kill("SIGTERM");
     await exited;
@@ -56,7 +71,7 @@ export class SupervisedProcess implements AsyncDisposable {
     const child = this.#start();
     child.once("exit", () => {
       this.#deaths++;
-      if (this.#wanted) this.#child = this.#launch();
+      if (this.#wanted && !this.#held) this.#child = this.#launch();
     });
     return child;
   }

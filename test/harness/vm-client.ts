@@ -1,5 +1,11 @@
-import { OperationState, type OperationsClient, OperationsDefinition } from "#contracts/operation/v1/operation";
+import {
+  type Operation,
+  OperationState,
+  type OperationsClient,
+  OperationsDefinition,
+} from "#contracts/operation/v1/operation";
 import { type Vm, type VmsClient, VmsDefinition } from "#contracts/vm/v1/vm";
+import { StillpointError } from "#libs/errors";
 import { createRpcClient } from "#libs/rpc";
 
 /** The API of VMs and operations at one address, for tests that measure or race and cannot afford a process a call. */
@@ -16,11 +22,19 @@ export function connectVms(address: string, operationsAddress = address) {
 
 /** Waits for an operation; fails with its error unless it succeeded. */
 export async function finish(operations: OperationsClient, name: string): Promise<void> {
-  for await (const { done, state, error } of operations.watchOperation({ name })) {
-    if (!done) continue;
-    if (state !== OperationState.SUCCEEDED) throw new Error(`${name}: ${state}: ${error?.reason}: ${error?.message}`);
-    return;
+  expectSuccess(await untilDone(operations, name));
+}
+
+/** Waits for an operation to end, however it does. */
+export async function untilDone(operations: OperationsClient, name: string): Promise<Operation> {
+  for await (const operation of operations.watchOperation({ name })) {
+    if (operation.done) return operation;
   }
+  throw new StillpointError("UNAVAILABLE", `the watch of ${name} ended before it did`);
+}
+
+export function expectSuccess({ name, state, error }: Operation): void {
+  if (state !== OperationState.SUCCEEDED) throw new Error(`${name}: ${state}: ${error?.reason}: ${error?.message}`);
 }
 
 /** Follows a VM by the pushed watch until it is as wanted. */
