@@ -19,11 +19,11 @@ import {
 
 /** A job under fault: what is done, what must be true afterwards whatever was killed, and how the stage is cleared. */
 export interface Scenario {
-  prepare?(stage: Stage): Promise<void>;
+  readonly prepare?: (stage: Stage) => Promise<void>;
   /** Gives the name of what it made, or did it to. */
-  act(stage: Stage): Promise<string>;
-  verify(stage: Stage, name: string): Promise<void>;
-  cleanUp?(stage: Stage, name: string): Promise<void>;
+  readonly act: (stage: Stage) => Promise<string>;
+  readonly verify: (stage: Stage, name: string) => Promise<void>;
+  readonly cleanUp?: (stage: Stage, name: string) => Promise<void>;
 }
 
 const doomed = "projects/default/vms/doomed";
