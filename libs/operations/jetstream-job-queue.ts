@@ -2,6 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import {
   AckPolicy,
   type Consumer,
+  type ConsumerMessages,
   type JetStreamClient,
   type JetStreamManager,
   type JsMsg,
@@ -9,11 +10,12 @@ import {
   jetstreamManager,
 } from "@nats-io/jetstream";
 import { type NatsConnection, nanos } from "@nats-io/transport-node";
-import { ensureStream, streamSpecs } from "#libs/records";
+import { ensureStream, streamSpecs, Wakeup } from "#libs/records";
 import type { JobHint, JobQueue, TakeOptions } from "./job-queue.ts";
 
 const ACK_WITHIN_MS = 30_000;
 const RETRY_MS = 500;
+const FETCH = { expires: 10_000, idle_heartbeat: 2_500 };
 const { config } = streamSpecs.JOBS;
 
 /** Hints over the work-queue stream JOBS, one durable consumer for each service. */
@@ -37,37 +39,51 @@ export class JetStreamJobQueue implements JobQueue {
   }
 
   /** Goes on for ever: the stream is in memory, and a restart of the server takes it and its consumers away. */
-  async *take(service: string, options: TakeOptions): AsyncGenerator<JobHint> {
-    while (!options.signal.aborted) {
+  async *take(service: string, { atMost, signal }: TakeOptions): AsyncGenerator<JobHint> {
+    const room = new Room(atMost);
+    while (!signal.aborted) {
       try {
         const consumer = await this.#consumer(service);
-        yield* this.#takeFrom(consumer, options);
+        yield* this.#takeFrom(consumer, room, signal);
       } catch {
-        // Made again below; the sweeper finds what was hinted meanwhile.
+        // Made again; the sweeper finds what was hinted meanwhile.
+        await sleep(RETRY_MS, undefined, { signal }).catch(() => undefined);
       }
-      await sleep(RETRY_MS, undefined, { signal: options.signal }).catch(() => undefined);
     }
   }
 
-  async *#takeFrom(consumer: Consumer, { atMost, signal }: TakeOptions): AsyncGenerator<JobHint> {
-    const messages = await consumer.consume({
-      max_messages: atMost,
-      expires: 10_000,
-      idle_heartbeat: 2_500,
-      abort_on_missing_resource: true,
-    });
-    const stop = () => messages.stop();
+  /**
+   * Asks the server for as many as there is room for: what waits in a busy worker's buffer would be kept from the
+   * others until it is delivered again. Ends when none came for a while, or the consumer may be gone.
+   */
+  async *#takeFrom(consumer: Consumer, room: Room, signal: AbortSignal): AsyncGenerator<JobHint> {
+    const over = new AbortController();
+    let fetched: ConsumerMessages | undefined;
+    const stop = () => {
+      over.abort();
+      fetched?.stop();
+    };
     signal.addEventListener("abort", stop, { once: true });
-    const statuses = this.#nats.status() as ReturnType<NatsConnection["status"]> & { stop(): void };
+    const reconnects = this.#nats.status() as ReturnType<NatsConnection["status"]> & { stop(): void };
     void (async () => {
-      for await (const status of statuses) if (status.type === "reconnect") messages.stop();
+      for await (const status of reconnects) if (status.type === "reconnect") stop();
     })();
     try {
-      if (!signal.aborted) for await (const message of messages) yield toHint(message);
+      for (let isBusy = true; isBusy && !signal.aborted; ) {
+        const free = await room.some(over.signal);
+        if (over.signal.aborted) return;
+        fetched = await consumer.fetch({ ...FETCH, max_messages: free });
+        if (over.signal.aborted) return;
+        isBusy = false;
+        for await (const message of fetched) {
+          isBusy = true;
+          yield toHint(message, room.take());
+        }
+      }
     } finally {
       signal.removeEventListener("abort", stop);
-      statuses.stop();
-      messages.stop();
+      reconnects.stop();
+      stop();
     }
   }
 
@@ -84,15 +100,44 @@ export class JetStreamJobQueue implements JobQueue {
   }
 }
 
-function toHint(message: JsMsg): JobHint {
+/** How many hints a worker may still take. */
+class Room {
+  readonly #left = new Wakeup();
+  #free: number;
+
+  constructor(atMost: number) {
+    this.#free = atMost;
+  }
+
+  /** Waits until there is some; gives how many. */
+  async some(signal: AbortSignal): Promise<number> {
+    while (this.#free === 0 && !signal.aborted) await this.#left.next(signal);
+    return this.#free;
+  }
+
+  /** Gives the way to leave again. */
+  take(): () => void {
+    this.#free--;
+    return () => {
+      this.#free++;
+      this.#left.wake();
+    };
+  }
+}
+
+function toHint(message: JsMsg, leave: () => void): JobHint {
   const { opId } = message.json<{ opId: string }>();
   return {
     operationId: opId,
     working: () => message.working(),
     finish: async () => {
+      leave();
       // An ack that got lost brings the hint back, to an operation that is done.
       await message.ackAck().catch(() => undefined);
     },
-    again: (delayMs) => message.nak(delayMs),
+    again: (delayMs) => {
+      leave();
+      message.nak(delayMs);
+    },
   };
 }

@@ -7,7 +7,7 @@ import { connectRedis } from "#libs/locks";
 import { silentLogger } from "#libs/logger";
 import { connectNats, createRecordStore, openStreams, rawCodec, type Streams } from "#libs/records";
 import { eventually, startNats, startRedis, type TestServer } from "#libs/testing";
-import { JetStreamJobQueue, type Job, type JobContext, openOperations, RedisJobState, startRunner } from "./index.ts";
+import { JetStreamJobQueue, type Job, type JobContext, openOperations, startRunner } from "./index.ts";
 import type { Operations } from "./operations.ts";
 
 const never = new AbortController().signal;
@@ -134,18 +134,4 @@ describe("an operation on real servers", () => {
     expect((await ended(operations, name))?.state).toBe(OperationState.SUCCEEDED);
     await runner.close();
   });
-});
-
-test("job state is kept for many operations in one write", async () => {
-  const jobState = new RedisJobState(redis);
-  const base = { worker: "w", heartbeat: 3, step: "copy" };
-  await jobState.write([
-    { ...base, operationId: "op-1", percent: 40, bytesDone: 4, bytesTotal: 10, message: "copying" },
-    { ...base, operationId: "op-2" },
-  ]);
-  expect(await jobState.read(["op-2", "op-0", "op-1"])).toEqual([
-    { ...base, operationId: "op-2" },
-    undefined,
-    { ...base, operationId: "op-1", percent: 40, bytesDone: 4, bytesTotal: 10, message: "copying" },
-  ]);
 });
