@@ -1,2 +1,2 @@
 export { eventsHandlers } from "./handlers.ts";
-export { startProjector } from "./projector.ts";
+export { projectedUpTo, startProjector } from "./projector.ts";

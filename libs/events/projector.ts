@@ -35,6 +35,19 @@ export function startProjector(deps: ProjectorDeps): { close(): Promise<void> } 
   };
 }
 
+/**
+ * The REC sequence up to which all events are surely published: no projector needs a record again that is not newer.
+ * 0 when nothing is known.
+ */
+export async function projectedUpTo(events: Log): Promise<number> {
+  const newest = await events.read(ALL_EVENTS);
+  return newest === undefined ? 0 : endOf(decodeOrigin(newest));
+}
+
+function endOf({ sequence, index, count }: Origin): number {
+  return index === count - 1 ? sequence : sequence - 1;
+}
+
 class Projector {
   readonly #deps: ProjectorDeps;
   readonly #signal: AbortSignal;
@@ -72,8 +85,7 @@ class Projector {
     this.#last = await events.lastSequence();
     const newest = await events.read(ALL_EVENTS);
     if (newest !== undefined) this.#done = decodeOrigin(newest);
-    const { sequence, index, count } = this.#done;
-    this.#start = index === count - 1 ? sequence : sequence - 1;
+    this.#start = endOf(this.#done);
     this.#seen.clear();
   }
 

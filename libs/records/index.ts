@@ -1,4 +1,5 @@
 export { appendSurely, isUnanswered } from "./append-surely.ts";
+export { compact, startCompactor } from "./compactor.ts";
 export { ensureStream } from "./ensure-stream.ts";
 export { openJetStreamLog } from "./jetstream-log.ts";
 export type {

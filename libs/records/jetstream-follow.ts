@@ -128,6 +128,24 @@ export async function newestOfStream(client: JetStreamClient, stream: string, fi
   return [...newest.values()];
 }
 
+/** The sequences of a subject's messages, oldest first. */
+export async function sequencesOfSubject(client: JetStreamClient, stream: string, subject: string): Promise<number[]> {
+  const consumer = await client.consumers.get(stream, { filter_subjects: [subject], headers_only: true });
+  const sequences: number[] = [];
+  const { num_pending: expected } = await consumer.info(true);
+  if (expected === 0) return [];
+  const messages = await consumer.consume(PULL);
+  try {
+    for await (const message of messages) {
+      sequences.push(message.seq);
+      if (message.info.pending === 0) break;
+    }
+  } finally {
+    discard(messages, consumer);
+  }
+  return sequences;
+}
+
 function toLogMessage(message: JsMsg): LogMessage {
   return { subject: message.subject, sequence: message.seq, time: message.time, data: message.data };
 }

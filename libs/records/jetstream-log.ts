@@ -12,8 +12,9 @@ import {
 } from "@nats-io/jetstream";
 import { headers, type MsgHdrs, type NatsConnection, NoRespondersError, TimeoutError } from "@nats-io/transport-node";
 import { StillpointError } from "#libs/errors";
+import type { PurgeableLog } from "./compactor.ts";
 import { ensureStream } from "./ensure-stream.ts";
-import { followStream, newestOfStream } from "./jetstream-follow.ts";
+import { followStream, newestOfStream, sequencesOfSubject } from "./jetstream-follow.ts";
 import type {
   AppendNextOptions,
   AppendOptions,
@@ -44,7 +45,7 @@ export async function openManager(nats: NatsConnection): Promise<JetStreamManage
 }
 
 /** The log over one JetStream stream. */
-export class JetStreamLog implements OrderedLog {
+export class JetStreamLog implements OrderedLog, PurgeableLog {
   readonly stream: string;
   readonly #nats: NatsConnection;
   readonly #manager: JetStreamManager;
@@ -104,7 +105,22 @@ export class JetStreamLog implements OrderedLog {
     return state.last_seq;
   }
 
-  /** Reads may be repeated: what was asked while the server was away is forgotten by the client when it is back. */
+  async crowded(filter: string, atMost: number): Promise<string[]> {
+    const options = { subjects_filter: filter };
+    const { state } = await this.#untilAnswered(() => this.#manager.streams.info(this.stream, options));
+    const counts = Object.entries(state.subjects ?? {});
+    return counts.filter(([, count]) => count > atMost).map(([subject]) => subject);
+  }
+
+  async sequencesOf(subject: string): Promise<number[]> {
+    return await this.#untilAnswered(() => sequencesOfSubject(this.#client, this.stream, subject));
+  }
+
+  async purge(subject: string, before: number): Promise<void> {
+    await this.#untilAnswered(() => this.#manager.streams.purge(this.stream, { filter: subject, seq: before }));
+  }
+
+  /** Reads and purges may be repeated: what was asked while the server was away is forgotten by the client when it is back. */
   async #untilAnswered<Answer>(ask: () => Promise<Answer>): Promise<Answer> {
     let failure: unknown;
     for (let tries = 0; tries < READ_TRIES && !this.#nats.isClosed(); tries++) {
@@ -145,7 +161,7 @@ function isNobodyThere(error: unknown): boolean {
 /** Anything but silence is an answer, though not the one that was hoped for. */
 function unlessSilent(error: unknown): { readonly silence: unknown } {
   if (error instanceof TimeoutError || isNobodyThere(error)) return { silence: error };
-  throw new StillpointError("UNAVAILABLE", `JetStream refuses a read: ${describe(error)}`, { cause: error });
+  throw new StillpointError("UNAVAILABLE", `JetStream refuses: ${describe(error)}`, { cause: error });
 }
 
 function unlessAbsent(error: unknown): null {

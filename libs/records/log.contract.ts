@@ -1,11 +1,12 @@
 import { describe, expect, test } from "vitest";
+import type { PurgeableLog } from "./compactor.ts";
 import type { FollowedMessage, OrderedLog } from "./log.ts";
 
 const bytes = (text: string) => new TextEncoder().encode(text);
 const text = (data: Uint8Array) => new TextDecoder().decode(data);
 
 /** What every log must do: run against the memory log in unit tests, against JetStream in integration tests. */
-export function logContract(name: string, open: () => Promise<OrderedLog>): void {
+export function logContract(name: string, open: () => Promise<OrderedLog & PurgeableLog>): void {
   describe(name, () => {
     const append = async (
       log: OrderedLog,
@@ -115,6 +116,20 @@ export function logContract(name: string, open: () => Promise<OrderedLog>): void
       await append(log, "rec.a", "new", first);
       await append(log, "obs.c", "c", 0);
       expect((await log.newest("rec.>")).map(({ data }) => text(data))).toEqual(["b", "new"]);
+    });
+
+    test("takes away a subject's oldest messages, and nothing else", async () => {
+      const log = await open();
+      const sequences = [await append(log, "rec.a", "1", 0)];
+      await append(log, "rec.b", "other", 0);
+      for (const data of ["2", "3", "4"]) sequences.push(await append(log, "rec.a", data, sequences.at(-1) ?? 0));
+      expect(await log.crowded("rec.>", 3)).toEqual(["rec.a"]);
+      expect(await log.crowded("rec.>", 4)).toEqual([]);
+      expect(await log.sequencesOf("rec.a")).toEqual(sequences);
+      expect(await log.sequencesOf("rec.none")).toEqual([]);
+      await log.purge("rec.a", sequences[2] ?? 0);
+      expect((await take(log, "rec.>", 0, 3)).map(({ data }) => text(data))).toEqual(["other", "3", "4"]);
+      await append(log, "rec.a", "5", sequences[3] ?? 0);
     });
 
     test("asks for a new start behind its end", async () => {

@@ -1,5 +1,6 @@
 import type { Clock } from "#libs/clock";
 import { StillpointError } from "#libs/errors";
+import type { PurgeableLog } from "./compactor.ts";
 import type {
   AppendNextOptions,
   AppendOptions,
@@ -25,7 +26,7 @@ export function createMemoryLog(clock: Clock, options: MemoryLogOptions = {}): M
   return new MemoryLog(clock, options);
 }
 
-export class MemoryLog implements OrderedLog {
+export class MemoryLog implements OrderedLog, PurgeableLog {
   /** Told about every message that was really written. */
   onAppend: ((message: LogMessage) => void) | undefined;
   readonly #clock: Clock;
@@ -86,6 +87,24 @@ export class MemoryLog implements OrderedLog {
     return this.#last;
   }
 
+  async crowded(filter: string, atMost: number): Promise<string[]> {
+    const crowded = [...this.#bySubject].filter(([, all]) => all.length > atMost).map(([subject]) => subject);
+    return crowded.filter((subject) => matchesFilter(filter, subject));
+  }
+
+  async sequencesOf(subject: string): Promise<number[]> {
+    return [...(this.#bySubject.get(subject) ?? [])];
+  }
+
+  async purge(subject: string, before: number): Promise<void> {
+    const all = this.#bySubject.get(subject) ?? [];
+    this.#bySubject.set(
+      subject,
+      all.filter((sequence) => sequence >= before),
+    );
+    this.#drop(all.filter((sequence) => sequence < before));
+  }
+
   #write(message: Pick<LogMessage, "subject" | "data">, messageId: string | undefined, expected: boolean): number {
     const nowMs = this.#clock.monotonicMs();
     const known = messageId === undefined ? undefined : this.#ids.get(messageId);
@@ -112,11 +131,15 @@ export class MemoryLog implements OrderedLog {
   #dropOld(sequences: readonly number[]): readonly number[] {
     const keep = (this.#options.maxPerSubject ?? 64) - 1;
     const dropped = sequences.slice(0, Math.max(0, sequences.length - keep));
-    for (const sequence of dropped) {
+    this.#drop(dropped);
+    return sequences.slice(dropped.length);
+  }
+
+  #drop(sequences: readonly number[]): void {
+    for (const sequence of sequences) {
       this.#messages.delete(sequence);
       this.#dropped = Math.max(this.#dropped, sequence);
     }
-    return sequences.slice(dropped.length);
   }
 
   #refuseGap(position: number): void {

@@ -1,7 +1,7 @@
 import { EventsDefinition } from "#contracts/event/v1/event";
 import { OperationsDefinition } from "#contracts/operation/v1/operation";
 import { systemClock as clock, systemRandom as random } from "#libs/clock";
-import { eventsHandlers, startProjector } from "#libs/events";
+import { eventsHandlers, projectedUpTo, startProjector } from "#libs/events";
 import type { Lifecycle } from "#libs/lifecycle";
 import { connectRedis } from "#libs/locks";
 import { createLogger } from "#libs/logger";
@@ -24,6 +24,9 @@ export async function startOperation(
 
   const projector = startProjector({ records: streams.rec, events: streams.evt, clock, random, logger });
   lifecycle.add("projector", projector, (it) => it.close());
+  const projected = () => projectedUpTo(streams.evt);
+  const compactor = startCompactor({ records: streams.rec, projected, clock, logger });
+  lifecycle.add("compactor", compactor, (it) => it.close());
   lifecycle.add("rewriter", startRewriter(operations), (it) => it.close());
   const runner = startRunner(operations, { jobs: [probeJob], ttlMs: config.OPERATION_TTL_MS });
   lifecycle.add("operation runner", runner, (it) => it.close());
