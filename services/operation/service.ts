@@ -6,7 +6,7 @@ import type { Lifecycle } from "#libs/lifecycle";
 import { connectRedis } from "#libs/locks";
 import { createLogger } from "#libs/logger";
 import { openOperations, operationsHandlers, probeJob, startRewriter, startRunner } from "#libs/operations";
-import { connectNats, natsHealth, openStreams } from "#libs/records";
+import { connectNats, natsHealth, openStreams, startCompactor } from "#libs/records";
 import { RpcServer } from "#libs/rpc";
 import type { OperationConfig } from "./config.ts";
 
