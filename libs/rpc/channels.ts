@@ -34,7 +34,8 @@ function openChannel(address: string): Channel {
     "grpc.keepalive_timeout_ms": 5_000,
     // A service that was restarted is found again soon.
     "grpc.initial_reconnect_backoff_ms": 100,
-    "grpc.min_reconnect_backoff_ms": 100,
+    // How long one attempt to connect may take (nice-grpc's connectTimeoutPatch): a busy server is slow to greet.
+    "grpc.min_reconnect_backoff_ms": 10_000,
     "grpc.max_reconnect_backoff_ms": 2_000,
     "grpc.service_config": JSON.stringify({ loadBalancingConfig: [{ round_robin: {} }] }),
     "grpc.enable_channelz": 0,

@@ -9,8 +9,10 @@ export const operations = (handlers: Partial<Handlers>) => partialService<Handle
 /** A server of these handlers and a client of it, closed together. */
 export async function served(handlers: Partial<Handlers>, address = "127.0.0.1:0") {
   const server = new RpcServer({ logger: silentLogger }).add(OperationsDefinition, operations(handlers));
-  const client = createRpcClient(OperationsDefinition, await server.listen(address), { timeoutMs: 5_000 });
+  const listening = await server.listen(address);
+  const client = createRpcClient(OperationsDefinition, listening, { timeoutMs: 5_000 });
   return {
+    address: listening,
     server,
     client,
     async [Symbol.asyncDispose]() {
