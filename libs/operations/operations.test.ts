@@ -135,6 +135,17 @@ describe("an operation", () => {
     }
   });
 
+  test("that comes late to its target does not bring back what it made and what was removed since", async () => {
+    await using world = await startMemoryOperations();
+    const { name } = await world.operations.accept(ask, create);
+    const stored = await world.operations.log.read(name.slice("operations/".length));
+    const made = await world.records.get(VM);
+    if (stored === undefined || made === undefined) throw new Error("nothing was accepted");
+    await world.records.remove(made);
+    await world.operations.targets.acquire(stored.record, create);
+    expect(await world.records.get(VM)).toBeUndefined();
+  });
+
   test("that was cancelled before it began undoes nothing but still concludes", async () => {
     await using world = await startMemoryOperations();
     const notes: string[] = [];

@@ -15,6 +15,8 @@ export interface RecordMessage {
   readonly body: Json;
   /** A tombstone: the resource is gone. */
   readonly deleted?: boolean;
+  /** Message id of this write: what two writers say is never equal by accident, so that each knows its own. */
+  readonly write?: string;
 }
 
 const encoder = new TextEncoder();

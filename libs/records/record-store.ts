@@ -52,7 +52,9 @@ export class LogRecordStore<Body> implements RecordStore<Body> {
     } catch (error) {
       if (!isStillpointError(error, "RECORD_CONFLICT")) throw error;
       const newest = await this.#deps.log.read(subjectOfName(name));
-      if (newest === undefined || decodeRecord(newest.data).deleted !== true) throw error;
+      const found = newest && decodeRecord(newest.data);
+      // A tombstone with this uid is of this very record: it was made, with an answer that got lost, and is gone again.
+      if (newest === undefined || found?.deleted !== true || found.uid === record.uid) throw error;
       return await this.createOver(name, record, newest.sequence);
     }
   }
@@ -62,7 +64,7 @@ export class LogRecordStore<Body> implements RecordStore<Body> {
     const { uid, operation, events = [], messageId } = record;
     const body = this.#deps.codec.toJSON(record.body) as Json;
     const message = { name, uid, ...(operation === undefined ? {} : { operation }), previous, events, body };
-    return await this.#write(message, messageId && `${messageId}.${previous}`);
+    return await this.#write(message, messageId === undefined ? undefined : `${messageId}.${previous}`);
   }
 
   async update(stored: StoredRecord<Body>, change: RecordChange<Body>): Promise<StoredRecord<Body>> {
@@ -81,7 +83,7 @@ export class LogRecordStore<Body> implements RecordStore<Body> {
 
   async remove(stored: StoredRecord<Body>, events: readonly RecordEvent[] = []): Promise<void> {
     const { name, uid, body } = stored.raw as unknown as RecordMessage;
-    await this.#write({ name, uid, previous: stored.version, events, body, deleted: true }, undefined);
+    await this.#write({ name, uid, previous: stored.version, events, body, deleted: true });
   }
 
   async modify(
@@ -106,15 +108,10 @@ export class LogRecordStore<Body> implements RecordStore<Body> {
     return mergeBody(stored, readable, codec.toJSON(body) as Json);
   }
 
-  async #write(message: RecordMessage, messageId: string | undefined): Promise<StoredRecord<Body>> {
-    const { log, codec, clock, random, patienceMs = 10_000 } = this.#deps;
-    const data = encodeRecord(message);
-    const write = {
-      subject: subjectOfName(message.name),
-      data,
-      expectedSequence: message.previous,
-      messageId: messageId ?? random.id("write"),
-    };
+  async #write(message: RecordMessage, messageId: string = this.#deps.random.id("write")): Promise<StoredRecord<Body>> {
+    const { log, codec, clock, patienceMs = 10_000 } = this.#deps;
+    const data = encodeRecord({ ...message, write: messageId });
+    const write = { subject: subjectOfName(message.name), data, expectedSequence: message.previous, messageId };
     try {
       const sequence = await appendSurely(log, write, { clock, forMs: patienceMs });
       return toStored(codec, { subject: write.subject, sequence, time: clock.now(), data });

@@ -43,7 +43,10 @@ export interface RecordChange<Body> {
 export interface RecordStore<Body> {
   /** From the leader; undefined when it never was or is deleted. */
   get(name: string): Promise<StoredRecord<Body> | undefined>;
-  /** Fails with RECORD_CONFLICT when a live record has that name; writes over a tombstone. */
+  /**
+   * Fails with RECORD_CONFLICT when a live record has that name. Writes over a tombstone, but never over one with the
+   * same uid: what was removed does not come back.
+   */
   create(name: string, record: NewRecord<Body>): Promise<StoredRecord<Body>>;
   /** Writes over the state that was read; fails with RECORD_CONFLICT when that is no longer the newest. */
   update(stored: StoredRecord<Body>, change: RecordChange<Body>): Promise<StoredRecord<Body>>;
