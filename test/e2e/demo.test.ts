@@ -1,13 +1,33 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
+import { eventually } from "#libs/testing";
 import { repository, runCommand } from "../harness/command.ts";
+import { findQemus } from "../harness/qemu-process.ts";
+
+const demo = join(repository, "test/demo/demo.ts");
 
 test("the demo passes, shows every step and cleans up", { timeout: 300_000 }, async () => {
-  const { code, stdout, stderr } = await runCommand(process.execPath, [join(repository, "test/demo/demo.ts")], {
-    timeoutMs: 290_000,
-  });
+  const { code, stdout, stderr } = await runCommand(process.execPath, [demo], { timeoutMs: 290_000 });
   expect(stderr).toBe("");
   expect(stdout).toContain("production checkpoint under load");
   expect(stdout.trimEnd().split("\n").at(-1)).toBe("demo: passed");
   expect(code).toBe(0);
+});
+
+test("Ctrl-C in the middle of the demo leaves nothing behind", { timeout: 120_000 }, async () => {
+  const before = (await findQemus(tmpdir())).length;
+  const child = spawn(process.execPath, [demo], { stdio: ["ignore", "pipe", "pipe"] });
+  const output = { text: "" };
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding("utf8").on("data", (text: string) => (output.text += text));
+  }
+  await eventually(async () => (await findQemus(tmpdir())).length > before, { deadlineMs: 60_000 });
+  const exited = once(child, "close");
+  child.kill("SIGINT");
+  expect(await exited).toEqual([1, null]);
+  expect(output.text).toContain("demo: failed: interrupted by SIGINT; everything is cleaned up");
+  expect((await findQemus(tmpdir())).length).toBe(before);
 });
