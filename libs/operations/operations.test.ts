@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { OperationState } from "#contracts/operation/v1/operation";
+import { systemClock } from "#libs/clock";
 import { StillpointError } from "#libs/errors";
 import { type Job, startRunner } from "./index.ts";
 import type { Operations } from "./operations.ts";
@@ -136,12 +137,16 @@ describe("an operation", () => {
   });
 
   test("that comes late to its target does not bring back what it made and what was removed since", async () => {
-    await using world = await startMemoryOperations();
+    let aheadMs = 0;
+    const clock = { ...systemClock, monotonicMs: () => systemClock.monotonicMs() + aheadMs };
+    await using world = await startMemoryOperations({ clock });
     const { name } = await world.operations.accept(ask, create);
     const stored = await world.operations.log.read(name.slice("operations/".length));
     const made = await world.records.get(VM);
     if (stored === undefined || made === undefined) throw new Error("nothing was accepted");
     await world.records.remove(made);
+    // Longer than the log remembers message ids.
+    aheadMs = 180_000;
     await world.operations.targets.acquire(stored.record, create);
     expect(await world.records.get(VM)).toBeUndefined();
   });
