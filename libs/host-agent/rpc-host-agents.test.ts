@@ -43,6 +43,7 @@ class ScriptedAgent implements AgentClient {
   }
 
   async *exec() {
+    this.script.shift()?.();
     yield { stdout: Buffer.from("hi"), stderr: new Uint8Array(), exitCode: 0 };
   }
 
@@ -133,4 +134,17 @@ test("one connection for each address, closed together", async () => {
   await agents.runStep(contextOf(7), at, "two", pause);
   agents.close();
   expect(agent.calls.filter((call) => call === "close")).toEqual(["close"]);
+});
+
+test("a command that takes too long is the command's failure, not the host's", async () => {
+  const { agent, agents } = setUp();
+  agent.script.push(() => {
+    throw new StillpointError("DEADLINE_EXCEEDED", "sleep did not end in 1 s");
+  });
+  const options = { signal: new AbortController().signal, idleTimeoutMs: 1_000 };
+  const request = { command: ["sleep", "5"], stdin: new Uint8Array(), timeoutSeconds: 1 };
+  const read = async () => {
+    for await (const _ of agents.exec(at, request, options));
+  };
+  await expect(read()).rejects.toMatchObject({ reason: "DEADLINE_EXCEEDED", message: "sleep did not end in 1 s" });
 });

@@ -59,7 +59,8 @@ export function createHostAgents(deps: HostAgentsDeps): HostAgents {
       try {
         yield* client.exec({ ...request, uid }, options);
       } catch (error) {
-        throw unreachable(host, error);
+        // The agent speaks of the command's own time, in which it did answer.
+        throw isStillpointError(error, "DEADLINE_EXCEEDED") ? error : unreachable(host, error);
       }
     },
 
