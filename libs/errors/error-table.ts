@@ -41,7 +41,10 @@ export const errorTable = {
 
   RECORD_CONFLICT: { code: Code.ABORTED, help: "Someone else changed it: read it again and retry." },
   OUTCOME_UNKNOWN: { code: Code.UNAVAILABLE, help: "The write may have happened: read it again before retrying." },
-  TARGET_BUSY: { code: Code.FAILED_PRECONDITION, help: "Wait for the other operation, or cancel it." },
+  TARGET_BUSY: {
+    code: Code.FAILED_PRECONDITION,
+    help: "Wait for the other operation with: stillpoint operation wait ID; or cancel it: stillpoint operation cancel ID",
+  },
   OPERATION_NOT_FOUND: { code: Code.NOT_FOUND, help: "List operations with: stillpoint operation list" },
   OPERATION_ABANDONED: { code: Code.ABORTED, help: "Ask again, with a new request id." },
   OPERATION_CANCELLED: { code: Code.CANCELLED, help: "Ask again if it is still wanted." },
@@ -75,9 +78,12 @@ export const errorTable = {
   CHECKPOINT_NOT_FOUND: { code: Code.NOT_FOUND, help: "List checkpoints with: stillpoint checkpoint list" },
   CHECKPOINT_DISABLED: {
     code: Code.FAILED_PRECONDITION,
-    help: "Change the policy with: stillpoint vm set --checkpoint-type",
+    help: "Change the policy with: stillpoint vm set NAME --checkpoint-type production",
   },
-  CHECKPOINT_TYPE_REFUSED: { code: Code.FAILED_PRECONDITION, help: "The VM's policy does not allow this type." },
+  CHECKPOINT_TYPE_REFUSED: {
+    code: Code.FAILED_PRECONDITION,
+    help: "Ask for the type that the VM's policy allows, or change that with: stillpoint vm set NAME --checkpoint-type",
+  },
   CHECKPOINT_NAME_TAKEN: { code: Code.ALREADY_EXISTS, help: "Choose another name." },
   CHECKPOINT_LIMIT: { code: Code.FAILED_PRECONDITION, help: "Delete a checkpoint first." },
   CHECKPOINT_STATE: { code: Code.FAILED_PRECONDITION, help: "Wait until the checkpoint is ready." },
