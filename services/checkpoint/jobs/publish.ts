@@ -118,8 +118,8 @@ function eventsOf(context: JobContext<CreateInput>, checkpoint: Checkpoint): Rec
 }
 
 /** The guest was held for a moment: told with the times at which that happened, also when the attempt came to nothing. */
-function freezeEvents(context: JobContext<CreateInput>, { name }: Checkpoint): RecordEvent[] {
+function freezeEvents(context: JobContext<CreateInput>, { name, displayName }: Checkpoint): RecordEvent[] {
   const evidence = createState(context).production?.evidence ?? {};
-  const data = { vm: context.target, checkpoint: name, freeze: evidence.freeze ?? null };
+  const data = { vm: context.target, checkpoint: name, displayName, freeze: evidence.freeze ?? null };
   return Object.entries(momentsOf(evidence)).map(([happened, time]) => ({ aggregate: "vm", happened, time, data }));
 }
