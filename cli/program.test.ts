@@ -200,11 +200,15 @@ test("an event names a checkpoint as people do, and says why", async () => {
         const resource = "projects/default/vms/a/checkpoints/ckpt-01a2048e-afd7-75f7-a597-c92f49c1516e";
         const data = { displayName: "before", reason: "agent.absent" };
         yield { type: "stillpoint.checkpoint.v1.fell_back", resource, data };
+        yield { type: "stillpoint.vm.v1.paused", resource: "projects/default/vms/a", data: { reason: "paused" } };
       },
     },
   });
   const { out } = await cluster.run(["events"]);
-  expect(out.trim()).toBe('checkpoint.v1.fell_back     vms/a "before"  agent.absent');
+  expect(out.trim().split("\n")).toEqual([
+    'checkpoint.v1.fell_back         vms/a "before"  agent.absent',
+    "vm.v1.paused                    vms/a",
+  ]);
 });
 
 test("a usage error has a reason code, and the version is told", async () => {

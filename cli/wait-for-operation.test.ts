@@ -51,14 +51,14 @@ test("steps are told in words, and bookkeeping is not told", async () => {
     operations: {
       async *watchOperation() {
         yield accepted;
-        for (const step of ["place", "unheard-of", "undo place", "conclude"]) yield running(step);
+        for (const step of ["place", "unheard-of", "undo make", "undo place", "conclude"]) yield running(step);
         yield succeeded;
       },
     },
   });
   const { err } = await cluster.run(["vm", "start", "a"]);
   expect(err).toBe(
-    ["choosing a host", "unheard-of", "taking back: choosing a host"].map((step) => `vm.create  ${step}\n`).join(""),
+    ["choosing a host", "unheard-of", "taking back what was done"].map((step) => `vm.create  ${step}\n`).join(""),
   );
 });
 

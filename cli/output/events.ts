@@ -5,8 +5,10 @@ import { showTime } from "./units.ts";
 
 /** An event on a line of 100 columns at most; the whole of it is in -o json. */
 export function showEvent({ time, type, resource, data = {} }: Event): string {
-  const what = type.replace(/^stillpoint\./, "").padEnd(26);
-  const told = [showTime(time), what, nameOf(resource, data.displayName), data.reason].filter(isText).join("  ");
+  const what = type.replace(/^stillpoint\./, "").padEnd(30);
+  const told = [showTime(time), what, nameOf(resource, data.displayName), whyOf(type, data.reason)]
+    .filter(isText)
+    .join("  ");
   const line = Array.from(printable(told).replaceAll("\n", " "));
   return line.length <= tableWidth ? line.join("") : `${line.slice(0, tableWidth - 1).join("")}…`;
 }
@@ -17,5 +19,8 @@ const nameOf = (resource: string, displayName: unknown): string =>
     /^projects\/[^/]+\//,
     "",
   );
+
+/** Some reasons only say again what happened. */
+const whyOf = (type: string, reason: unknown): unknown => (type.endsWith(`.${String(reason)}`) ? undefined : reason);
 
 const isText = (value: unknown): value is string => typeof value === "string" && value !== "";

@@ -28,6 +28,13 @@ test("a table fits 100 columns, whatever is in it, one line a row", () => {
   );
 });
 
+test("what names a row stays whole as long as the rest can give way", () => {
+  const id = "op-cb24bb473a8a0c9c70f6cd0e5e1234567";
+  const row = [id, "checkpoint.create", "projects/default", "failed", "PRODUCTION_NOT_REACHED", "14s"];
+  const [, line] = renderTable(["ID", "KIND", "TARGET", "STATE", "AT", "AGE"], [row]).split("\n");
+  expect(line).toMatch(new RegExp(`^${id} .*…`));
+});
+
 test("what a guest says cannot steer the terminal", () => {
   expect(renderTable(["A"], [["\u001b[2Jx\ny"]])).toBe("A\n�[2Jx y\n");
   expect(

@@ -12,7 +12,7 @@ const words: Readonly<Record<string, string>> = {
   prepare: "looking at the VM",
   production: "freezing the guest for a moment",
   offline: "switching disks",
-  verify: "verifying the frozen image",
+  verify: "verifying what was taken",
   "discard-unproven": "discarding what could not be proven",
   standard: "saving RAM and disks",
   publish: "recording the checkpoint",
@@ -24,11 +24,9 @@ const words: Readonly<Record<string, string>> = {
   settle: "recording the VM's state",
 };
 
-const undo = "undo ";
-
 /** A step of an operation in words; undefined for what is of no interest to people. */
 export function showStep(step: string): string | undefined {
   if (step === "" || step === "conclude") return undefined;
-  if (step.startsWith(undo)) return `taking back: ${showStep(step.slice(undo.length)) ?? step}`;
+  if (step.startsWith("undo ")) return "taking back what was done";
   return Object.hasOwn(words, step) ? words[step] : step;
 }

@@ -6,8 +6,8 @@ const gap = "  ";
 const narrowest = 8;
 
 /**
- * Rows under headings, in columns as wide as they need and 100 in all at most: the widest column gives way first,
- * and text that does not fit ends in "…".
+ * Rows under headings, in columns as wide as they need and 100 in all at most: the widest column gives way first
+ * and the first one, which names the row, last. Text that does not fit ends in "…".
  */
 export function renderTable(headings: readonly string[], rows: readonly (readonly string[])[]): string {
   const cells = [headings, ...rows.map((row) => row.map((cell) => printable(cell).replaceAll("\n", " ")))];
@@ -35,7 +35,8 @@ function fitWidths(wanted: readonly number[]): number[] {
   const widths = [...wanted];
   const total = () => widths.reduce((sum, width) => sum + width, 0) + gap.length * (widths.length - 1);
   while (total() > tableWidth) {
-    const widest = widths.indexOf(Math.max(...widths));
+    const others = Math.max(...widths.slice(1));
+    const widest = others > narrowest ? widths.indexOf(others, 1) : 0;
     const width = widths[widest] ?? 0;
     if (width <= narrowest) break;
     widths[widest] = width - 1;
