@@ -34,7 +34,7 @@ async function adopt(parts: AgentParts, workload: Workload): Promise<void> {
 async function meet(parts: AgentParts, workload: Workload, machine: Machine): Promise<void> {
   await workload.attach(machine);
   await workload.save((manifest) => ({ ...manifest, power: "on" }));
-  parts.logger.info({ uid: workload.uid, pid: machine.pid }, "adopted a running VM");
+  parts.logger.info({ uid: workload.uid, qemuPid: machine.pid }, "adopted a running VM");
   const state = await machine.state();
   if (state === "shutdown") {
     await machine.endAfterShutdown();
