@@ -1,2 +1,3 @@
 export type { AgentAction, AgentClient, HostAgents, StepContext, WorkloadOnHost } from "./host-agents.ts";
+export { followObservations } from "./nats-observations.ts";
 export { createHostAgents, type HostAgentsDeps } from "./rpc-host-agents.ts";

@@ -3,7 +3,7 @@ import { Host } from "#contracts/scheduler/v1/scheduler";
 import { Vm } from "#contracts/vm/v1/vm";
 import { systemClock, systemRandom } from "#libs/clock";
 import { StillpointError } from "#libs/errors";
-import { createHostAgents } from "#libs/host-agent";
+import { createHostAgents, followObservations } from "#libs/host-agent";
 import type { Lifecycle } from "#libs/lifecycle";
 import { connectRedis } from "#libs/locks";
 import { createLogger } from "#libs/logger";
@@ -27,7 +27,6 @@ import { checkpointsHandlers } from "./handlers.ts";
 import { applyJob } from "./jobs/apply.ts";
 import { createJob } from "./jobs/create.ts";
 import { deleteJob } from "./jobs/delete.ts";
-import { followObservations } from "./nats-observations.ts";
 
 /**
  * Wires the service together; only this file knows which Redis, which NATS and which port. With a `server` it adds
@@ -56,7 +55,11 @@ export async function startCheckpoint(
   );
   void lifecycle.add("deleted VMs", followDeletedVms({ ...deps, signal }), (loop) => loop);
   const take = takeDigests.bind(undefined, parts.store);
-  void lifecycle.add("observations", followObservations({ ...deps, nats, signal }, take), (loop) => loop);
+  void lifecycle.add(
+    "observations",
+    followObservations({ ...deps, service: "checkpoint", nats, signal }, take),
+    (loop) => loop,
+  );
 
   if (server !== undefined) {
     server.add(CheckpointsDefinition, checkpointsHandlers(deps));

@@ -3,7 +3,7 @@ import { Host, SchedulerDefinition } from "#contracts/scheduler/v1/scheduler";
 import { Vm, VmsDefinition } from "#contracts/vm/v1/vm";
 import { systemClock as clock, systemRandom as random } from "#libs/clock";
 import { StillpointError } from "#libs/errors";
-import { createHostAgents } from "#libs/host-agent";
+import { createHostAgents, followObservations } from "#libs/host-agent";
 import type { Lifecycle } from "#libs/lifecycle";
 import { connectRedis } from "#libs/locks";
 import { createLogger } from "#libs/logger";
@@ -22,7 +22,6 @@ import { createRpcClient, RpcServer } from "#libs/rpc";
 import type { VmConfig } from "./config.ts";
 import { vmHandlers } from "./handlers.ts";
 import { vmJobs } from "./jobs/vm-jobs.ts";
-import { followObservations } from "./nats-observations.ts";
 import { Observations } from "./observations.ts";
 
 /** Wires the service together. With `server`, the API is added there and `address` is empty. */
@@ -52,7 +51,9 @@ export async function startVm(
   });
   lifecycle.add("vm runner", runner, (it) => it.close());
   const observations = new Observations({ vms, agents });
-  const following = followObservations({ nats, clock, logger, signal }, (...seen) => observations.fold(...seen));
+  const following = followObservations({ service: "vm", nats, clock, logger, signal }, (...seen) =>
+    observations.fold(...seen),
+  );
   lifecycle.add("observations", { following }, (it) => it.following);
 
   const countCheckpoints = async (vm: string) => {

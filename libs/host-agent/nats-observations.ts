@@ -5,17 +5,20 @@ import type { Clock } from "#libs/clock";
 import type { Logger } from "#libs/logger";
 
 export interface ObservationFeedDeps {
+  /** Name of the service: its replicas share the observations, each service gets all of them. */
+  readonly service: string;
   readonly nats: NatsConnection;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly signal: AbortSignal;
 }
 
-/** False: have it again later. `attempt` counts from 1. */
-type Take = (observation: Observation, attempt: number) => Promise<boolean>;
+/** Gives false to have it again later. `attempt` counts from 1. */
+export type TakeObservation = (observation: Observation, attempt: number) => Promise<boolean>;
 
 const stream = "OBS";
-const consumer = { durable_name: "vm", ack_policy: AckPolicy.Explicit, filter_subject: "obs.vm.*" };
+/** A thing may be observed before its record is written. After some seven hours nobody waits for it any more. */
+const tries = 900;
 const firstPauseMs = 500;
 const longestPauseMs = 30_000;
 const restartMs = 500;
@@ -24,12 +27,20 @@ const restartMs = 500;
  * Gives each observation to `take`, shared with the other replicas, until the signal aborts: those of one workload one
  * after the other, those of others meanwhile. Survives restarts of the server.
  */
-export async function followObservations(deps: ObservationFeedDeps, take: Take): Promise<void> {
-  const { nats, clock, logger, signal } = deps;
+export async function followObservations(deps: ObservationFeedDeps, take: TakeObservation): Promise<void> {
+  const { service, nats, clock, logger, signal } = deps;
+  const consumer = {
+    durable_name: service,
+    ack_policy: AckPolicy.Explicit,
+    filter_subject: "obs.vm.*",
+    ack_wait: nanos(30_000),
+    max_ack_pending: 1_000,
+    max_deliver: tries,
+  };
   while (!signal.aborted) {
     try {
       const manager = await jetstreamManager(nats);
-      await manager.consumers.add(stream, { ...consumer, ack_wait: nanos(30_000), max_ack_pending: 1_000 });
+      await manager.consumers.add(stream, consumer);
       await consume(deps, take);
     } catch (err) {
       if (signal.aborted) return;
@@ -39,8 +50,8 @@ export async function followObservations(deps: ObservationFeedDeps, take: Take):
   }
 }
 
-async function consume({ nats, logger, signal }: ObservationFeedDeps, take: Take) {
-  const source = await jetstream(nats).consumers.get(stream, consumer.durable_name);
+async function consume({ service, nats, logger, signal }: ObservationFeedDeps, take: TakeObservation) {
+  const source = await jetstream(nats).consumers.get(stream, service);
   const messages = await source.consume({ max_messages: 100 });
   const stop = () => messages.stop();
   signal.addEventListener("abort", stop, { once: true });
@@ -61,7 +72,7 @@ async function consume({ nats, logger, signal }: ObservationFeedDeps, take: Take
   }
 }
 
-async function settle(message: JsMsg, logger: Logger, take: Take): Promise<void> {
+async function settle(message: JsMsg, logger: Logger, take: TakeObservation): Promise<void> {
   const againMs = Math.min(firstPauseMs * 2 ** Math.min(message.info.deliveryCount - 1, 10), longestPauseMs);
   try {
     const isTaken = await take(Observation.fromJSON(message.json()), message.info.deliveryCount);
