@@ -24,6 +24,7 @@ import { Observations } from "./observations.ts";
 import type { ImageStore } from "./ports.ts";
 import { QemuHypervisor } from "./qemu/hypervisor.ts";
 import { probeQemu, type QemuFacts } from "./qemu/probe.ts";
+import { forgetJournals } from "./steps/forget-journals.ts";
 import { StepRunner } from "./steps/step-runner.ts";
 import { type DataFolder, dataFolder } from "./workload-folder.ts";
 import { Workloads } from "./workloads.ts";
@@ -60,6 +61,9 @@ export async function startAgent(
   const server = lifecycle.add("agent API", new RpcServer({ logger }), (s) => s.close());
   server.add(HostAgentDefinition, createHandlers({ workloads, steps, clock: systemClock, host }));
   const address = await server.listen(config.AGENT_ADDRESS ?? `unix:${join(data.root, "agent.sock")}`);
+  const exists = (uid: string) => workloads.find(uid) !== undefined;
+  const forgetting = forgetJournals({ journals: data.journals, steps, exists, clock: systemClock }, lifecycle.signal);
+  forgetting.catch((error: unknown) => logger.warn({ err: error }, "old journals are kept"));
   await startHeartbeat(config, lifecycle, { nats, facts, address, workloads, logger });
   logger.info({ address, facts }, "the agent is ready");
   return { address };

@@ -1,4 +1,4 @@
-import { mkdir } from "node:fs/promises";
+import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { FenceRequest, RunStepRequest, StepProgress, StepResult } from "#contracts/host/v1/agent";
 import { StillpointError } from "#libs/errors";
@@ -60,6 +60,13 @@ export class StepRunner {
     return (await this.#station(uid)).running !== undefined;
   }
 
+  /** Removes the journal of a workload that is gone, unless a step of it runs. */
+  async forget(uid: string): Promise<void> {
+    if (await this.isBusy(uid)) return;
+    this.#stations.delete(uid);
+    await rm(this.#pathOf(uid), { force: true });
+  }
+
   /** Answers again, joins, or begins a step. @throws StillpointError EPOCH_STALE for a claim that was overtaken */
   async run(request: RunStepRequest, action: StepAction): Promise<StepRun> {
     const { uid, epoch, operation, step } = request;
@@ -113,8 +120,12 @@ export class StepRunner {
 
   async #open(uid: string): Promise<Station> {
     await mkdir(this.#journals, { recursive: true, mode: 0o700 });
-    const journal = await StepJournal.open(join(this.#journals, `${uid}.jsonl`));
+    const journal = await StepJournal.open(this.#pathOf(uid));
     return { journal, running: undefined, interrupt: new AbortController() };
+  }
+
+  #pathOf(uid: string): string {
+    return join(this.#journals, `${checkUid(uid)}.jsonl`);
   }
 }
 
