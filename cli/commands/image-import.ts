@@ -1,3 +1,4 @@
+import { resolve } from "node:path";
 import type { Command } from "commander";
 import type { CommonOptions } from "../api.ts";
 import { leafCommand } from "../leaf-command.ts";
@@ -39,7 +40,7 @@ async function importImage(terminal: Terminal, file: string, reference: string, 
     const { digest, virtualSizeBytes } = await importVmImage({
       registry,
       reference,
-      file,
+      file: resolve(file),
       ...bootParts(options),
       signal: terminal.signal,
       onProgress: ({ doneBytes, totalBytes }) =>

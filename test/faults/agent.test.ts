@@ -47,7 +47,7 @@ describe("guests and the processes that see to them", () => {
     agent.hold();
     await failpoints.arm(frozen);
     const displayName = "frozen";
-    const { name = "" } = await cluster.api.checkpoints.createCheckpoint({ parent: subject, displayName });
+    const { name } = await cluster.api.checkpoints.createCheckpoint({ parent: subject, displayName });
     await agent.untilDead(deaths, 30_000);
     const diedAt = performance.now();
     expect(await freezeStatus(qemu)).toBe("thawed");
@@ -77,7 +77,7 @@ describe("guests and the processes that see to them", () => {
     await checkInvariants(cluster);
   });
 
-  test("kill -9 of every service at once: afterwards each VM is told as it is, one that died meanwhile too", async () => {
+  test("kill -9 of every service at once: each VM is told as it is, one that died meanwhile too", async () => {
     const { cluster } = stage;
     await carryThrough(cluster, (requestId) => cluster.api.vms.startVm({ name: cold, requestId }));
     const before = await lookAt(stage);

@@ -48,16 +48,18 @@ interface Ready {
 }
 
 async function whenReady(child: ChildProcess, log: string): Promise<Ready> {
-  return eventually(
+  const { ready } = await eventually(
     async () => {
       const text = await readFile(log, "utf8");
-      if (child.exitCode !== null) throw new Error(`stillpoint dev ended with ${child.exitCode}:\n${text}`);
       const address = /^ {2}gRPC +(\S+)/m.exec(text)?.[1];
       const registryUrl = /^ {2}registry +(\S+)/m.exec(text)?.[1];
-      return address === undefined || registryUrl === undefined ? undefined : { address, registryUrl };
+      if (address !== undefined && registryUrl !== undefined) return { ready: { address, registryUrl } };
+      return child.exitCode !== null && { ready: undefined };
     },
     { deadlineMs: 60_000 },
   );
+  if (ready !== undefined) return ready;
+  throw new Error(`stillpoint dev ended with ${child.exitCode}:\n${await readFile(log, "utf8")}`);
 }
 
 interface Connection extends Ready {

@@ -36,7 +36,7 @@ export async function switchOn(
   }
 }
 
-/** Presses the power button until the guest is off. @throws StillpointError STOP_TIMED_OUT */
+/** Presses the power button until the guest is off; a crash is acknowledged. @throws StillpointError STOP_TIMED_OUT */
 export async function stopVm(
   parts: AgentParts,
   context: StepContext,
@@ -44,7 +44,7 @@ export async function stopVm(
   { force, timeoutSeconds }: { readonly force: boolean; readonly timeoutSeconds: number },
 ): Promise<void> {
   const { machine } = workload;
-  if (machine === undefined) return;
+  if (machine === undefined) return await noteStopped(workload);
   if (force) return await endMachine(workload, machine);
   if ((await machine.state()) === "paused") {
     throw new StillpointError("VM_STATE", `${workload.definition.name} is paused and cannot power off`, {
