@@ -1,3 +1,4 @@
+import { pino } from "pino";
 import { describe, expect, test } from "vitest";
 import { OperationState } from "#contracts/operation/v1/operation";
 import { systemClock } from "#libs/clock";
@@ -86,6 +87,27 @@ describe("an operation", () => {
     expect(shown).toContain("last");
     expect(shown.filter((step) => step === "idle-1" || step === "idle-2")).toEqual([]);
     await runner.close();
+  });
+
+  test("leaves a line in the log when it ends", async () => {
+    let log = "";
+    const write = (line: string) => {
+      log += line;
+    };
+    const logger = pino({ base: null, timestamp: false }, { write });
+    await using world = await startMemoryOperations({ logger });
+    const fail = async () => {
+      throw new StillpointError("QEMU_FAILED", "no such machine");
+    };
+    const job = { ...noting([], world), steps: [{ name: "one", run: fail }] };
+    const runner = startRunner(world.operations, { jobs: [job] });
+    const { name } = await world.operations.accept(ask, create);
+    await ended(world.operations, name);
+    await runner.close();
+    expect(JSON.parse(log.trim().split("\n").at(-1) ?? "")).toMatchObject({
+      ...{ level: 40, kind: "vm.create", target: VM, state: "failed", msg: "operation ended" },
+      ...{ operationId: name.slice("operations/".length), reason: "QEMU_FAILED", why: "no such machine" },
+    });
   });
 
   test("that fails is undone in reverse, the failed step first", async () => {

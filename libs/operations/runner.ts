@@ -7,7 +7,7 @@ import { Claim, ClaimLost } from "./claim.ts";
 import { ensureAcquired } from "./ensure-acquired.ts";
 import type { Job } from "./job.ts";
 import type { JobHint } from "./job-queue.ts";
-import { isTerminal, type StoredOperation } from "./operation-record.ts";
+import { isTerminal, type OperationRecord, type StoredOperation } from "./operation-record.ts";
 import { type Operations, serviceOf } from "./operations.ts";
 import { type RetryLimits, runOperation } from "./run-operation.ts";
 import { Sweeper } from "./sweeper.ts";
@@ -191,12 +191,22 @@ class JobRunner implements Runner {
       if (this.#stop.signal.aborted) claim.abandon("the worker stops");
       const work = () => runOperation(claim, job, deps);
       await withIds({ operationId: claim.id }, () => withRemoteParent(claim.record.traceparent, job.kind, work));
+      this.#tellEnd(claim.record);
     } finally {
       this.#active.remove(claim);
       unsubscribe();
       lost.removeEventListener("abort", check);
       if (this.#stop.signal.aborted) await this.#giveBack(claim);
     }
+  }
+
+  /** A line for those who read logs; probes, which have no target, come by the hundred a second. */
+  #tellEnd({ id, kind, target, state, error }: OperationRecord): void {
+    if (target === "") return;
+    const { logger } = this.#operations.deps;
+    const facts = { operationId: id, kind, target, state };
+    if (error === undefined) logger.info(facts, "operation ended");
+    else logger.warn({ ...facts, reason: error.reason, why: error.message }, "operation ended");
   }
 
   async #giveBack(claim: Claim): Promise<void> {

@@ -1,6 +1,6 @@
 import { type Clock, type Random, systemClock, systemRandom } from "#libs/clock";
 import { MemoryLeases } from "#libs/locks";
-import { silentLogger } from "#libs/logger";
+import { type Logger, silentLogger } from "#libs/logger";
 import { createMemoryLog, createRecordStore, type Json, type RecordStore, rawCodec } from "#libs/records";
 import { MemoryJobQueue } from "../memory-job-queue.ts";
 import { MemoryJobState } from "../memory-job-state.ts";
@@ -18,9 +18,11 @@ export interface MemoryOperations extends AsyncDisposable {
 export async function startMemoryOperations({
   clock = systemClock,
   random = systemRandom,
+  logger = silentLogger,
 }: {
   clock?: Clock;
   random?: Random;
+  logger?: Logger;
 } = {}): Promise<MemoryOperations> {
   const stop = new AbortController();
   const log = createMemoryLog(clock);
@@ -28,7 +30,7 @@ export async function startMemoryOperations({
   const jobState = new MemoryJobState();
   const leases = new MemoryLeases({ clock, random });
   const operations = await Operations.start({
-    ...{ records: log, jobs, jobState, leases, clock, random, logger: silentLogger, signal: stop.signal },
+    ...{ records: log, jobs, jobState, leases, clock, random, logger, signal: stop.signal },
     ops: createMemoryLog(clock, { maxPerSubject: 1 }),
   });
   const records = createRecordStore({ log, codec: rawCodec, clock, random });
