@@ -7,6 +7,8 @@ import { EmbeddedServer } from "./embedded-server.ts";
 
 export interface ServerUrls {
   readonly NATS_URL: string;
+  /** By which services see that each write is synced. */
+  readonly NATS_MONITOR_URL: string;
   readonly REDIS_URL: string;
 }
 
@@ -14,18 +16,20 @@ const user = "stillpoint";
 
 /** Starts NATS and Redis on free ports of the loopback, with their data in the folder and a new password each time; they end with the lifecycle. */
 export async function startServers(folder: string, lifecycle: Lifecycle): Promise<ServerUrls> {
-  const [NATS_URL, REDIS_URL] = await Promise.all([startNats(folder, lifecycle), startRedis(folder, lifecycle)]);
-  return { NATS_URL, REDIS_URL };
+  const [nats, REDIS_URL] = await Promise.all([startNats(folder, lifecycle), startRedis(folder, lifecycle)]);
+  return { ...nats, REDIS_URL };
 }
 
-async function startNats(data: string, lifecycle: Lifecycle): Promise<string> {
+async function startNats(data: string, lifecycle: Lifecycle): Promise<Omit<ServerUrls, "REDIS_URL">> {
   const folder = await ownFolder(data, "nats");
   const port = await claimPort(0, "--data");
+  const monitorPort = await claimPort(0, "--data");
   const config = join(folder, "nats.conf");
   const password = randomBytes(24).toString("hex");
   // Every write is on the disk before it is acknowledged: the records are the truth.
   const text = [
     `listen: "127.0.0.1:${port}"`,
+    `http: "127.0.0.1:${monitorPort}"`,
     "server_name: stillpoint-dev",
     `authorization { user: ${user}, password: ${JSON.stringify(password)} }`,
     `jetstream { store_dir: ${JSON.stringify(join(folder, "jetstream"))}, sync_interval: always }`,
@@ -34,7 +38,10 @@ async function startNats(data: string, lifecycle: Lifecycle): Promise<string> {
   const logFile = join(folder, "server.log");
   const server = await EmbeddedServer.start({ argv: ["nats-server", "--config", config], port, folder, logFile });
   lifecycle.add("nats-server", server, (it) => it.close());
-  return `nats://${user}:${password}@127.0.0.1:${port}`;
+  return {
+    NATS_URL: `nats://${user}:${password}@127.0.0.1:${port}`,
+    NATS_MONITOR_URL: `http://127.0.0.1:${monitorPort}`,
+  };
 }
 
 async function startRedis(data: string, lifecycle: Lifecycle): Promise<string> {

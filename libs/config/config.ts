@@ -42,6 +42,11 @@ export const commonConfig = {
     .url({ protocol: /^(nats|tls)$/ })
     .describe("a URL such as nats://127.0.0.1:4222")
     .default("nats://127.0.0.1:4222"),
+  /** HTTP monitoring of nats-server; where it is set, a server that does not sync each write is refused. */
+  NATS_MONITOR_URL: z
+    .url({ protocol: /^http$/ })
+    .describe("a URL such as http://127.0.0.1:8222")
+    .optional(),
   REDIS_URL: z
     .string()
     .regex(/^(rediss?:\/\/.+|unix:\/\/.+|\/.+)$/)

@@ -1,6 +1,7 @@
 import { hostname } from "node:os";
 import { connect, type NatsConnection } from "@nats-io/transport-node";
 import type { Lifecycle } from "#libs/lifecycle";
+import { checkSync } from "./check-sync.ts";
 
 export interface NatsOptions {
   /** One or several, separated by commas: nats://user:password@127.0.0.1:4222. The first one's user counts for all. */
@@ -36,13 +37,17 @@ function serversOf(urls: string): { servers: string[]; user?: string; pass?: str
     : { servers, user: decodeURIComponent(username), pass: decodeURIComponent(password) };
 }
 
-/** The service's NATS connection, closed with it. */
+/**
+ * The service's NATS connection, closed with it. With NATS_MONITOR_URL, refuses a server that does not sync each write.
+ */
 export async function connectNats(
-  config: { readonly NATS_URL: string },
+  config: { readonly NATS_URL: string; readonly NATS_MONITOR_URL?: string | undefined },
   lifecycle: Lifecycle,
 ): Promise<NatsConnection> {
   const nats = await openNats({ url: config.NATS_URL });
-  return lifecycle.add("nats connection", nats, (connection) => connection.close());
+  lifecycle.add("nats connection", nats, (connection) => connection.close());
+  if (config.NATS_MONITOR_URL !== undefined) await checkSync(config.NATS_MONITOR_URL);
+  return nats;
 }
 
 /** Whether the connection stands at this moment, for health checks: it comes back by itself when it does not. */

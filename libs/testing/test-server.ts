@@ -28,13 +28,21 @@ export const startRedis = (): Promise<TestServer> =>
     ...["--port", `${port}`, "--bind", "127.0.0.1", "--dir", folder, "--save", "", "--appendonly", "yes"],
   ]);
 
-/** nats-server with JetStream; with `syncAlways` it syncs every write before it answers, as in production. */
-export const startNats = ({ syncAlways = false } = {}): Promise<TestServer> =>
+export interface NatsOptions {
+  /** Syncs every write before it answers, as in production. */
+  readonly syncAlways?: boolean;
+  /** Where its HTTP monitoring listens; there is none if unsaid. */
+  readonly monitorPort?: number;
+}
+
+/** nats-server with JetStream. */
+export const startNats = ({ syncAlways = false, monitorPort }: NatsOptions = {}): Promise<TestServer> =>
   startServer("nats", async (port, folder) => {
     const file = join(folder, "nats.conf");
     const sync = syncAlways ? ", sync_interval: always" : "";
     const store = JSON.stringify(join(folder, "jetstream"));
-    await writeFile(file, `listen: "127.0.0.1:${port}"\njetstream { store_dir: ${store}${sync} }\n`);
+    const monitor = monitorPort === undefined ? "" : `http: "127.0.0.1:${monitorPort}"\n`;
+    await writeFile(file, `listen: "127.0.0.1:${port}"\n${monitor}jetstream { store_dir: ${store}${sync} }\n`);
     return ["nats-server", "--config", file];
   });
 

@@ -16,12 +16,19 @@ import { startOperation } from "./service.ts";
 const lifecycle = new Lifecycle();
 let natsServer: TestServer;
 let redisServer: TestServer;
+let monitorPort: number;
 let address: string;
 
-const servers = () => ({ NATS_URL: natsServer.url, REDIS_URL: redisServer.url, LOG_LEVEL: "warn" });
+const servers = () => ({
+  NATS_URL: natsServer.url,
+  NATS_MONITOR_URL: `http://127.0.0.1:${monitorPort}`,
+  REDIS_URL: redisServer.url,
+  LOG_LEVEL: "warn",
+});
 
 beforeAll(async () => {
-  [natsServer, redisServer] = await Promise.all([startNats({ syncAlways: true }), startRedis()]);
+  monitorPort = await freePort();
+  [natsServer, redisServer] = await Promise.all([startNats({ syncAlways: true, monitorPort }), startRedis()]);
 });
 
 afterAll(async () => {
@@ -90,6 +97,15 @@ describe("killed around its only step", () => {
       expect((await operations.probe({ requestId })).name).toBe(name);
     },
   );
+});
+
+test("a server that does not sync each write is refused, and nothing is left of the start", async () => {
+  const lazyPort = await freePort();
+  await using lazy = await startNats({ monitorPort: lazyPort });
+  const env = { ...servers(), NATS_URL: lazy.url, NATS_MONITOR_URL: `http://127.0.0.1:${lazyPort}` };
+  const own = new Lifecycle();
+  await expect(startOperation(readOperationConfig(env), own)).rejects.toThrow("sync_interval: always");
+  await own.close();
 });
 
 describe("the service", () => {

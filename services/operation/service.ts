@@ -10,6 +10,10 @@ import { connectNats, natsHealth, openStreams, startCompactor } from "#libs/reco
 import { RpcServer } from "#libs/rpc";
 import type { OperationConfig } from "./config.ts";
 
+const unchecked =
+  "NATS_MONITOR_URL is not set, so that nobody has checked that nats-server has sync_interval: always, " +
+  "without which acknowledged writes are lost when the power fails";
+
 /** Wires the service together. With `server`, the APIs are added there and `address` is empty. */
 export async function startOperation(
   config: OperationConfig,
@@ -18,6 +22,7 @@ export async function startOperation(
 ): Promise<{ address: string }> {
   const logger = createLogger({ name: "operation", level: config.LOG_LEVEL });
   const nats = await connectNats(config, lifecycle);
+  if (config.NATS_MONITOR_URL === undefined) logger.warn(unchecked);
   const redis = await connectRedis(config, lifecycle);
   const streams = await openStreams(nats);
   const operations = await openOperations({ nats, redis, streams, logger, signal: lifecycle.signal });
