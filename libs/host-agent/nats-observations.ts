@@ -3,6 +3,7 @@ import { type NatsConnection, nanos } from "@nats-io/transport-node";
 import { Observation } from "#contracts/host/v1/agent";
 import type { Clock } from "#libs/clock";
 import type { Logger } from "#libs/logger";
+import { ensureConsumer } from "#libs/records";
 
 export interface ObservationFeedDeps {
   /** Name of the service: its replicas share the observations, each service gets all of them. */
@@ -40,7 +41,7 @@ export async function followObservations(deps: ObservationFeedDeps, take: TakeOb
   while (!signal.aborted) {
     try {
       const manager = await jetstreamManager(nats);
-      await manager.consumers.add(stream, consumer);
+      await ensureConsumer(manager, stream, consumer);
       await consume(deps, take);
     } catch (err) {
       if (signal.aborted) return;

@@ -10,7 +10,7 @@ import {
   jetstreamManager,
 } from "@nats-io/jetstream";
 import { type NatsConnection, nanos } from "@nats-io/transport-node";
-import { ensureStream, streamSpecs, Wakeup } from "#libs/records";
+import { ensureConsumer, ensureStream, streamSpecs, Wakeup } from "#libs/records";
 import type { JobHint, JobQueue, TakeOptions } from "./job-queue.ts";
 
 const ACK_WITHIN_MS = 30_000;
@@ -89,7 +89,7 @@ export class JetStreamJobQueue implements JobQueue {
 
   async #consumer(service: string): Promise<Consumer> {
     await ensureStream(this.#manager, config);
-    await this.#manager.consumers.add(config.name, {
+    await ensureConsumer(this.#manager, config.name, {
       durable_name: service,
       filter_subject: `job.${service}`,
       ack_policy: AckPolicy.Explicit,
