@@ -13,7 +13,7 @@ export function processTerminal(): Terminal {
     out: (text) => void process.stdout.write(text),
     err: (text) => void process.stderr.write(text),
     isInteractive,
-    columns: process.stderr.columns ?? 100,
+    columns: process.stderr.columns || 100,
     env: process.env,
     signal: interrupt.signal,
     ask: (question) => (isInteractive ? ask(question, interrupt.signal) : Promise.resolve(undefined)),
@@ -21,11 +21,16 @@ export function processTerminal(): Terminal {
   };
 }
 
+/** Ctrl-C and Ctrl-D at the question are a no. */
 async function ask(question: string, signal: AbortSignal): Promise<string> {
   const { createInterface } = await import("node:readline/promises");
   const reader = createInterface({ input: process.stdin, output: process.stderr });
   try {
     return await reader.question(question, { signal });
+  } catch (error) {
+    if (!(error instanceof Error) || error.name !== "AbortError") throw error;
+    process.stderr.write("\n");
+    return "";
   } finally {
     reader.close();
   }
