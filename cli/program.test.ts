@@ -150,28 +150,6 @@ test("apply asks a person, and does nothing unless told yes", async () => {
   expect(applied).toEqual(Array.from({ length: 2 }, () => "projects/default/vms/a/checkpoints/before / after"));
 });
 
-test("checkpoint create tells what was reached", async () => {
-  const name = "projects/default/vms/a/checkpoints/ckpt-1";
-  await using cluster = await fakeCluster({
-    checkpoints: {
-      createCheckpoint: async () => ({ ...succeeded, output: { name } }),
-      getCheckpoint: async () => ({
-        name,
-        displayName: "before",
-        kind: "CHECKPOINT_KIND_STANDARD",
-        consistency: "CONSISTENCY_SAVED_STATE",
-        requestedType: "CHECKPOINT_TYPE_PRODUCTION",
-        fellBack: true,
-        reason: "agent.absent",
-      }),
-    },
-  });
-  expect(await cluster.run(["checkpoint", "create", "a"])).toMatchObject({
-    code: 0,
-    out: 'Standard checkpoint "before" is taken: saved-state consistent, not production: agent.absent.\n',
-  });
-});
-
 test("events are lines of JSON, one an event", async () => {
   await using cluster = await fakeCluster({
     events: {

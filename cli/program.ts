@@ -49,6 +49,7 @@ function program(terminal: Terminal): Command {
       writeErr: (text) => terminal.err(text),
       outputError: (text, write) => write(text.replace(/^error: /, "Error ARGUMENT_INVALID: ")),
       getOutHelpWidth: () => 100,
+      getErrHelpWidth: () => 100,
     });
     command.showHelpAfterError(`Run "${pathOf(command)} --help" for what it takes.`);
   });

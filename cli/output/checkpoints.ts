@@ -8,12 +8,13 @@ export function showCheckpoints(checkpoints: readonly Checkpoint[], now: Date): 
     checkpoint.displayName,
     kind(checkpoint),
     consistency(checkpoint),
-    checkpoint.fellBack ? checkpoint.reason || "yes" : "",
+    checkpoint.fellBack ? "yes" : "",
+    checkpoint.reason,
     showEnum(checkpoint.state, "CHECKPOINT_STATE_"),
     showBytes(checkpoint.sizeBytes),
     showAge(checkpoint.createTime, now),
   ]);
-  return renderTable(["NAME", "KIND", "CONSISTENCY", "FELL BACK", "STATE", "SIZE", "AGE"], rows);
+  return renderTable(["NAME", "KIND", "CONSISTENCY", "FELL BACK", "REASON", "STATE", "SIZE", "AGE"], rows);
 }
 
 export function showCheckpoint(checkpoint: Checkpoint): string {
@@ -24,7 +25,8 @@ export function showCheckpoint(checkpoint: Checkpoint): string {
     ["Kind", kind(checkpoint)],
     ["Consistency", consistency(checkpoint)],
     ["Asked for", showEnum(checkpoint.requestedType, "CHECKPOINT_TYPE_")],
-    ["Fell back", checkpoint.fellBack ? `yes: ${checkpoint.reason}` : "no"],
+    ["Fell back", checkpoint.fellBack ? "yes" : "no"],
+    ["Reason", checkpoint.reason],
     ["State", showEnum(checkpoint.state, "CHECKPOINT_STATE_")],
     ["Size", showBytes(checkpoint.sizeBytes)],
     ["Host", checkpoint.host],
@@ -36,9 +38,8 @@ export function showCheckpoint(checkpoint: Checkpoint): string {
 /** What was reached, in one sentence. */
 export function showCheckpointLine(checkpoint: Checkpoint): string {
   const reached = `${kind(checkpoint)} checkpoint "${checkpoint.displayName}" is taken: ${consistency(checkpoint)} consistent`;
-  const why = checkpoint.fellBack
-    ? `, not ${showEnum(checkpoint.requestedType, "CHECKPOINT_TYPE_")}: ${checkpoint.reason}`
-    : "";
+  const instead = checkpoint.fellBack ? `, not ${showEnum(checkpoint.requestedType, "CHECKPOINT_TYPE_")}` : "";
+  const why = checkpoint.reason === "" ? instead : `${instead}: ${checkpoint.reason}`;
   return `${reached.charAt(0).toUpperCase()}${reached.slice(1)}${why}.`;
 }
 

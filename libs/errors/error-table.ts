@@ -57,7 +57,10 @@ export const errorTable = {
   VM_HAS_CHECKPOINTS: { code: Code.FAILED_PRECONDITION, help: "Delete them first, or pass --with-checkpoints." },
   STOP_TIMED_OUT: { code: Code.DEADLINE_EXCEEDED, help: "The guest did not power off: try again, or use --force." },
   QEMU_FAILED: { code: Code.INTERNAL, help: "The message quotes QEMU; the VM's log on the host has more." },
-  GUEST_AGENT_ABSENT: { code: Code.FAILED_PRECONDITION, help: "Install and start qemu-guest-agent in the guest." },
+  GUEST_AGENT_ABSENT: {
+    code: Code.FAILED_PRECONDITION,
+    help: "Wait until the guest has started; if it has, install and start qemu-guest-agent in it.",
+  },
   GUEST_AGENT_FAILED: { code: Code.UNAVAILABLE, help: "Look at the guest agent in the guest." },
 
   NO_HOST_FITS: { code: Code.RESOURCE_EXHAUSTED, help: "Ask for less, free capacity, or add a host." },
