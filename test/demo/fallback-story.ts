@@ -21,6 +21,8 @@ export async function showFallback(product: Product, guest: Guest, report: Repor
     expect(code === 1, `the command ended with ${code}`);
     const listed = JSON.stringify(await product.json("checkpoint", "list", "mute-1"));
     expect(listed.includes("asked-production") && !listed.includes("never"), `left behind: ${listed}`);
-    return `refused, nothing left: ${stderr.trim().split("\n").at(-1) ?? ""}`;
+    const why = /^Error (\S+): .*\((\S+):/m.exec(stderr);
+    expect(why !== null, `no reason was told: ${stderr}`);
+    return `refused, nothing left: ${why?.[1]}, because ${why?.[2]}`;
   });
 }
