@@ -46,6 +46,8 @@ export interface ListOptions {
 
 const PATIENCE = { forMs: 10_000 };
 const PROGRESS_EVERY_MS = 250;
+/** Finished operations that are not kept here are read from the log, so many at a time. */
+const READ_AT_ONCE = 50;
 
 /** Long-running jobs: accepted here, run by the runners of the services, watched from anywhere. */
 export class Operations {
@@ -93,15 +95,16 @@ export class Operations {
     return toOperation(stored.record, isTerminal(stored.record) ? undefined : await this.#live(id));
   }
 
-  /** Newest first; of the finished ones only the latest are remembered. */
+  /** Newest first; of the finished ones only the latest thousands are known. */
   async list({ unfinishedOnly = false, target, limit = 100 }: ListOptions = {}): Promise<Operation[]> {
-    const wanted = ({ record }: StoredOperation) =>
-      !(unfinishedOnly && isTerminal(record)) && (target === undefined || record.target === target);
-    return this.feed
-      .list()
-      .filter(wanted)
-      .slice(0, limit)
-      .map(({ record }) => toOperation(record));
+    const known = this.feed.list({ unfinishedOnly }).filter((it) => target === undefined || it.target === target);
+    const operations: Operation[] = [];
+    for (let first = 0; first < Math.min(limit, known.length); first += READ_AT_ONCE) {
+      const some = known.slice(first, Math.min(first + READ_AT_ONCE, limit));
+      const stored = await Promise.all(some.map(async (it) => it.stored ?? (await this.log.read(it.id))));
+      operations.push(...stored.filter((it) => it !== undefined).map(({ record }) => toOperation(record)));
+    }
+    return operations;
   }
 
   /** The operation each time that it or its progress changes, to its end. Fails with OPERATION_NOT_FOUND. */

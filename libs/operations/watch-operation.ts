@@ -27,6 +27,8 @@ export async function* watchOperation(source: WatchSource, signal: AbortSignal):
     yield* showChanges(source, newest, signal);
   } finally {
     unsubscribe();
+    // Whoever still waits hangs on the caller's signal, which may be kept for as long as the server lives.
+    newest.changed.wake();
   }
 }
 
