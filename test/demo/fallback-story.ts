@@ -23,6 +23,6 @@ export async function showFallback(product: Product, guest: Guest, report: Repor
     expect(listed.includes("asked-production") && !listed.includes("never"), `left behind: ${listed}`);
     const why = /^Error (\S+): .*\((\S+):/m.exec(stderr);
     expect(why !== null, `no reason was told: ${stderr}`);
-    return `refused, nothing left: ${why?.[1]}, because ${why?.[2]}`;
+    return `refused, nothing left: ${why[1]}, because ${why[2]}`;
   });
 }
