@@ -36,6 +36,8 @@ type Environment = Readonly<Record<string, string | undefined>>;
 /** What each service's config.ts reads. */
 function environment({ folder, address, registryAddress, urls }: ServicesOptions): Environment {
   return {
+    // One process holds every worker: what a crash left is nobody else's, and need not wait long.
+    OPERATION_TTL_MS: "5000",
     ...process.env,
     ...urls,
     STILLPOINT_ADDRESS: address,
