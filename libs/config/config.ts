@@ -27,7 +27,8 @@ function form(schema: z.core.$ZodType | undefined): string | undefined {
   return form(inner);
 }
 
-const address = z
+/** Where a gRPC server listens or is reached. */
+export const address = z
   .string()
   .regex(/^(unix:\/.+|[^:/]+:\d{1,5}|\[[0-9a-f:]+\]:\d{1,5})$/i)
   .describe("host:port, or unix:/path");

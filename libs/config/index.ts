@@ -1,1 +1,1 @@
-export { commonConfig, readConfig } from "./config.ts";
+export { address, commonConfig, readConfig } from "./config.ts";

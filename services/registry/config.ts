@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { commonConfig, readConfig } from "#libs/config";
+import { address, commonConfig, readConfig } from "#libs/config";
 
 const shape = {
   LOG_LEVEL: commonConfig.LOG_LEVEL,
@@ -8,11 +8,7 @@ const shape = {
     .regex(/^(127\.0\.0\.1|localhost|\[::1\]):\d{1,5}$/)
     .describe("host:port on loopback")
     .default("127.0.0.1:7080"),
-  REGISTRY_ADDRESS: z
-    .string()
-    .regex(/^(unix:\/.+|[^:/]+:\d{1,5}|\[[0-9a-f:]+\]:\d{1,5})$/i)
-    .describe("host:port, or unix:/path")
-    .default("127.0.0.1:7075"),
+  REGISTRY_ADDRESS: address.default("127.0.0.1:7075"),
   REGISTRY_DATA: z
     .string()
     .startsWith("/")

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { commonConfig, readConfig } from "#libs/config";
+import { address, commonConfig, readConfig } from "#libs/config";
 
 const wholeSeconds = z.coerce.number().int().positive().describe("a whole number of seconds, 1 or more");
 
@@ -8,7 +8,7 @@ export const readSchedulerConfig = (env?: NodeJS.ProcessEnv) =>
   readConfig(
     {
       ...commonConfig,
-      SCHEDULER_ADDRESS: z.string().describe("host:port, or unix:/path").default("127.0.0.1:7072"),
+      SCHEDULER_ADDRESS: address.default("127.0.0.1:7072"),
       CPU_OVERCOMMIT: z.coerce.number().min(1).max(64).describe("a number from 1 to 64").default(4),
       HOST_MEMORY_RESERVED_MIB: z.coerce.number().int().min(0).describe("a whole number of MiB").default(256),
       HOST_DOWN_AFTER_SECONDS: wholeSeconds.default(10),

@@ -1,10 +1,4 @@
-import { z } from "zod";
-import { commonConfig, readConfig } from "#libs/config";
-
-const address = z
-  .string()
-  .regex(/^(unix:\/.+|[^:/]+:\d{1,5}|\[[0-9a-f:]+\]:\d{1,5})$/i)
-  .describe("host:port, or unix:/path");
+import { address, commonConfig, readConfig } from "#libs/config";
 
 const shape = {
   ...commonConfig,
