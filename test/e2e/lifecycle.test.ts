@@ -121,14 +121,12 @@ describe("a VM's life", () => {
 
   test("the watch has told each state as it came", async () => {
     await watch.until("deleted");
-    const states = watch.lines().map((line) => line.split(/ +/).slice(0, 3).join(" "));
-    const changes = states.filter((state, index) => state !== states[index - 1]);
-    expect(changes).toEqual([
-      "synced",
-      ...["creating", "running", "paused", "running", "stopped", "running"].map((state) => `changed web-1 ${state}`),
-      ...["stopped", "running", "stopped", "running", "deleting"].map((state) => `changed web-1 ${state}`),
-      expect.stringMatching(/^deleted web-1/),
-    ]);
+    const told = watch.lines().map((line) => line.split(/ +/));
+    const words = told.map(([kind = "", , state]) => (kind === "changed" ? `${state}` : kind));
+    const changes = words.filter((word, index) => word !== words[index - 1]).join(" ");
+    const rebooted = "(stopped running )?"; // a watcher that is quick enough sees the machine go off and on
+    const cycles = "paused running stopped running stopped running stopped running";
+    expect(changes).toMatch(new RegExp(`^synced creating running ${rebooted}${cycles} deleting deleted$`));
   });
 
   test("events tell what a person wants to know", async () => {
