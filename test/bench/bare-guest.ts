@@ -1,9 +1,10 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { createServer } from "node:net";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createEmpty } from "#libs/disk-image";
-import { eventually, freePort } from "#libs/testing";
+import { eventually } from "#libs/testing";
 import { GuestAgentChannel } from "../../services/agent/qemu/guest-agent.ts";
 import { Qmp } from "../../services/agent/qemu/qmp.ts";
 import { connectUnix } from "../../services/agent/qemu/socket.ts";
@@ -53,7 +54,7 @@ async function frozenWindow(qmp: Qmp, guest: GuestAgentChannel, folder: string):
 }
 
 async function standardPause(qmp: Qmp, folder: string): Promise<number> {
-  const path = join(folder, "run", `bare-${await freePort()}.sock`);
+  const path = join(tmpdir(), `bare-${crypto.randomUUID().slice(0, 8)}.sock`);
   const server = createServer((socket) => socket.resume()).listen(path);
   await once(server, "listening");
   const actions = await prepareOverlay(qmp, folder);

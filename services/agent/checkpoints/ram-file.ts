@@ -10,8 +10,11 @@ import { connectUnix } from "../qemu/socket.ts";
 /** The name of a checkpoint's RAM in its folder. */
 export const RAM_FILE = "ram.zst";
 
-/** What QEMU sends while the guest stands must never wait for us: it is taken into memory until the guest goes on. */
-const UNTHROTTLED_BYTES = 256 * 2 ** 20;
+/**
+ * What QEMU sends while the guest stands (a background snapshot's device state) must never wait for us. After that
+ * the guest runs, and QEMU sends no faster than we compress: the agent's memory stays bounded.
+ */
+const UNTHROTTLED_BYTES = 16 * 2 ** 20;
 
 /** Each piece is a trip to another thread: few large ones cost less. */
 const PIECE_BYTES = 2 ** 20;

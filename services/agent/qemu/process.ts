@@ -29,7 +29,9 @@ export interface DetachedOptions {
 export async function spawnDetached({ program, args, cwd, log, uid }: DetachedOptions): Promise<DetachedProcess> {
   await using output = await open(log, "a", 0o600);
   const user = uid === null ? {} : { uid, gid: uid };
-  const child = spawn(program, args, { cwd, detached: true, stdio: ["ignore", output.fd, output.fd], ...user });
+  // Of our environment, which may hold passwords, it gets nothing but the way to programs.
+  const env = { PATH: process.env.PATH ?? "" };
+  const child = spawn(program, args, { cwd, env, detached: true, stdio: ["ignore", output.fd, output.fd], ...user });
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   child.once("spawn", resolve);
   child.once("error", reject);
