@@ -3,7 +3,7 @@ import { simulate } from "./simulation.ts";
 
 /** One seed to look at, or how many to run. */
 const only = process.env.STILLPOINT_SIM_SEED;
-const count = Number(process.env.STILLPOINT_SIM_SEEDS ?? 1_000);
+const count = Number(process.env.STILLPOINT_SIM_SEEDS ?? 3_000);
 
 test("operations end once, whatever dies, sleeps, repeats or is lost", { timeout: 300_000 }, async () => {
   const seeds = only === undefined ? Array.from({ length: count }, (_, index) => index + 1) : [Number(only)];
