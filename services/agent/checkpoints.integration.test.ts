@@ -84,7 +84,10 @@ test("a standard checkpoint saves RAM while the guest runs on", async () => {
   expect(workload).toMatchObject({ state: WorkloadState.RUNNING, head: second, checkpoints: [first, second] });
   expect(checkpoint?.evidence?.pauseMs).toBeGreaterThan(0);
   const verified = await host.act(vm.uid, { $case: "verifyCheckpoint", value: { checkpointUid: second } });
-  expect(verified.checkpoint?.evidence).toMatchObject({ verification: { result: "needs_recovery" } });
+  expect(verified.checkpoint).toMatchObject({
+    refusedReason: "verify.unclean",
+    evidence: { verification: { result: "needs_recovery" } },
+  });
   expect(await read()).toBe("two\n");
 });
 

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { ext4State, PARTITION_TABLE_BYTES, partitionStarts, SUPERBLOCK_BYTES } from "./file-systems.ts";
-import { summaryOf } from "./verify.ts";
+import { judgementOf, summaryOf } from "./verify.ts";
 
 function superblock(incompat: number): Buffer {
   const block = Buffer.alloc(SUPERBLOCK_BYTES);
@@ -53,4 +53,13 @@ test.each([
   [["clean", "needs_recovery"], { method: "ext4-superblock", result: "needs_recovery" }],
 ] as const)("%j together are %j", (states, summary) => {
   expect(summaryOf(states)).toEqual(summary);
+});
+
+test("one file system that needs recovery is the reason why the image is not accepted", () => {
+  expect(judgementOf(["clean", "needs_recovery"])).toEqual({
+    refusedReason: "verify.unclean",
+    refusedDetail: "1 of 2 file systems in the image have a journal to replay",
+  });
+  expect(judgementOf(["clean"])).toEqual({ refusedReason: "", refusedDetail: "" });
+  expect(judgementOf([])).toEqual({ refusedReason: "", refusedDetail: "" });
 });

@@ -12,7 +12,10 @@ import { checkpointOf } from "./layer-tree.ts";
 
 type FileSystemState = "clean" | "needs_recovery";
 
-/** Looks at the frozen image itself, without the guest. What it cannot read it says nothing about. */
+/**
+ * Looks at the frozen image itself, without the guest. What it cannot read it says nothing about; an image that is
+ * not clean is answered with the reason `verify.unclean`, and what was taken stays until it is discarded.
+ */
 export async function verifyCheckpoint(
   parts: AgentParts,
   workload: Workload,
@@ -25,7 +28,15 @@ export async function verifyCheckpoint(
     states.push(...(await fileSystems(parts, workload.folder.layer(disk, layer), sizeBytes)));
   }
   const evidence = { verification: { ...summaryOf(states), fileSystems: states.length } };
-  return { refusedReason: "", refusedDetail: "", evidence, sizeBytes: 0 };
+  return { ...judgementOf(states), evidence, sizeBytes: 0 };
+}
+
+/** Pure. */
+export function judgementOf(states: readonly FileSystemState[]) {
+  const unclean = states.filter((state) => state === "needs_recovery").length;
+  if (unclean === 0) return { refusedReason: "", refusedDetail: "" };
+  const refusedDetail = `${unclean} of ${states.length} file systems in the image have a journal to replay`;
+  return { refusedReason: "verify.unclean", refusedDetail };
 }
 
 /** One file system that needs recovery spoils the whole. Pure. */
