@@ -69,6 +69,13 @@ test("without an agent production is refused, and a paused VM is refused too; st
   const { workload, checkpoint } = await host.act(uid, { $case: "takeStandard", value });
   expect(workload?.state).toBe(WorkloadState.PAUSED);
   expect(checkpoint?.evidence).toMatchObject({ pauseMs: 0, ranMs: expect.any(Number) });
+
+  await host.act(uid, { $case: "resumeVm", value: {} });
+  const apply = { checkpointUid: value.checkpointUid, generationId: crypto.randomUUID() };
+  const applied = await host.act(uid, { $case: "applyCheckpoint", value: apply });
+  expect(applied.workload?.state).toBe(WorkloadState.PAUSED);
+  const resumed = await host.act(uid, { $case: "resumeVm", value: {} });
+  expect(resumed.workload?.state).toBe(WorkloadState.RUNNING);
 }, 30_000);
 
 test("a hook that fails refuses production, and the guest is thawed", async () => {

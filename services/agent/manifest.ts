@@ -29,6 +29,8 @@ export interface CheckpointEntry {
   /** The frozen top layer of each disk. */
   readonly layers: Readonly<Record<string, string>>;
   readonly machine: MachineFacts;
+  /** Its user had paused the VM: applied, it stands still again. */
+  readonly paused?: boolean;
   /** The operation that took it. */
   readonly operation: string;
 }

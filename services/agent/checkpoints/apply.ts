@@ -37,7 +37,7 @@ export async function applyCheckpoint(
   await putOn(parts, workload, checkpointUid, generationId);
   try {
     await failpoint("agent.apply-checkpoint.switched");
-    if (checkpoint.kind === "standard") await resumeInstant(parts, workload, checkpointUid);
+    if (checkpoint.kind === "standard") await resumeInstant(parts, workload, checkpointUid, checkpoint.paused === true);
   } catch (cause) {
     if (workload.machine !== undefined) await endMachine(workload, workload.machine);
     await workload.save(() => ({ ...before, power: "off" }));
@@ -65,15 +65,26 @@ async function putOn(parts: AgentParts, workload: Workload, checkpointUid: strin
   await workload.save((manifest) => ({ ...withApplied(manifest, checkpointUid, layers), generationId }));
 }
 
-/** Loads the RAM into a new machine and lets it go on, not frozen. */
-async function resumeInstant(parts: AgentParts, workload: Workload, checkpointUid: string): Promise<void> {
+/** Loads the RAM into a new machine and lets it go on, not frozen; one that its user had paused stands still again. */
+async function resumeInstant(
+  parts: AgentParts,
+  workload: Workload,
+  checkpointUid: string,
+  paused: boolean,
+): Promise<void> {
   const spec = await machineSpec(workload, parts.images);
   const machine = await switchOn(parts, workload, spec, { incoming: true });
   const file = join(workload.folder.checkpoint(checkpointUid), RAM_FILE);
   await machine.memory.load(SOCKET, (socket) => sendRam(file, join(workload.folder.root, socket)));
+  const reason = `checkpoint ${checkpointUid} applied`;
+  if (paused) {
+    await machine.pause();
+    workload.observe({ state: WorkloadState.PAUSED, reason });
+    return;
+  }
   if ((await machine.state()) !== "running") await machine.resume();
   await thawRestored(machine);
-  workload.observe({ state: WorkloadState.RUNNING, reason: `checkpoint ${checkpointUid} applied` });
+  workload.observe({ state: WorkloadState.RUNNING, reason });
 }
 
 /** A guest that was frozen when its RAM was taken comes back frozen. */

@@ -16,6 +16,8 @@ export interface Taken {
   readonly evidence: Readonly<Record<string, unknown>>;
   /** Size of the RAM file in the unfinished folder; 0 for none. */
   readonly ramBytes: number;
+  /** The VM stood still because its user wanted it so. */
+  readonly paused?: boolean;
 }
 
 const OUTCOME = "outcome.json";
@@ -25,7 +27,7 @@ const OUTCOME = "outcome.json";
  * layers are made read-only. Before the manifest nothing is kept, after it nothing is lost.
  */
 export async function commitTake(parts: AgentParts, workload: Workload, taken: Taken): Promise<CheckpointOutcome> {
-  const { checkpointUid, kind, ramBytes } = taken;
+  const { checkpointUid, kind, ramBytes, paused = false } = taken;
   const machine = machineFacts(parts, workload);
   const frozen = nowLayers(workload.manifest);
   const outcome = await describe(parts, workload, taken, machine);
@@ -38,7 +40,7 @@ export async function commitTake(parts: AgentParts, workload: Workload, taken: T
   await rm(finished, { recursive: true, force: true });
   await rename(unfinished, finished);
   await syncFolder(workload.folder.checkpoints);
-  await workload.save((current) => withTaken(current, { kind, machine }));
+  await workload.save((current) => withTaken(current, { kind, machine, paused }));
   for (const [disk, layer] of Object.entries(frozen)) await parts.disks.seal(workload.folder.layer(disk, layer));
   queueDigests(parts, workload, checkpointUid);
   return outcome;

@@ -36,8 +36,14 @@ export async function takeStandard(
       await machine.layers.switchOver(overlay);
       await failpoint("agent.take-standard.switched");
     });
-    const evidence = evidenceOf(saved);
-    return await commitTake(parts, workload, { checkpointUid, kind: "standard", evidence, ramBytes });
+    const taken = {
+      checkpointUid,
+      kind: "standard",
+      evidence: evidenceOf(saved),
+      ramBytes,
+      paused: !wasRunning,
+    } as const;
+    return await commitTake(parts, workload, taken);
   } catch (cause) {
     await rollBackPending(parts, workload);
     if (isStillpointError(cause)) throw cause;
