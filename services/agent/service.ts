@@ -9,6 +9,7 @@ import { createLogger, type Logger } from "#libs/logger";
 import { clearUnfinishedPulls, createRegistryClient } from "#libs/oci";
 import { connectNats } from "#libs/records";
 import { RpcServer } from "#libs/rpc";
+import manifest from "../../package.json" with { type: "json" };
 import type { AgentParts } from "./actions/agent-parts.ts";
 import { perform } from "./actions/perform.ts";
 import { adoptAll } from "./adopt.ts";
@@ -28,8 +29,6 @@ import { forgetJournals } from "./steps/forget-journals.ts";
 import { StepRunner } from "./steps/step-runner.ts";
 import { type DataFolder, dataFolder } from "./workload-folder.ts";
 import { Workloads } from "./workloads.ts";
-
-const VERSION = "0.1.0";
 
 export interface AgentOptions {
   /** Instead of the registry's; for tests. */
@@ -140,7 +139,7 @@ async function startHeartbeat(config: AgentConfig, lifecycle: Lifecycle, wiring:
     ),
     capacity: await readCapacity(config.AGENT_DATA),
     capabilities: capabilityNames(facts),
-    version: VERSION,
+    version: manifest.version,
     workloads: () => workloads.list().map(({ uid }) => uid),
     publish: (subject: string, json: string) => nats.publish(subject, json),
     clock: systemClock,
