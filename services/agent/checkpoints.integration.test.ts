@@ -23,8 +23,8 @@ beforeAll(async () => {
   const data = join(folder.path, "agent");
   vm = vmDefinition(await cacheImage(data, await buildGuest()), {
     disks: [
-      { id: "root", sizeBytes: 0 },
-      { id: "disk1", sizeBytes: 64 * 2 ** 20 },
+      { id: "root", sizeBytes: 0, excludeFromCheckpoints: false },
+      { id: "disk1", sizeBytes: 64 * 2 ** 20, excludeFromCheckpoints: false },
     ],
   });
   const lifecycle = new Lifecycle();

@@ -24,7 +24,7 @@ beforeEach(() => {
 
 describe("requests", () => {
   test("a bad spec names every field that is wrong, and nothing is accepted", async () => {
-    const request = vm.asked({ cpus: 0, disks: [{ id: "", sizeBytes: 100 }] });
+    const request = vm.asked({ cpus: 0, disks: [{ id: "", sizeBytes: 100, excludeFromCheckpoints: false }] });
     await expect(plane.vms.createVm(request)).rejects.toMatchObject({
       reason: "ARGUMENT_INVALID",
       message: expect.stringMatching(/spec\.cpus must be 1 to 256, not 0; spec\.disks\[0\]\.size_bytes/),

@@ -36,7 +36,7 @@ export function vmDefinition(image: string, change: Partial<VmDefinition> = {}):
     cpus: 1,
     memoryBytes: 256 * 2 ** 20,
     image,
-    disks: [{ id: "root", sizeBytes: 0 }],
+    disks: [{ id: "root", sizeBytes: 0, excludeFromCheckpoints: false }],
     ports: [],
     userData: new Uint8Array(),
     kernelArgs: "",

@@ -8,21 +8,15 @@ export interface SpecToBuild {
   readonly hostSelector: Readonly<Record<string, string>>;
 }
 
-/** One disk by its id: "root", then "disk1", "disk2" and so on. */
-export interface PlannedDisk {
-  readonly id: string;
-  readonly sizeBytes: number;
-}
-
 /** The root disk's size: what was asked for, or the image's own; undefined when that would cut the image off. */
 export function rootSize(asked: number, imageVirtualSizeBytes: number): number | undefined {
   const wanted = asked === 0 ? imageVirtualSizeBytes : asked;
   return wanted < imageVirtualSizeBytes ? undefined : wanted;
 }
 
-/** The additional disks, with their ids. */
-export function nameDisks(disks: SpecToBuild["disks"]): PlannedDisk[] {
-  return disks.map(({ sizeBytes }, i) => ({ id: `disk${i + 1}`, sizeBytes }));
+/** The additional disks, with their ids: "disk1", "disk2" and so on. */
+export function nameDisks<Disk extends object>(disks: readonly Disk[]): (Disk & { readonly id: string })[] {
+  return disks.map((disk, i) => ({ ...disk, id: `disk${i + 1}` }));
 }
 
 /** What the host has to have for it. A disk counts whole, although it grows only as it is written to. */

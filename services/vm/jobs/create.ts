@@ -116,7 +116,7 @@ function definitionOf(vm: Vm): VmDefinition {
     cpus,
     memoryBytes,
     image: vm.imageDigest,
-    disks: [{ id: "root", sizeBytes: rootSizeBytes }, ...disks],
+    disks: [{ id: "root", sizeBytes: rootSizeBytes, excludeFromCheckpoints: false }, ...disks],
     ports,
     userData,
     kernelArgs,
