@@ -25,6 +25,9 @@ export interface AcquireDeps {
 /** Less than the shortest ttl: until then nobody has given the operation up for silent. */
 const SURE_FOR_MS = 400;
 
+/** An operation, and a record that it is to hold: its target, or a further one. */
+type Holder = Pick<OperationRecord, "id" | "target">;
+
 /** Makes an operation the holder of its target. Fails with the reason why it may not be; safe to repeat. */
 export class TargetAcquirer {
   readonly #deps: AcquireDeps;
@@ -34,7 +37,7 @@ export class TargetAcquirer {
   }
 
   /** `madeAtMs` is a monotonic time before the operation was made; undefined when somebody else made it. */
-  async acquire<Body>(operation: OperationRecord, write: TargetWrite<Body>, madeAtMs?: number): Promise<void> {
+  async acquire<Body>(operation: Holder, write: TargetWrite<Body>, madeAtMs?: number): Promise<void> {
     if ("hold" in write) return;
     // Without a codec the service's bodies are plain JSON.
     const codec = write.codec ?? (rawCodec as unknown as BodyCodec<Body>);
@@ -45,7 +48,7 @@ export class TargetAcquirer {
   }
 
   /** True when the operation holds its target. */
-  async holds(operation: OperationRecord): Promise<boolean> {
+  async holds(operation: Holder): Promise<boolean> {
     const message = await this.#deps.records.read(subjectOfName(operation.target));
     if (message === undefined) return false;
     const { operation: holder, deleted } = decodeRecord(message.data);
@@ -63,7 +66,7 @@ export class TargetAcquirer {
 
   async #create<Body>(
     store: LogRecordStore<Body>,
-    operation: OperationRecord,
+    operation: Holder,
     { create, existsReason = "RECORD_CONFLICT" }: CreateTarget<Body>,
     untilMs: number,
   ): Promise<void> {
@@ -89,7 +92,7 @@ export class TargetAcquirer {
 
   async #hold<Body>(
     store: LogRecordStore<Body>,
-    operation: OperationRecord,
+    operation: Holder,
     write: HoldTarget<Body>,
     untilMs: number,
   ): Promise<void> {

@@ -12,8 +12,6 @@ export class ClaimLost extends Error {
 /** This worker's right to move one operation; every write proves that it still has it. */
 export class Claim {
   readonly id: string;
-  /** Sequence of the message by which it was claimed. */
-  readonly epoch: number;
   readonly #log: OperationLog;
   readonly #worker: string;
   readonly #lost = new AbortController();
@@ -28,7 +26,6 @@ export class Claim {
     this.#worker = worker;
     this.#stored = stored;
     this.id = stored.record.id;
-    this.epoch = epochOf(stored);
   }
 
   /** Claims an operation in the state that is known; fails with RECORD_CONFLICT when it has moved on. */
@@ -40,6 +37,11 @@ export class Claim {
     const write = `${stored.record.id}.claim.${worker}.${stored.version}`;
     const made = await log.move(stored, claimed(job, worker), write, { forMs: 10_000, signal });
     return new Claim(log, worker, made);
+  }
+
+  /** Sequence of the message by which it was claimed, or by which the claim was renewed for a further target. */
+  get epoch(): number {
+    return epochOf(this.#stored);
   }
 
   /** The operation as this worker wrote it last, with a cancel that came in between. */
@@ -131,7 +133,8 @@ export class Claim {
     if (isNews) for (const listener of this.#onCancel) listener();
   }
 
+  /** Names of workers are never used again, and a worker has an operation in hand once at a time. */
   #isOurs(stored: StoredOperation): boolean {
-    return stored.record.claim?.worker === this.#worker && epochOf(stored) === this.epoch;
+    return stored.record.claim?.worker === this.#worker;
   }
 }

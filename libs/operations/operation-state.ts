@@ -19,7 +19,7 @@ import { isTerminal, type OperationRecord, type StoredError, storeError } from "
  *   running/conclude       the target's new state is being written, which frees it; nothing else is done any more
  *     -> succeeded | failed | cancelled | needs_attention    by `error` and `attention`
  *   running/*
- *     -> the same          claimed by another worker, given up by its worker, a cancel asked for, rewritten
+ *     -> the same          claimed by another worker, given up by its worker, its claim renewed, a cancel asked for, rewritten
  *
  * A job without `conclude` passes over running/conclude. Terminal states never change.
  */
@@ -47,6 +47,12 @@ export const claimed =
 export const givenUp: Transition = (record) => {
   const { claim: _gone, ...rest } = open(record);
   return rest;
+};
+
+/** The same worker goes on under a newer epoch than anything that was claimed before now. */
+export const renewed: Transition = (record) => {
+  const { claim, ...rest } = open(record);
+  return claim === undefined ? rest : { ...rest, claim: { worker: claim.worker } };
 };
 
 export const cancelAsked: Transition = (record) => ({ ...open(record), cancelRequested: true });

@@ -4,7 +4,7 @@ import { isStillpointError, StillpointError } from "#libs/errors";
 import type { Leases } from "#libs/locks";
 import type { Logger } from "#libs/logger";
 import { isUnanswered, type Json, type Log, rawCodec } from "#libs/records";
-import type { AcceptRequest, TargetWrite } from "./accept-request.ts";
+import type { AcceptRequest, HoldTarget, TargetWrite } from "./accept-request.ts";
 import { TargetAcquirer } from "./acquire.ts";
 import type { JobQueue } from "./job-queue.ts";
 import type { JobState, LiveState } from "./job-state.ts";
@@ -19,7 +19,7 @@ import {
   type StoredOperation,
   toOperation,
 } from "./operation-record.ts";
-import { cancelAsked, refused } from "./operation-state.ts";
+import { cancelAsked, refused, renewed } from "./operation-state.ts";
 import { watchOperation } from "./watch-operation.ts";
 
 export interface OperationsDeps {
@@ -86,6 +86,21 @@ export class Operations {
       this.deps.jobs.hint(serviceOf(record.kind), id);
     }
     return toOperation(record);
+  }
+
+  /**
+   * A step of a running job takes hold of a further record: no other operation begins on it until the job's conclusion
+   * frees it (operation: null, as it frees its target) or the operation has ended. Fails with TARGET_BUSY, with
+   * `missingReason`, or with what `expect` throws, as `accept` does; safe to repeat. Do it in a step of its own:
+   * the epoch that the steps after it have is newer than any under which others acted on the record before.
+   */
+  async holdAlso<Body = Json>(operationId: string, target: string, hold: HoldTarget<Body> = {}): Promise<void> {
+    const stored = await this.log.read(operationId);
+    if (stored === undefined) throw notFound(operationId);
+    await this.targets.acquire({ id: operationId, target }, hold);
+    const wanted = (record: OperationRecord) => !isTerminal(record) && record.claim !== undefined;
+    const write = this.deps.random.id("renew");
+    await this.log.modify(operationId, { wanted, transition: renewed, write }, PATIENCE);
   }
 
   /** As it stands in the log, with its live progress; undefined when there is none. */

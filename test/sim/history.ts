@@ -11,14 +11,19 @@ interface SeenOperation {
   readonly target: string;
   readonly input: { readonly failsAt: string };
   readonly cancelRequested?: boolean;
+  readonly error?: { readonly reason: string };
   readonly refused?: boolean;
   readonly claim?: { readonly worker: string; readonly epoch?: number };
 }
 
 const TERMINAL = new Set(["succeeded", "failed", "cancelled", "needs_attention"]);
 
+const REFUSALS = new Set(["TARGET_BUSY", "WORKLOAD_NOT_FOUND"]);
+
 /** How many effects a success has, by kind. */
-const STEPS: Readonly<Record<string, number>> = { "sim.create": 3, "sim.change": 2, "sim.remove": 1, "sim.free": 1 };
+const STEPS: Readonly<Record<string, number>> = {
+  ...{ "sim.create": 3, "sim.change": 2, "sim.remove": 1, "sim.free": 1, "sim.pair": 2 },
+};
 
 /** Every write to the logs in order, and what must be true of them (invariants I2 to I4, I8 and I10 of our fault tests). */
 export class History {
@@ -107,7 +112,10 @@ export class History {
   #checkAccepted(id: string): void {
     const operation = this.#operations.get(id);
     if (operation === undefined) return void this.violations.push(`${id} was accepted and lost`);
-    const isSound = operation.input.failsAt === "" && operation.cancelRequested !== true;
+    const { error, input, cancelRequested } = operation;
+    // A further target is held only once the job runs.
+    const isRefused = operation.kind === "sim.pair" && REFUSALS.has(error?.reason ?? "");
+    const isSound = input.failsAt === "" && cancelRequested !== true && !isRefused;
     if (isSound && operation.state !== "succeeded") this.violations.push(`${id} ${describe(operation)} for no reason`);
   }
 

@@ -10,6 +10,9 @@ const AGAIN_MS = 200;
 const TRIES = 200;
 const TARGETS = 3;
 
+const KINDS = ["sim.create", "sim.create", "sim.change", "sim.remove", "sim.free", "sim.pair"];
+const nameOf = (index: number) => `projects/sim/vms/vm-${index}`;
+
 interface Wish {
   readonly request: AcceptRequest;
   readonly write: TargetWrite<Json>;
@@ -38,10 +41,12 @@ export async function startClient(world: ClientWorld, index: number, requests: n
 }
 
 function makeWish({ random }: ClientWorld, requestId: string): Wish {
-  const target = `projects/sim/vms/vm-${random.below(TARGETS)}`;
-  const kind = ["sim.create", "sim.create", "sim.change", "sim.remove", "sim.free"][random.below(5)] ?? "sim.free";
-  const failsAt = random.chance(0.3) ? ["disks", "boot", "thaw", "stop", "once"][random.below(5)] : "";
-  const input = { failsAt, creates: kind === "sim.create", removes: kind === "sim.remove" };
+  const index = random.below(TARGETS);
+  const target = nameOf(index);
+  const kind = KINDS[random.below(KINDS.length)] ?? "sim.free";
+  const failsAt = random.chance(0.3) ? ["disks", "boot", "thaw", "stop", "once", "second"][random.below(6)] : "";
+  const also = nameOf((index + 1) % TARGETS);
+  const input = { failsAt, creates: kind === "sim.create", removes: kind === "sim.remove", also };
   const request = { kind, input, principal: "client", project: "sim", requestId };
   if (kind === "sim.free") return { request: { ...request, target: "" }, write: {} };
   const create = { uid: random.id("uid"), body: { by: "nobody" } };

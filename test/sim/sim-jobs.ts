@@ -1,6 +1,6 @@
 import { StillpointError } from "#libs/errors";
-import type { Job, JobContext, Step } from "#libs/operations";
-import { createRecordStore, type Json, type Log, rawCodec } from "#libs/records";
+import type { Job, JobContext, Operations, Step } from "#libs/operations";
+import { createRecordStore, type Json, type Log, type RecordStore, rawCodec } from "#libs/records";
 import type { SimAgent } from "./sim-agent.ts";
 import type { SimRandom } from "./sim-clock.ts";
 import type { SimProcess } from "./sim-process.ts";
@@ -11,7 +11,7 @@ export interface JobWorld {
 }
 
 /** The jobs of the simulation, as one process runs them: steps on a fenced agent, and an end that frees the target. */
-export function simJobs(world: JobWorld, process: SimProcess, records: Log): Job[] {
+export function simJobs(world: JobWorld, process: SimProcess, records: Log, operations: Operations): Job[] {
   const store = createRecordStore({ log: records, codec: rawCodec, clock: process.clock, random: world.random });
   const conclude: NonNullable<Job["conclude"]> = async ({ target, operationId, input }, outcome) => {
     const remove = outcome.succeeded ? (input as Json).removes === true : (input as Json).creates === true;
@@ -27,12 +27,44 @@ export function simJobs(world: JobWorld, process: SimProcess, records: Log): Job
     { kind: "sim.change", steps: steps(["freeze", "thaw"]), conclude },
     { kind: "sim.remove", steps: steps(["stop"]), conclude },
     { kind: "sim.free", steps: steps(["once"]) },
+    pairJob(world, process, { operations, store, conclude }),
   ];
 }
 
-function agentStep({ agent, random }: JobWorld, process: SimProcess, name: string): Step {
+interface PairParts {
+  readonly operations: Operations;
+  readonly store: RecordStore<Json>;
+  readonly conclude: NonNullable<Job["conclude"]>;
+}
+
+/** Works on a second record beside its target; refused when that is not there, or busy. */
+function pairJob(world: JobWorld, process: SimProcess, { operations, store, conclude }: PairParts): Job {
+  const alsoOf = ({ input }: JobContext) => String((input as Json).also);
+  const hold = async (context: JobContext) => {
+    await operations.holdAlso(context.operationId, alsoOf(context));
+    return { held: true };
+  };
+  const second = agentStep(world, process, "second", (context) => alsoOf(context));
+  return {
+    kind: "sim.pair",
+    steps: [{ name: "hold", run: hold }, agentStep(world, process, "first"), second],
+    conclude: async (context, outcome) => {
+      const { operationId } = context;
+      await store.modify(alsoOf(context), ({ operation }) =>
+        operation === operationId ? { operation: null } : undefined,
+      );
+      return await conclude(context, outcome);
+    },
+  };
+}
+
+function agentStep(
+  { agent, random }: JobWorld,
+  process: SimProcess,
+  name: string,
+  workloadOf = ({ target, operationId }: JobContext) => target || operationId,
+): Step {
   const effectOf = ({ operationId, epoch }: JobContext) => ({ operationId, epoch, step: name });
-  const workloadOf = ({ target, operationId }: JobContext) => target || operationId;
   return {
     name,
     run: async (context) => {

@@ -137,7 +137,7 @@ class Simulation {
     if (operations === undefined) return process.die();
     const gateway = { process, operations };
     startRunner(operations, {
-      jobs: simJobs(this, process, records),
+      jobs: simJobs(this, process, records, operations),
       ttlMs: TTL_MS,
       concurrency: 4,
       worker: `worker-${++this.#started}`,
