@@ -6,6 +6,7 @@ import type { CommonOptions } from "../api.ts";
 import { operationLeaf } from "../leaf-command.ts";
 import { parseCheckpointType } from "../parse/checkpoint-type.ts";
 import { collect } from "../parse/collect.ts";
+import { drillCommandHelp, parseDrillCommand } from "../parse/drill-command.ts";
 import { collectLabel } from "../parse/label.ts";
 import { type PortForward, parsePortForward } from "../parse/port-forward.ts";
 import { parseSize } from "../parse/size.ts";
@@ -27,6 +28,8 @@ interface CreateOptions extends CommonOptions, WaitOptions {
   readonly label?: Readonly<Record<string, string>>;
   readonly hostLabel?: Readonly<Record<string, string>>;
   readonly kernelArgs?: string;
+  readonly host?: string;
+  readonly drillCommand?: readonly string[];
   readonly start?: boolean;
 }
 
@@ -48,6 +51,8 @@ export function vmCreateCommand(terminal: Terminal): Command {
     .option("--label <key=value>", "a label of the VM; may be repeated", collectLabel)
     .option("--host-label <key=value>", "a label that the host must carry; may be repeated", collectLabel)
     .option("--kernel-args <text>", "appended to the image's kernel command line")
+    .option("--host <host>", "there or nowhere", (host: string) => `hosts/${host}`)
+    .option("--drill-command <text>", drillCommandHelp, parseDrillCommand)
     .option("--start", "start it once it is made")
     .action((name: string, options: CreateOptions) => createVm(terminal, name, options));
 }
@@ -76,6 +81,8 @@ async function readSpec(options: CreateOptions) {
     userData: options.userData === undefined ? new Uint8Array() : await readUserData(options.userData),
     hostSelector: hostLabel,
     kernelArgs: options.kernelArgs ?? "",
+    host: options.host ?? "",
+    drillCommand: [...(options.drillCommand ?? [])],
   };
 }
 

@@ -2,12 +2,14 @@ import type { Command } from "commander";
 import type { Operation } from "#contracts/operation/v1/operation";
 import type { CheckpointType, VmsClient } from "#contracts/vm/v1/vm";
 import { vmName } from "#libs/names";
-import { type CommonOptions, withApi } from "../api.ts";
+import { type Api, type CommonOptions, withApi } from "../api.ts";
 import { leafCommand, operationLeaf } from "../leaf-command.ts";
 import { parseCheckpointType } from "../parse/checkpoint-type.ts";
+import { drillCommandHelp, parseDrillCommand } from "../parse/drill-command.ts";
 import { wholeNumber } from "../parse/whole-number.ts";
 import { runOperation } from "../run-operation.ts";
 import type { Terminal } from "../terminal.ts";
+import { UsageError } from "../usage-error.ts";
 import type { WaitOptions } from "../wait-for-operation.ts";
 import { printVm } from "./vm-read.ts";
 
@@ -70,22 +72,29 @@ const act = (terminal: Terminal, verb: Verb, vm: string, options: VerbOptions): 
   });
 
 interface SetOptions extends CommonOptions {
-  readonly checkpointType: CheckpointType;
+  readonly checkpointType?: CheckpointType;
+  readonly drillCommand?: readonly string[];
 }
 
 function setCommand(terminal: Terminal): Command {
   return leafCommand("set", "Change a VM's settings.")
     .argument("<name>")
-    .requiredOption(
+    .option(
       "--checkpoint-type <type>",
       "production, production-only, standard or disabled; for checkpoints from now on",
       parseCheckpointType,
     )
-    .action((vm: string, options: SetOptions) =>
-      withApi(terminal, options, async (api) => {
-        const name = vmName(options.project, vm);
-        const { checkpointType } = options;
-        await printVm(api, await (await api.vms()).setCheckpointType({ name, checkpointType }));
-      }),
-    );
+    .option("--drill-command <text>", `${drillCommandHelp}; "" for none`, parseDrillCommand)
+    .action((vm: string, options: SetOptions) => withApi(terminal, options, (api) => setVm(api, vm, options)));
+}
+
+async function setVm(api: Api, vm: string, { project, checkpointType, drillCommand }: SetOptions): Promise<void> {
+  const name = vmName(project, vm);
+  if (checkpointType === undefined && drillCommand === undefined) {
+    throw new UsageError("there is nothing to set", { help: "Name a setting; see: stillpoint vm set --help" });
+  }
+  const vms = await api.vms();
+  if (checkpointType !== undefined) await vms.setCheckpointType({ name, checkpointType });
+  if (drillCommand !== undefined) await vms.setDrillCommand({ name, drillCommand: [...drillCommand] });
+  await printVm(api, await vms.getVm({ name }));
 }

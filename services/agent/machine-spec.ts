@@ -19,6 +19,7 @@ export async function machineSpec(workload: Workload, images: ImageStore): Promi
     generationId: manifest.generationId,
     disks: definition.disks.map(({ id }) => ({ id, chain: diskChain(workload, id, imageBase(image)) })),
     ports: definition.ports,
+    isolated: definition.isolated,
     ...(image.kernel && {
       kernel: { path: image.kernel, ...(image.initrd && { initrd: image.initrd }), cmdline: words },
     }),

@@ -25,6 +25,8 @@ export interface MachineSpec {
   readonly generationId: string;
   readonly disks: readonly MachineDisk[];
   readonly ports: readonly { readonly hostPort: number; readonly guestPort: number }[];
+  /** The guest reaches nothing over its network card. */
+  readonly isolated: boolean;
   /** Boot of a kernel without a boot loader. */
   readonly kernel?: { readonly path: string; readonly initrd?: string; readonly cmdline: string };
   /** NoCloud seed image. */

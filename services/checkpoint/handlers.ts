@@ -14,6 +14,7 @@ import type { AcceptRequest, HoldTarget, Operations } from "#libs/operations";
 import type { StoredRecord } from "#libs/records";
 import type { CallScope } from "#libs/rpc";
 import { treeOf } from "./checkpoint-store.ts";
+import { cloneHandlers } from "./clone-handlers.ts";
 import { askedType, policyType } from "./contract-words.ts";
 import { defaultDisplayName } from "./domain/display-name.ts";
 import { chooseType, type TakenType } from "./domain/policy.ts";
@@ -60,6 +61,8 @@ export function checkpointsHandlers(deps: HandlerDeps): CheckpointsServiceImplem
       authorise(call.principal, "delete", request.name);
       return deleteCheckpoint(deps, request, call);
     },
+
+    ...cloneHandlers(),
   };
 }
 

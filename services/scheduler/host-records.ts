@@ -34,12 +34,12 @@ export function toHeld({ uid, workload, operation, requirements }: Reservation):
 
 /** A reservation as it is written. */
 export function toWritten({ uid, workload, operation, requirements }: Held): Reservation {
-  const { cpus, memoryBytes, diskBytes, hostPorts, hostSelector, capabilities } = requirements;
+  const { cpus, memoryBytes, diskBytes, hostPorts, hostSelector, capabilities, host } = requirements;
   const copied = { hostPorts: [...hostPorts], hostSelector: { ...hostSelector }, capabilities: [...capabilities] };
-  return { uid, workload, operation, requirements: { cpus, memoryBytes, diskBytes, ...copied } };
+  return { uid, workload, operation, requirements: { cpus, memoryBytes, diskBytes, ...copied, host } };
 }
 
-const nothing = { cpus: 0, memoryBytes: 0, diskBytes: 0, hostPorts: [], hostSelector: {}, capabilities: [] };
+const nothing = { cpus: 0, memoryBytes: 0, diskBytes: 0, hostPorts: [], hostSelector: {}, capabilities: [], host: "" };
 
 function availabilityOf({ state }: Host): Availability {
   switch (state) {

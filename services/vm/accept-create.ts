@@ -1,4 +1,4 @@
-import type { Image, ImagesClient } from "#contracts/registry/v1/registry";
+import type { ImagesClient } from "#contracts/registry/v1/registry";
 import { CheckpointType, CreateVmRequest, Vm, type VmSpec, VmState } from "#contracts/vm/v1/vm";
 import type { Clock, Random } from "#libs/clock";
 import { StillpointError } from "#libs/errors";
@@ -17,13 +17,20 @@ export interface CreateDeps {
   readonly random: Random;
 }
 
+interface PinnedImage {
+  /** <repository>@sha256:...; empty for none. */
+  readonly digest: string;
+  /** 0 when unknown. */
+  readonly virtualSizeBytes: number;
+}
+
 const imageType = "application/vnd.stillpoint.vm.image.v1+json";
 
 /** Checks a request for a VM, pins its image to a digest, and accepts the job that makes it. */
 export async function acceptCreate(deps: CreateDeps, request: CreateVmRequest, call: CallScope) {
   const name = vmName(parseProject(request.parent), request.vmId);
   const spec = checkedSpec(request);
-  const image = await vmImage(deps.images, spec.image);
+  const image = await vmImage(deps.images, spec);
   const body = newVm(deps, { name, spec: sizedSpec(spec, image), labels: request.labels, image });
   const fingerprint = CreateVmRequest.toJSON({ ...request, requestId: "" }) as Json;
   return deps.operations.accept<Vm>(
@@ -47,15 +54,27 @@ function checkedSpec({ spec, labels }: CreateVmRequest): VmSpec {
   throw new StillpointError("ARGUMENT_INVALID", message, { metadata: { field: first.field } });
 }
 
-async function vmImage(images: CreateDeps["images"], reference: string): Promise<Image> {
+/**
+ * The image behind the spec, as it is pinned. One that stands on a checkpoint may have no image, or the one that its
+ * source was pinned to: that is on the host already, and need not be in the registry any more.
+ */
+async function vmImage(
+  images: CreateDeps["images"],
+  { image: reference, fromCheckpoint }: VmSpec,
+): Promise<PinnedImage> {
+  if (fromCheckpoint !== "" && (reference === "" || reference.includes("@"))) {
+    return { digest: reference, virtualSizeBytes: 0 };
+  }
   const image = await images.getImage({ reference });
-  if (image.artifactType === imageType) return image;
+  if (image.artifactType === imageType) {
+    return { digest: `${image.repository}@${image.digest}`, virtualSizeBytes: image.virtualSizeBytes };
+  }
   throw new StillpointError("IMAGE_INVALID", `${reference} is not a VM image but ${image.artifactType}`, {
     help: "Import a disk image with: stillpoint image import",
   });
 }
 
-function sizedSpec(spec: VmSpec, image: Image): VmSpec {
+function sizedSpec(spec: VmSpec, image: PinnedImage): VmSpec {
   const rootSizeBytes = rootSize(spec.rootSizeBytes, image.virtualSizeBytes);
   if (rootSizeBytes === undefined) {
     const smallest = `the image's ${image.virtualSizeBytes} bytes`;
@@ -74,7 +93,7 @@ interface Asked {
   readonly name: string;
   readonly spec: VmSpec;
   readonly labels: CreateVmRequest["labels"];
-  readonly image: Image;
+  readonly image: PinnedImage;
 }
 
 function newVm({ clock, random }: CreateDeps, { name, spec, labels, image }: Asked): Vm {
@@ -84,7 +103,7 @@ function newVm({ clock, random }: CreateDeps, { name, spec, labels, image }: Ask
     spec,
     labels,
     state: VmState.CREATING,
-    imageDigest: `${image.repository}@${image.digest}`,
+    imageDigest: image.digest,
     guestAgent: { connected: false, version: "" },
     createTime: clock.now(),
   });

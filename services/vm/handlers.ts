@@ -12,6 +12,7 @@ import type { CallScope } from "#libs/rpc";
 import { type AcceptDeps, acceptAction, acceptDelete } from "./accept-action.ts";
 import { acceptCreate, type CreateDeps } from "./accept-create.ts";
 import { type ExecDeps, execInVm } from "./exec.ts";
+import { setDrillCommand } from "./set-drill-command.ts";
 import { showVm, vmEvent, vmNotFound } from "./vm-record.ts";
 import { watchVms } from "./watch-vms.ts";
 
@@ -57,6 +58,11 @@ export function vmHandlers(deps: VmDeps): VmsServiceImplementation<CallScope> {
     async setCheckpointType(request, { principal }) {
       authorise(principal, "update", request.name);
       return setCheckpointType(vms, request);
+    },
+
+    async setDrillCommand(request, { principal }) {
+      authorise(principal, "update", request.name);
+      return setDrillCommand(vms, request);
     },
 
     async *execVm(request, { principal, signal }) {

@@ -4,6 +4,7 @@ import { applyCheckpoint } from "../checkpoints/apply.ts";
 import { discardCheckpoint, mergeCheckpoint } from "../checkpoints/merge.ts";
 import { takeOffline } from "../checkpoints/offline.ts";
 import { takeProduction } from "../checkpoints/production.ts";
+import { receiveCheckpoint } from "../checkpoints/receive.ts";
 import { takeStandard } from "../checkpoints/standard.ts";
 import { verifyCheckpoint } from "../checkpoints/verify.ts";
 import type { StepAction, StepContext } from "../steps/step-runner.ts";
@@ -51,6 +52,8 @@ async function performOn(
     case "applyCheckpoint":
       await applyCheckpoint(parts, workload, action.value);
       return undefined;
+    case "receiveCheckpoint":
+      return await receiveCheckpoint(parts, context, workload, action.value);
     case "mergeCheckpoint":
       await mergeCheckpoint(parts, context, workload, action.value);
       return undefined;

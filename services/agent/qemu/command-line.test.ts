@@ -14,6 +14,7 @@ const spec: MachineSpec = {
   generationId: "5dd5a6c2-9f3c-4b4e-8a53-1f4b4b6f1a01",
   disks: [{ id: "root", chain: [base, layer] }],
   ports: [{ hostPort: 2222, guestPort: 22 }],
+  isolated: false,
   processUid: 200_000,
 };
 const platform = { accelerator: "tcg", cpu: "max" } as const;
@@ -75,4 +76,9 @@ test("node names fit into QEMU's 31 characters and differ", () => {
   );
   expect(new Set(names).size).toBe(3);
   for (const name of names) expect(`${name}-f`).toMatch(/^[a-z][a-z0-9-]{1,30}$/);
+});
+
+test("an isolated machine keeps its network card, which reaches nothing", () => {
+  const args = commandLine({ ...spec, ports: [], isolated: true }, platform, false);
+  expect(values(args, "-netdev")).toEqual(["user,id=net0,restrict=on"]);
 });

@@ -64,7 +64,8 @@ function diskArguments(root: string, disk: MachineDisk, index: number): string[]
 function network(spec: MachineSpec): string[] {
   const forwards = spec.ports.map(({ hostPort, guestPort }) => `,hostfwd=tcp:127.0.0.1:${hostPort}-:${guestPort}`);
   const device = `virtio-net-pci,id=net0,netdev=net0,mac=${macAddress(spec.uid)},romfile=`;
-  return ["-netdev", `user,id=net0${forwards.join("")}`, "-device", device];
+  const restrict = spec.isolated ? ",restrict=on" : "";
+  return ["-netdev", `user,id=net0${restrict}${forwards.join("")}`, "-device", device];
 }
 
 /** Stable for a VM; in QEMU's own range 52:54:00. */

@@ -40,6 +40,7 @@ export function vmDefinition(image: string, change: Partial<VmDefinition> = {}):
     ports: [],
     userData: new Uint8Array(),
     kernelArgs: "",
+    isolated: false,
     ...change,
   };
 }

@@ -37,7 +37,7 @@ export function describeRefusal({ verdicts, suggestion }: Explanation, limit = 2
 const dimensionOf: Partial<Record<Rule, Dimension>> = { cpu: "cpus", memory: "memoryBytes", disk: "diskBytes" };
 
 /** Rules that asking for less does not mend weigh more than any amount of less. */
-const hardRuleCost: Partial<Record<Rule, number>> = { port: 10, label: 20, state: 30, capability: 100 };
+const hardRuleCost: Partial<Record<Rule, number>> = { port: 10, label: 20, state: 30, capability: 100, host: 200 };
 
 function distance(failed: readonly Failure[], requirements: Requirements): number {
   return failed.reduce((sum, failure) => sum + cost(failure, requirements), 0);
@@ -62,6 +62,8 @@ function change(failure: Failure, host: Host, requirements: Requirements): strin
       return "without the host port that is taken";
     case "label":
       return "if it did not have to carry the labels asked for";
+    case "host":
+      return "if it did not have to be on another host";
     case "capability":
       return "if it could do what is asked for";
     case "state":

@@ -3,6 +3,12 @@ import { gib, host, requirements, reservation } from "../testing/hosts.ts";
 import { amount, failures } from "./feasibility.ts";
 
 const cases = [
+  {
+    name: "to be another host",
+    wants: { host: "hosts/b" },
+    rule: "host",
+    detail: "is not hosts/b, where it has to be",
+  },
   { name: "a cordoned host", host: host("a", { availability: "cordoned" }), rule: "state", detail: "is cordoned" },
   { name: "a host that is down", host: host("a", { availability: "down" }), rule: "state", detail: "is down" },
   {

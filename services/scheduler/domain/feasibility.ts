@@ -1,7 +1,7 @@
 import { type Dimension, type Host, type Requirements, usedBy } from "./host.ts";
 
 /** Rules in the order in which they are tried. */
-export type Rule = "state" | "capability" | "label" | "cpu" | "memory" | "disk" | "port";
+export type Rule = "host" | "state" | "capability" | "label" | "cpu" | "memory" | "disk" | "port";
 
 /** One rule that a host breaks. */
 export interface Failure {
@@ -15,6 +15,7 @@ export interface Failure {
 /** What a host would say no to, in the order of the rules; empty when the workload fits. */
 export function failures(host: Host, requirements: Requirements): Failure[] {
   return [
+    ...identity(host, requirements),
     ...availability(host),
     ...capabilities(host, requirements),
     ...labels(host, requirements),
@@ -26,6 +27,10 @@ export function failures(host: Host, requirements: Requirements): Failure[] {
 /** Whether the workload fits: the one question that deciding, committing and explaining all ask. */
 export function fits(host: Host, requirements: Requirements): boolean {
   return failures(host, requirements).length === 0;
+}
+
+function identity({ name }: Host, { host }: Requirements): Failure[] {
+  return host === "" || host === name ? [] : [{ rule: "host", detail: `is not ${host}, where it has to be` }];
 }
 
 function availability({ availability }: Host): Failure[] {

@@ -12,6 +12,8 @@ export interface Requirements extends Amounts {
   /** Labels that the host must carry. */
   readonly hostSelector: Readonly<Record<string, string>>;
   readonly capabilities: readonly string[];
+  /** hosts/<host>: there or nowhere; empty for any. */
+  readonly host: string;
 }
 
 /** Capacity that is taken for a workload by one operation. */

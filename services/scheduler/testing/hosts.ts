@@ -24,6 +24,7 @@ export function requirements(differs: Partial<Requirements> = {}): Requirements 
     diskBytes: 10 * gib,
     hostPorts: [],
     hostSelector: {},
+    host: "",
     capabilities: ["qemu"],
     ...differs,
   };

@@ -10,6 +10,20 @@ test("the root disk is as large as the image unless more was asked for, and neve
 test("a host has to hold all disks whole, and the ports", () => {
   const disks = nameDisks([{ sizeBytes: 10 }, { sizeBytes: 20 }]);
   expect(disks.map(({ id }) => id)).toEqual(["disk1", "disk2"]);
-  const spec = { cpus: 2, memoryBytes: 5, rootSizeBytes: 100, disks, ports: [{ hostPort: 80 }], hostSelector: {} };
-  expect(requirementsOf(spec)).toMatchObject({ cpus: 2, memoryBytes: 5, diskBytes: 130, hostPorts: [80] });
+  const spec = {
+    cpus: 2,
+    memoryBytes: 5,
+    rootSizeBytes: 100,
+    disks,
+    ports: [{ hostPort: 80 }],
+    hostSelector: {},
+    host: "hosts/n1",
+  };
+  expect(requirementsOf(spec)).toMatchObject({
+    cpus: 2,
+    memoryBytes: 5,
+    diskBytes: 130,
+    hostPorts: [80],
+    host: "hosts/n1",
+  });
 });

@@ -6,6 +6,7 @@ export interface SpecToBuild {
   readonly disks: readonly { readonly sizeBytes: number }[];
   readonly ports: readonly { readonly hostPort: number }[];
   readonly hostSelector: Readonly<Record<string, string>>;
+  readonly host: string;
 }
 
 /** The root disk's size: what was asked for, or the image's own; undefined when that would cut the image off. */
@@ -28,5 +29,6 @@ export function requirementsOf(spec: SpecToBuild) {
     hostPorts: spec.ports.map(({ hostPort }) => hostPort),
     hostSelector: { ...spec.hostSelector },
     capabilities: ["qemu"],
+    host: spec.host,
   };
 }

@@ -11,6 +11,10 @@ const good: SpecToCheck = {
   userData: new Uint8Array(),
   hostSelector: { zone: "a" },
   kernelArgs: "quiet",
+  fromCheckpoint: "",
+  host: "",
+  isolated: false,
+  drillCommand: [],
 };
 
 describe("a good spec", () => {
@@ -29,6 +33,10 @@ describe("a good spec", () => {
       ],
     },
     { rootSizeBytes: 512 },
+    { image: "", fromCheckpoint: "checkpoints/web@sha256:aa", rootSizeBytes: 512 },
+    { host: "hosts/n1" },
+    { isolated: true, ports: [] },
+    { drillCommand: ["/bin/sh", "-c", ""] },
   ];
   for (const differs of cases) {
     test(JSON.stringify(differs), () => expect(validateSpec({ ...good, ...differs })).toEqual([]));
@@ -38,6 +46,12 @@ describe("a good spec", () => {
 describe("a bad spec names the field", () => {
   const cases: readonly [Partial<SpecToCheck>, string][] = [
     [{ image: "" }, "spec.image"],
+    [{ image: "", fromCheckpoint: "checkpoints/web@sha256:aa" }, "spec.root_size_bytes"],
+    [{ host: "n1" }, "spec.host"],
+    [{ isolated: true }, "spec.ports"],
+    [{ drillCommand: ["", "-c"] }, "spec.drill_command"],
+    [{ drillCommand: ["a\0b"] }, "spec.drill_command"],
+    [{ drillCommand: Array.from({ length: 65 }, () => "x") }, "spec.drill_command"],
     [{ image: "Debian:12" }, "spec.image"],
     [{ image: "../etc/passwd" }, "spec.image"],
     [{ image: "debian@sha256:abc" }, "spec.image"],

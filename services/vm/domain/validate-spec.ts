@@ -9,6 +9,10 @@ export interface SpecToCheck {
   readonly userData: Uint8Array;
   readonly hostSelector: Readonly<Record<string, string>>;
   readonly kernelArgs: string;
+  readonly fromCheckpoint: string;
+  readonly host: string;
+  readonly isolated: boolean;
+  readonly drillCommand: readonly string[];
 }
 
 /** One thing that is wrong: the field by its name in the API, and what it should be. */
@@ -27,11 +31,13 @@ const maxUserDataBytes = 256 * 1024;
 /** COMMAND_LINE_SIZE of x86 kernels. */
 const maxKernelArgs = 2048;
 const maxLabels = 64;
+const maxDrillWords = 64;
+const maxDrillBytes = 4096;
 
 /** Everything that is wrong with a spec, in the order of its fields; empty when it may be built. */
 export function validateSpec(spec: SpecToCheck): Problem[] {
   return [
-    ...image(spec.image),
+    ...image(spec),
     ...integer("spec.cpus", spec.cpus, { min: 1, max: 256, says: "must be 1 to 256" }),
     ...integer("spec.memory_bytes", spec.memoryBytes, {
       min: 32 * mebibyte,
@@ -44,6 +50,9 @@ export function validateSpec(spec: SpecToCheck): Problem[] {
     ...userData(spec.userData),
     ...validateLabels("spec.host_selector", spec.hostSelector),
     ...kernelArgs(spec.kernelArgs),
+    ...host(spec.host),
+    ...isolation(spec),
+    ...drillCommandProblems("spec.drill_command", spec.drillCommand),
   ];
 }
 
@@ -72,7 +81,11 @@ const reference = new RegExp(
   `^${component}(?:/${component})*(?::[A-Za-z0-9_][A-Za-z0-9._-]{0,127})?(?:@sha256:[a-f0-9]{64})?$`,
 );
 
-function image(image: string): Problem[] {
+function image({ image, fromCheckpoint, rootSizeBytes }: SpecToCheck): Problem[] {
+  if (image === "" && fromCheckpoint !== "") {
+    if (rootSizeBytes > 0) return [];
+    return [{ field: "spec.root_size_bytes", message: "is missing: there is no image to take it from" }];
+  }
   if (image === "") return [{ field: "spec.image", message: "is missing: name an image such as debian:12" }];
   if (image.length <= 512 && reference.test(image)) return [];
   return [{ field: "spec.image", message: "must be a reference such as debian:12 or debian@sha256:<64 hex digits>" }];
@@ -127,4 +140,23 @@ function kernelArgs(kernelArgs: string): Problem[] {
   // Printable ASCII: the kernel reads bytes, and a line break would end the command line of some loaders.
   if (kernelArgs.length <= maxKernelArgs && /^[ -~]*$/.test(kernelArgs)) return [];
   return [{ field: "spec.kernel_args", message: `must be at most ${maxKernelArgs} printable ASCII characters` }];
+}
+
+function host(host: string): Problem[] {
+  if (host === "" || /^hosts\/[a-z]([a-z0-9-]{0,61}[a-z0-9])?$/.test(host)) return [];
+  return [{ field: "spec.host", message: "must be a host's name such as hosts/n1" }];
+}
+
+function isolation({ isolated, ports }: SpecToCheck): Problem[] {
+  if (!isolated || ports.length === 0) return [];
+  return [{ field: "spec.ports", message: "must be empty: nothing reaches an isolated VM" }];
+}
+
+/** A command as it is run: program and arguments, none of them with a NUL; at most 64 words of 4 KiB in all. */
+export function drillCommandProblems(field: string, words: readonly string[]): Problem[] {
+  if (words[0] === "") return [{ field, message: "must begin with a program" }];
+  if (words.some((word) => word.includes("\0"))) return [{ field, message: "must not hold NUL characters" }];
+  const length = words.reduce((sum, word) => sum + Buffer.byteLength(word), 0);
+  if (words.length <= maxDrillWords && length <= maxDrillBytes) return [];
+  return [{ field, message: `must be at most ${maxDrillWords} words of ${maxDrillBytes} bytes in all` }];
 }

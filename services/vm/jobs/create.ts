@@ -109,7 +109,7 @@ function specOf({ name, spec }: Vm): NonNullable<Vm["spec"]> {
 }
 
 function definitionOf(vm: Vm): VmDefinition {
-  const { cpus, memoryBytes, rootSizeBytes, disks, ports, userData, kernelArgs } = specOf(vm);
+  const { cpus, memoryBytes, rootSizeBytes, disks, ports, userData, kernelArgs, isolated } = specOf(vm);
   return VmDefinition.fromPartial({
     name: vm.name,
     uid: vm.uid,
@@ -120,5 +120,6 @@ function definitionOf(vm: Vm): VmDefinition {
     ports,
     userData,
     kernelArgs,
+    isolated,
   });
 }
