@@ -1,5 +1,5 @@
 import type { Observation } from "#contracts/host/v1/agent";
-import { type Vm, VmState } from "#contracts/vm/v1/vm";
+import { type CheckpointReadiness, type Vm, VmState } from "#contracts/vm/v1/vm";
 import { isStillpointError } from "#libs/errors";
 import type { HostAgents } from "#libs/host-agent";
 import type { RecordStore, StoredRecord } from "#libs/records";
@@ -50,6 +50,8 @@ export class Observations {
         return this.#foldGuestAgent(observation, observation.happened.value);
       case "foundFrozen":
         return this.#tell(observation, "found_frozen");
+      case "readiness":
+        return this.#foldReadiness(observation, observation.happened.value);
       case "digests":
       case undefined:
         return true;
@@ -93,6 +95,14 @@ export class Observations {
     return true;
   }
 
+  async #foldReadiness({ workload, uid }: Observation, readiness: CheckpointReadiness): Promise<boolean> {
+    await this.#deps.vms.modify(workload, ({ body }) => {
+      if (body.uid !== uid || !isNewer(readiness, body.checkpointReadiness)) return undefined;
+      return { body: { ...body, checkpointReadiness: readiness } };
+    });
+    return true;
+  }
+
   async #tell({ workload, uid, reason }: Observation, happened: string): Promise<boolean> {
     await this.#deps.vms.modify(workload, ({ body }) =>
       body.uid === uid ? { events: [vmEvent(happened, body, { reason })] } : undefined,
@@ -111,6 +121,9 @@ export class Observations {
 }
 
 const askWithinMs = 2_000;
+
+const isNewer = (one: CheckpointReadiness, other: CheckpointReadiness | undefined): boolean =>
+  (one.time?.getTime() ?? 0) > (other?.time?.getTime() ?? 0);
 
 const isWhole = ({ state }: Vm): boolean =>
   state !== VmState.CREATING && state !== VmState.DELETING && state !== VmState.FAILED;
