@@ -1,7 +1,7 @@
 import type { VmState } from "#contracts/vm/v1/vm";
 import { StillpointError } from "#libs/errors";
+import { adviceFor } from "#libs/readiness";
 import type { Cause, TakenType } from "./domain/policy.ts";
-import { adviceFor } from "./domain/reasons.ts";
 import { checkpointLimit } from "./domain/tree.ts";
 
 /** Why a request is refused, in one place, so that handlers and jobs say the same. */

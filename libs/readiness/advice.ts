@@ -1,9 +1,10 @@
-/** What a person can do about each reason why production was not reached. */
+/** What a person can do about each reason why a checkpoint is refused or weaker, or would be. */
 const advice: Readonly<Record<string, string>> = {
   "agent.absent": "Install qemu-guest-agent in the guest, start it, and try again.",
   "agent.unresponsive": "Restart qemu-guest-agent in the guest, and look whether the guest is overloaded.",
   "agent.rpc_disabled": "Allow guest-fsfreeze-freeze in the guest agent's configuration.",
   "agent.already_frozen": "Someone else froze the guest: end that backup, or thaw with: fsfreeze -u in the guest.",
+  "policy.disabled": "Allow checkpoints with: stillpoint vm set NAME --checkpoint-type production",
   "vm.paused": "Resume the VM, and try again.",
   "vm.crashed": "Start the VM so that it recovers its file systems, and try again.",
   "freeze.error": "Look at qemu-guest-agent's log in the guest.",
@@ -14,6 +15,15 @@ const advice: Readonly<Record<string, string>> = {
   "vss.limit_10s": "VSS thaws by itself after 10 s: try when the guest has less to do.",
   "tx.failed": "Look at the VM's log on its host.",
   "space.insufficient": "Free space on the host.",
+  "space.insufficient_for_ram": "Free space on the host: a standard checkpoint may need as much as the VM's memory.",
+  "ram.blocked_device": "Remove the device that the message names; production checkpoints need no RAM.",
+  "ram.uffd_unavailable": "Set vm.unprivileged_userfaultfd=1 on the host, and start the agent again.",
+  "hooks.disabled": "Start qemu-guest-agent with -F/etc/qemu/fsfreeze-hook: deploy/guest has what it takes.",
+  "hooks.unknown": "Allow guest-file-open, -read and -close in the guest agent's configuration.",
+  "writers.missing": "Configure a writer for what runs in the guest: see deploy/guest/README.md.",
+  "writers.unknown": "Install the guest tools of deploy/guest, or run in the guest: /etc/qemu/fsfreeze-hook inventory",
+  "mount.not_freezable": "Keep what matters on a file system that can be frozen, such as ext4 or xfs.",
+  "mounts.unknown": "Allow guest-get-fsinfo in the guest agent's configuration.",
   "verify.unclean":
     "The frozen image was not clean: look for file systems in the guest that the agent does not freeze.",
 };

@@ -1,0 +1,3 @@
+export { adviceFor } from "./advice.ts";
+export { judgeReadiness } from "./judge.ts";
+export { isMaterialChange } from "./material.ts";
