@@ -39,6 +39,12 @@ export class Api {
     return this.#keep(rpc.createRpcClient(CheckpointsDefinition, this.#address));
   }
 
+  async projects() {
+    const contract = import("#contracts/checkpoint/v1/project");
+    const [{ ProjectsDefinition }, rpc] = await Promise.all([contract, this.#rpc()]);
+    return this.#keep(rpc.createRpcClient(ProjectsDefinition, this.#address));
+  }
+
   async images() {
     const [{ ImagesDefinition }, rpc] = await Promise.all([import("#contracts/registry/v1/registry"), this.#rpc()]);
     return this.#keep(rpc.createRpcClient(ImagesDefinition, this.#address));

@@ -7,6 +7,7 @@ import { eventsCommand } from "./commands/events.ts";
 import { hostCommand } from "./commands/host.ts";
 import { imageCommand } from "./commands/image.ts";
 import { operationCommand } from "./commands/operation.ts";
+import { projectCommand } from "./commands/project.ts";
 import { vmCommand } from "./commands/vm.ts";
 import { exitCodes } from "./exit-codes.ts";
 import { inheritCommonOptions, withCommonOptions } from "./leaf-command.ts";
@@ -38,6 +39,7 @@ function program(terminal: Terminal): Command {
     checkpointCommand(terminal),
     imageCommand(terminal),
     hostCommand(terminal),
+    projectCommand(terminal),
     operationCommand(terminal),
     eventsCommand(terminal),
   ]) {

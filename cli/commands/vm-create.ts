@@ -4,8 +4,9 @@ import type { CheckpointType } from "#contracts/vm/v1/vm";
 import { projectName } from "#libs/names";
 import type { CommonOptions } from "../api.ts";
 import { operationLeaf } from "../leaf-command.ts";
-import { parseCheckpointType } from "../parse/checkpoint-type.ts";
+import { parseVmCheckpointType } from "../parse/checkpoint-type.ts";
 import { collect } from "../parse/collect.ts";
+import { type NewDisk, parseDisk } from "../parse/disk.ts";
 import { drillCommandHelp, parseDrillCommand } from "../parse/drill-command.ts";
 import { collectLabel } from "../parse/label.ts";
 import { type PortForward, parsePortForward } from "../parse/port-forward.ts";
@@ -21,7 +22,7 @@ interface CreateOptions extends CommonOptions, WaitOptions {
   readonly cpus: number;
   readonly memory: number;
   readonly rootSize?: number;
-  readonly disk?: readonly number[];
+  readonly disk?: readonly NewDisk[];
   readonly port?: readonly PortForward[];
   readonly checkpointType: CheckpointType;
   readonly userData?: string;
@@ -40,12 +41,16 @@ export function vmCreateCommand(terminal: Terminal): Command {
     .option("--cpus <n>", "virtual CPUs", wholeNumber(1, 2 ** 31 - 1), 1)
     .addOption(new Option("--memory <size>", "memory").argParser(parseSize).default(512 * 2 ** 20, "512MiB"))
     .option("--root-size <size>", "size of the root disk (default: the image's)", parseSize)
-    .option("--disk <size>", "an additional empty disk; may be repeated", collect(parseSize))
+    .option(
+      "--disk <size[,exclude]>",
+      "an additional empty disk; checkpoints leave out an excluded one",
+      collect(parseDisk),
+    )
     .option("--port <host:guest>", "forward a TCP port of the host; may be repeated", collect(parsePortForward))
     .addOption(
       new Option("--checkpoint-type <type>", "production, production-only, standard or disabled")
-        .argParser(parseCheckpointType)
-        .default("CHECKPOINT_TYPE_PRODUCTION", "production"),
+        .argParser(parseVmCheckpointType)
+        .default("CHECKPOINT_TYPE_UNSPECIFIED", "the project's"),
     )
     .option("--user-data <file>", "cloud-init user-data")
     .option("--label <key=value>", "a label of the VM; may be repeated", collectLabel)
@@ -75,7 +80,7 @@ async function readSpec(options: CreateOptions) {
     cpus,
     memoryBytes: memory,
     rootSizeBytes: rootSize ?? 0,
-    disks: disk.map((sizeBytes) => ({ sizeBytes })),
+    disks: [...disk],
     ports: [...port],
     checkpointType: options.checkpointType,
     userData: options.userData === undefined ? new Uint8Array() : await readUserData(options.userData),

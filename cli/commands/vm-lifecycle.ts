@@ -4,7 +4,7 @@ import type { CheckpointType, VmsClient } from "#contracts/vm/v1/vm";
 import { vmName } from "#libs/names";
 import { type Api, type CommonOptions, withApi } from "../api.ts";
 import { leafCommand, operationLeaf } from "../leaf-command.ts";
-import { parseCheckpointType } from "../parse/checkpoint-type.ts";
+import { parseVmCheckpointType } from "../parse/checkpoint-type.ts";
 import { drillCommandHelp, parseDrillCommand } from "../parse/drill-command.ts";
 import { wholeNumber } from "../parse/whole-number.ts";
 import { runOperation } from "../run-operation.ts";
@@ -81,8 +81,8 @@ function setCommand(terminal: Terminal): Command {
     .argument("<name>")
     .option(
       "--checkpoint-type <type>",
-      "production, production-only, standard or disabled; for checkpoints from now on",
-      parseCheckpointType,
+      "production, production-only, standard, disabled, or default for the project's; from now on",
+      parseVmCheckpointType,
     )
     .option("--drill-command <text>", `${drillCommandHelp}; "" for none`, parseDrillCommand)
     .action((vm: string, options: SetOptions) => withApi(terminal, options, (api) => setVm(api, vm, options)));

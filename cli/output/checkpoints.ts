@@ -28,6 +28,7 @@ export function showCheckpoint(checkpoint: Checkpoint): string {
     ["Fell back", checkpoint.fellBack ? "yes" : "no"],
     ["Reason", checkpoint.reason],
     ["State", showEnum(checkpoint.state, "CHECKPOINT_STATE_")],
+    ["Protected", checkpoint.protected ? "yes" : "no"],
     ["Size", showBytes(checkpoint.sizeBytes)],
     ["Host", checkpoint.host],
     ["Operation", checkpoint.operation],

@@ -1,4 +1,4 @@
-import type { Vm, WatchVmsResponse } from "#contracts/vm/v1/vm";
+import type { CheckpointType, Vm, WatchVmsResponse } from "#contracts/vm/v1/vm";
 import { renderFields, renderTable } from "./table.ts";
 import { lastPart, showAge, showBytes, showEnum, showTime } from "./units.ts";
 
@@ -31,7 +31,7 @@ export function showVm(vm: Vm): string {
     ["Memory", showBytes(spec?.memoryBytes ?? 0)],
     ["Disks", disks(vm)],
     ["Ports", (spec?.ports ?? []).map(({ hostPort, guestPort }) => `${hostPort} to ${guestPort}`).join("\n")],
-    ["Checkpoints", showEnum(spec?.checkpointType ?? "", "CHECKPOINT_TYPE_")],
+    ["Checkpoints", checkpointType(spec?.checkpointType)],
     ["Guest agent", agent(vm)],
     [
       "Labels",
@@ -54,13 +54,20 @@ export function showVmChange({ kind, vm }: WatchVmsResponse): string {
 
 function disks({ spec }: Vm): string {
   const rootSizeBytes = spec?.rootSizeBytes ?? 0;
-  const root = { id: "root", sizeBytes: rootSizeBytes };
+  const root = { id: "root", sizeBytes: rootSizeBytes, excludeFromCheckpoints: false };
   return [...(rootSizeBytes > 0 ? [root] : []), ...(spec?.disks ?? [])]
-    .map(({ id, sizeBytes }) => `${id} ${showBytes(sizeBytes)}`)
+    .map(({ id, sizeBytes, excludeFromCheckpoints }) => {
+      const excluded = excludeFromCheckpoints ? ", not in checkpoints" : "";
+      return `${id} ${showBytes(sizeBytes)}${excluded}`;
+    })
     .join("\n");
 }
 
 const state = (vm: Vm): string => showEnum(vm.state, "VM_STATE_");
+
+function checkpointType(type: CheckpointType = "CHECKPOINT_TYPE_UNSPECIFIED"): string {
+  return type === "CHECKPOINT_TYPE_UNSPECIFIED" ? "as the project's default" : showEnum(type, "CHECKPOINT_TYPE_");
+}
 
 function agent({ guestAgent }: Vm): string {
   if (guestAgent?.connected !== true) return "not connected";

@@ -9,8 +9,14 @@ const types: Record<string, CheckpointType> = {
   disabled: "CHECKPOINT_TYPE_DISABLED",
 };
 
-export function parseCheckpointType(text: string): CheckpointType {
-  const type = Object.hasOwn(types, text) ? types[text] : undefined;
-  if (type === undefined) throw new InvalidArgumentError(`It is ${Object.keys(types).join(", ")}.`);
+export const parseCheckpointType = (text: string): CheckpointType => parse(types, text);
+
+/** As `parseCheckpointType`, and `default` for the project's. */
+export const parseVmCheckpointType = (text: string): CheckpointType =>
+  parse({ ...types, default: "CHECKPOINT_TYPE_UNSPECIFIED" }, text);
+
+function parse(known: Record<string, CheckpointType>, text: string): CheckpointType {
+  const type = Object.hasOwn(known, text) ? known[text] : undefined;
+  if (type === undefined) throw new InvalidArgumentError(`It is ${Object.keys(known).join(", ")}.`);
   return type;
 }

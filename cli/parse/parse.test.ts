@@ -2,6 +2,7 @@ import { InvalidArgumentError } from "commander";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { parseCheckpointType } from "./checkpoint-type.ts";
+import { parseDisk } from "./disk.ts";
 import { collectLabel } from "./label.ts";
 import { parsePortForward } from "./port-forward.ts";
 import { parseSize } from "./size.ts";
@@ -94,4 +95,12 @@ test("a whole number stays in its range", () => {
   const cpus = wholeNumber(1, 256);
   expect([cpus("1"), cpus("256")]).toEqual([1, 256]);
   for (const text of ["0", "257", "1.0", " 1", "+1", ""]) expect(() => cpus(text)).toThrow("from 1 to 256");
+});
+
+test("a disk may be left out of checkpoints", () => {
+  expect(parseDisk("1GiB")).toEqual({ sizeBytes: 2 ** 30, excludeFromCheckpoints: false });
+  expect(parseDisk("1GiB,exclude")).toEqual({ sizeBytes: 2 ** 30, excludeFromCheckpoints: true });
+  for (const bad of ["1GiB,", "1GiB,include", "1GiB,exclude,exclude", ",exclude"]) {
+    expect(() => parseDisk(bad)).toThrow(InvalidArgumentError);
+  }
 });

@@ -1,4 +1,5 @@
 import { CheckpointsDefinition, type CheckpointsServiceImplementation } from "#contracts/checkpoint/v1/checkpoint";
+import { ProjectsDefinition, type ProjectsServiceImplementation } from "#contracts/checkpoint/v1/project";
 import { EventsDefinition, type EventsServiceImplementation } from "#contracts/event/v1/event";
 import { OperationsDefinition, type OperationsServiceImplementation } from "#contracts/operation/v1/operation";
 import { ImagesDefinition, type ImagesServiceImplementation } from "#contracts/registry/v1/registry";
@@ -14,6 +15,7 @@ import type { Terminal } from "../terminal.ts";
 export interface FakeServices {
   readonly vms?: Partial<VmsServiceImplementation<CallScope>>;
   readonly checkpoints?: Partial<CheckpointsServiceImplementation<CallScope>>;
+  readonly projects?: Partial<ProjectsServiceImplementation<CallScope>>;
   readonly images?: Partial<ImagesServiceImplementation<CallScope>>;
   readonly hosts?: Partial<HostsServiceImplementation<CallScope>>;
   readonly operations?: Partial<OperationsServiceImplementation<CallScope>>;
@@ -36,6 +38,7 @@ export async function fakeCluster(services: FakeServices): Promise<FakeCluster> 
   const server = new RpcServer({ logger: silentLogger })
     .add(VmsDefinition, partialService(VmsDefinition, services.vms ?? {}))
     .add(CheckpointsDefinition, partialService(CheckpointsDefinition, services.checkpoints ?? {}))
+    .add(ProjectsDefinition, partialService(ProjectsDefinition, services.projects ?? {}))
     .add(ImagesDefinition, partialService(ImagesDefinition, services.images ?? {}))
     .add(HostsDefinition, partialService(HostsDefinition, services.hosts ?? {}))
     .add(OperationsDefinition, partialService(OperationsDefinition, services.operations ?? {}))

@@ -91,6 +91,10 @@ export const errorTable = {
   CHECKPOINT_LIMIT: { code: Code.FAILED_PRECONDITION, help: "Delete a checkpoint first." },
   CHECKPOINT_STATE: { code: Code.FAILED_PRECONDITION, help: "Wait until the checkpoint is ready." },
   CHECKPOINT_HAS_BRANCHES: { code: Code.FAILED_PRECONDITION, help: "Delete its branches until one is left." },
+  CHECKPOINT_PROTECTED: {
+    code: Code.FAILED_PRECONDITION,
+    help: "Unprotect it first with: stillpoint checkpoint unprotect",
+  },
   CHECKPOINT_DAMAGED: { code: Code.INTERNAL, help: "Do not apply it; take another, or restore a copy." },
   PRODUCTION_NOT_REACHED: {
     code: Code.FAILED_PRECONDITION,

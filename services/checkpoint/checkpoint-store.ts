@@ -1,16 +1,9 @@
 import type { Checkpoint, Head } from "#contracts/checkpoint/v1/checkpoint";
 import { isStillpointError } from "#libs/errors";
 import { headName, workloadOf } from "#libs/names";
-import {
-  decodeRecord,
-  type Log,
-  nameOfSubject,
-  type RecordEvent,
-  type RecordStore,
-  type StoredRecord,
-  subjectOfName,
-} from "#libs/records";
+import { type Log, type RecordEvent, type RecordStore, type StoredRecord, subjectOfName } from "#libs/records";
 import type { Tree } from "./domain/tree.ts";
+import { listRecords } from "./list-records.ts";
 
 /** The checkpoints of one incarnation of a workload, oldest first, and where *now* stands. */
 export interface StoredTree {
@@ -107,18 +100,6 @@ export class CheckpointStore {
 export function deletedEvent({ name, body }: StoredRecord<Checkpoint>, workload: string, why: string): RecordEvent {
   const { displayName, sizeBytes } = body;
   return { aggregate: "checkpoint", happened: "deleted", data: { name, workload, displayName, sizeBytes, why } };
-}
-
-/** The live records under a filter, from the leader, oldest uid first: uids sort by time. */
-async function listRecords<Body>(
-  log: Pick<Log, "newest">,
-  records: RecordStore<Body>,
-  filter: string,
-): Promise<StoredRecord<Body>[]> {
-  const messages = await log.newest(filter);
-  const live = messages.filter(({ data }) => decodeRecord(data).deleted !== true);
-  const found = await Promise.all(live.map(({ subject }) => records.get(nameOfSubject(subject))));
-  return found.filter((record) => record !== undefined).toSorted((a, b) => (a.uid < b.uid ? -1 : 1));
 }
 
 /** Removes the record of that incarnation, whatever else is written to it meanwhile. */

@@ -1,8 +1,11 @@
+import { z } from "zod";
 import { address, commonConfig, readConfig } from "#libs/config";
 
 const shape = {
   ...commonConfig,
   CHECKPOINT_ADDRESS: address.default("127.0.0.1:7073"),
+  /** Checkpoints of one VM at most. */
+  CHECKPOINT_LIMIT: z.coerce.number().int().min(1).max(1_000).describe("1 to 1000").default(50),
 };
 
 /** Reads the checkpoint service's configuration; fails with one error that names each wrong variable. */

@@ -26,9 +26,9 @@ export const consistencyWords = {
   crash: Consistency.CRASH,
 } as const satisfies Record<ReachedConsistency, Consistency>;
 
-/** A VM's own type; production where none was set, as in Hyper-V. */
-export function policyType(type: CheckpointType | undefined): PolicyType {
-  return wordOf(type) ?? "production";
+/** The type that holds for a VM: its own, else its project's; production where neither is set, as in Hyper-V. */
+export function policyType(own: CheckpointType | undefined, project: CheckpointType): PolicyType {
+  return wordOf(own) ?? wordOf(project) ?? "production";
 }
 
 /** The type that was asked for; undefined when none was. Fails with ARGUMENT_INVALID. */

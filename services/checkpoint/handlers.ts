@@ -6,7 +6,7 @@ import {
   type DeleteCheckpointRequest,
 } from "#contracts/checkpoint/v1/checkpoint";
 import type { Operation } from "#contracts/operation/v1/operation";
-import { Vm } from "#contracts/vm/v1/vm";
+import { type CheckpointType, Vm } from "#contracts/vm/v1/vm";
 import { authorise } from "#libs/auth";
 import type { Clock, Random } from "#libs/clock";
 import { checkDisplayName, parseVmName } from "#libs/names";
@@ -18,17 +18,22 @@ import { cloneHandlers } from "./clone-handlers.ts";
 import { askedType, policyType } from "./contract-words.ts";
 import { defaultDisplayName } from "./domain/display-name.ts";
 import { chooseType, type TakenType } from "./domain/policy.ts";
-import { branchCount, isFull } from "./domain/tree.ts";
+import { branchCount } from "./domain/tree.ts";
 import { checkSettled, type FindDeps, type Found, findCheckpoint, findVm, toApi } from "./find-checkpoint.ts";
 import type { ApplyInput } from "./jobs/apply.ts";
 import type { CreateInput } from "./jobs/create-state.ts";
 import type { DeleteInput } from "./jobs/delete.ts";
-import { full, hasBranches, nameTaken, notReady, typeRefused } from "./refusals.ts";
+import { type ProjectDeps, projectType } from "./projects.ts";
+import { protectCheckpoint } from "./protect.ts";
+import { full, hasBranches, isProtected, nameTaken, notReady, typeRefused } from "./refusals.ts";
+import { renameCheckpoint } from "./rename.ts";
 
-export interface HandlerDeps extends FindDeps {
-  readonly operations: Pick<Operations, "accept">;
+export interface HandlerDeps extends FindDeps, Pick<ProjectDeps, "projects"> {
+  readonly operations: Pick<Operations, "accept" | "get">;
   readonly clock: Clock;
   readonly random: Random;
+  /** Checkpoints of one VM at most. */
+  readonly limit: number;
 }
 
 /** Checks a request, and accepts it as an operation that holds the VM. */
@@ -63,6 +68,15 @@ export function checkpointsHandlers(deps: HandlerDeps): CheckpointsServiceImplem
     },
 
     ...cloneHandlers(),
+    async renameCheckpoint(request, call) {
+      authorise(call.principal, "update", request.name);
+      return renameCheckpoint(deps, request);
+    },
+
+    async protectCheckpoint(request, call) {
+      authorise(call.principal, "update", request.name);
+      return protectCheckpoint(deps, request);
+    },
   };
 }
 
@@ -71,6 +85,7 @@ async function createCheckpoint(deps: HandlerDeps, request: CreateCheckpointRequ
   const asked = askedType(type);
   if (displayName !== "") checkDisplayName(displayName);
   const vm = await findVm(deps, parent);
+  const inherited = await projectType(deps, parent);
   const tree = treeOf(await deps.store.tree({ name: parent, uid: vm.uid }));
   const taken = new Set(tree.nodes.map((node) => node.displayName));
   const input: CreateInput = {
@@ -82,8 +97,8 @@ async function createCheckpoint(deps: HandlerDeps, request: CreateCheckpointRequ
   const fingerprint = { parent, displayName, type };
   const accepted = { ...common(call, parent, requestId), kind: "checkpoint.create", input: { ...input }, fingerprint };
   return accept(deps, accepted, vm, (held) => {
-    checkPolicy(held, asked);
-    if (isFull(tree)) throw full(parent);
+    checkPolicy(held, { asked, inherited });
+    if (tree.nodes.length >= deps.limit) throw full(parent, deps.limit);
     if (taken.has(displayName)) throw nameTaken(parent, displayName);
   });
 }
@@ -101,6 +116,7 @@ async function deleteCheckpoint(deps: HandlerDeps, { name, requestId }: DeleteCh
   const accepted = { ...common(call, found.vm.name, requestId), kind: "checkpoint.delete", input: { ...input } };
   return accept(deps, { ...accepted, fingerprint: { name } }, found.vm, (held) => {
     checkReady(held, found);
+    if (found.checkpoint.body.protected) throw isProtected(found.checkpoint.name);
     const branches = branchCount(treeOf(found.tree), found.checkpoint.uid);
     if (branches > 1) throw hasBranches(found.checkpoint.name, branches);
   });
@@ -121,9 +137,15 @@ async function accept(
   return operations.accept(request, hold);
 }
 
-function checkPolicy(vm: StoredRecord<Vm>, asked: TakenType | undefined): void {
+interface Wanted {
+  readonly asked: TakenType | undefined;
+  /** The project's default. */
+  readonly inherited: CheckpointType;
+}
+
+function checkPolicy(vm: StoredRecord<Vm>, { asked, inherited }: Wanted): void {
   checkSettled(vm);
-  const choice = chooseType(asked, policyType(vm.body.spec?.checkpointType));
+  const choice = chooseType(asked, policyType(vm.body.spec?.checkpointType, inherited));
   if (!choice.allowed) throw typeRefused(vm.name, choice.why, asked);
 }
 

@@ -2,7 +2,6 @@ import type { VmState } from "#contracts/vm/v1/vm";
 import { StillpointError } from "#libs/errors";
 import { adviceFor } from "#libs/readiness";
 import type { Cause, TakenType } from "./domain/policy.ts";
-import { checkpointLimit } from "./domain/tree.ts";
 
 /** Why a request is refused, in one place, so that handlers and jobs say the same. */
 export function typeRefused(workload: string, why: "disabled" | "not-allowed", asked?: TakenType): StillpointError {
@@ -13,9 +12,9 @@ export function typeRefused(workload: string, why: "disabled" | "not-allowed", a
     : new StillpointError("CHECKPOINT_TYPE_REFUSED", `${workload} is production-only and does not allow ${asked}`);
 }
 
-export function full(workload: string): StillpointError {
-  return new StillpointError("CHECKPOINT_LIMIT", `${workload} has ${checkpointLimit} checkpoints already`, {
-    metadata: { reason: "limit.count", limit: `${checkpointLimit}` },
+export function full(workload: string, limit: number): StillpointError {
+  return new StillpointError("CHECKPOINT_LIMIT", `${workload} has ${limit} checkpoints already`, {
+    metadata: { reason: "limit.count", limit: `${limit}` },
   });
 }
 
@@ -54,6 +53,10 @@ export function hasBranches(checkpoint: string, count: number): StillpointError 
   return new StillpointError("CHECKPOINT_HAS_BRANCHES", `${count} lines go on from ${checkpoint}`, {
     metadata: { branches: `${count}` },
   });
+}
+
+export function isProtected(checkpoint: string): StillpointError {
+  return new StillpointError("CHECKPOINT_PROTECTED", `${checkpoint} is protected`);
 }
 
 export function noCheckpoint(name: string): StillpointError {

@@ -1,4 +1,5 @@
 import { Checkpoint, CheckpointsDefinition, Head } from "#contracts/checkpoint/v1/checkpoint";
+import { Project, ProjectsDefinition } from "#contracts/checkpoint/v1/project";
 import { Host } from "#contracts/scheduler/v1/scheduler";
 import { Vm } from "#contracts/vm/v1/vm";
 import { systemClock, systemRandom } from "#libs/clock";
@@ -27,6 +28,7 @@ import { checkpointsHandlers } from "./handlers.ts";
 import { applyJob } from "./jobs/apply.ts";
 import { createJob } from "./jobs/create.ts";
 import { deleteJob } from "./jobs/delete.ts";
+import { projectsHandlers } from "./projects.ts";
 
 /**
  * Wires the service together; only this file knows which Redis, which NATS and which port. With a `server` it adds
@@ -48,7 +50,8 @@ export async function startCheckpoint(
     opened.close(),
   );
 
-  const deps = { ...parts, agents, operations, clock: systemClock, random: systemRandom, logger };
+  const limit = config.CHECKPOINT_LIMIT;
+  const deps = { ...parts, agents, operations, clock: systemClock, random: systemRandom, logger, limit };
   const jobs = [createJob(deps), applyJob(deps), deleteJob(deps)];
   lifecycle.add("runner", startRunner(operations, { jobs, ttlMs: config.OPERATION_TTL_MS }), (runner) =>
     runner.close(),
@@ -61,12 +64,13 @@ export async function startCheckpoint(
     (loop) => loop,
   );
 
+  const add = (to: RpcServer) =>
+    to.add(CheckpointsDefinition, checkpointsHandlers(deps)).add(ProjectsDefinition, projectsHandlers(deps));
   if (server !== undefined) {
-    server.add(CheckpointsDefinition, checkpointsHandlers(deps));
+    add(server);
     return { address: "" };
   }
-  const own = new RpcServer({ logger, health: natsHealth(nats) });
-  own.add(CheckpointsDefinition, checkpointsHandlers(deps));
+  const own = add(new RpcServer({ logger, health: natsHealth(nats) }));
   const address = await own.listen(config.CHECKPOINT_ADDRESS);
   lifecycle.add("grpc", own, (listening) => listening.close());
   return { address };
@@ -76,7 +80,9 @@ async function openRecords(log: Log, { signal }: Lifecycle) {
   const open = <Body>(codec: BodyCodec<Body>): RecordStore<Body> =>
     createRecordStore({ log, codec, clock: systemClock, random: systemRandom });
   return {
+    log,
     vms: open<Vm>(Vm),
+    projects: open<Project>(Project),
     hosts: open<Host>(Host),
     store: new CheckpointStore({ log, checkpoints: open<Checkpoint>(Checkpoint), heads: open<Head>(Head) }),
     vmView: await RecordView.start<Vm>({ log, filter: "rec.projects.*.vms.*", codec: Vm, signal }),

@@ -1,5 +1,5 @@
 import type { ImagesClient } from "#contracts/registry/v1/registry";
-import { CheckpointType, CreateVmRequest, Vm, type VmSpec, VmState } from "#contracts/vm/v1/vm";
+import { CreateVmRequest, Vm, type VmSpec, VmState } from "#contracts/vm/v1/vm";
 import type { Clock, Random } from "#libs/clock";
 import { StillpointError } from "#libs/errors";
 import { parseProject, vmName } from "#libs/names";
@@ -84,9 +84,7 @@ function sizedSpec(spec: VmSpec, image: PinnedImage): VmSpec {
       { metadata: { field: "spec.root_size_bytes" } },
     );
   }
-  const unsaid = spec.checkpointType === CheckpointType.UNSPECIFIED;
-  const checkpointType = unsaid ? CheckpointType.PRODUCTION : spec.checkpointType;
-  return { ...spec, rootSizeBytes, disks: nameDisks(spec.disks), checkpointType };
+  return { ...spec, rootSizeBytes, disks: nameDisks(spec.disks) };
 }
 
 interface Asked {

@@ -115,9 +115,9 @@ function powerHandlers(deps: AcceptDeps): Pick<VmsServiceImplementation<CallScop
 
 async function setCheckpointType(vms: RecordStore<Vm>, { name, checkpointType }: SetCheckpointTypeRequest) {
   parseVmName(name);
-  if (checkpointType === CheckpointType.UNSPECIFIED || checkpointType === CheckpointType.UNRECOGNIZED) {
-    throw new StillpointError("ARGUMENT_INVALID", "checkpoint_type is missing", {
-      help: "Use production, production-only, standard or disabled.",
+  if (checkpointType === CheckpointType.UNRECOGNIZED) {
+    throw new StillpointError("ARGUMENT_INVALID", "checkpoint_type is not known", {
+      help: "Use production, production-only, standard, disabled, or default for the project's.",
     });
   }
   const stored = await vms.modify(name, ({ body }) => {

@@ -30,7 +30,7 @@ describe("a VM's life", () => {
       imageDigest: `guest@${digestInTest}`,
       machineType: "pc-q35-7.2",
       operation: "",
-      spec: { rootSizeBytes: 2 ** 30, checkpointType: CheckpointType.PRODUCTION },
+      spec: { rootSizeBytes: 2 ** 30, checkpointType: CheckpointType.UNSPECIFIED },
     });
     const steps = [
       ["startVm", VmState.RUNNING],

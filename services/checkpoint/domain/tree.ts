@@ -10,9 +10,6 @@ export interface Tree<Node extends TreeNode = TreeNode> {
   readonly head: string;
 }
 
-/** Checkpoints of one workload at most. */
-export const checkpointLimit = 50;
-
 export function childrenOf<Node extends TreeNode>({ nodes }: Tree<Node>, uid: string): Node[] {
   return nodes.filter(({ parent }) => parent === uid);
 }
@@ -25,10 +22,6 @@ export function branchCount(tree: Tree, uid: string): number {
 /** A checkpoint can be merged into the one line that goes on from it, or dropped when there is none. */
 export function canDelete(tree: Tree, uid: string): boolean {
   return branchCount(tree, uid) <= 1;
-}
-
-export function isFull({ nodes }: Tree): boolean {
-  return nodes.length >= checkpointLimit;
 }
 
 /** The tree without a checkpoint: what stood on it stands on its parent. Deleting what is not there changes nothing. */

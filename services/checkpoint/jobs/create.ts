@@ -1,8 +1,8 @@
 import type { Job, JobContext, JobOutput, Outcome, Step } from "#libs/operations";
-import { type CheckpointStore, treeOf } from "../checkpoint-store.ts";
+import { treeOf } from "../checkpoint-store.ts";
 import { conditionOf, policyType, typeWords } from "../contract-words.ts";
 import { chooseType, decideFirst } from "../domain/policy.ts";
-import { isFull } from "../domain/tree.ts";
+import { projectType } from "../projects.ts";
 import { full, nameTaken, productionNotReached, typeRefused, wrongState } from "../refusals.ts";
 import type { CreateInput, Prepared } from "./create-state.ts";
 import { heldVm, releaseVm } from "./held-vm.ts";
@@ -37,9 +37,9 @@ function prepareStep(deps: JobDeps): Step<CreateInput> {
     async run(context) {
       const vm = await heldVm(deps.vms, context);
       const { asked, workloadUid } = context.input;
-      const choice = chooseType(asked, policyType(vm.spec?.checkpointType));
+      const choice = chooseType(asked, policyType(vm.spec?.checkpointType, await projectType(deps, vm.name)));
       if (!choice.allowed) throw typeRefused(vm.name, choice.why, asked);
-      const parent = await parentOfNext(deps.store, context);
+      const parent = await parentOfNext(deps, context);
       const workload = await deps.agents.getWorkload({ host: vm.host, uid: workloadUid }, context.signal);
       const condition = workload && conditionOf(workload.state);
       if (condition === undefined) throw wrongState(vm.name, vm.state);
@@ -52,9 +52,9 @@ function prepareStep(deps: JobDeps): Step<CreateInput> {
 }
 
 /** The checkpoint that the next one stands on. Fails when there is no room for it, or its name is taken. */
-async function parentOfNext(store: CheckpointStore, { target, input }: JobContext<CreateInput>): Promise<string> {
+async function parentOfNext({ store, limit }: JobDeps, { target, input }: JobContext<CreateInput>): Promise<string> {
   const tree = treeOf(await store.tree({ name: target, uid: input.workloadUid }));
-  if (isFull(tree)) throw full(target);
+  if (tree.nodes.length >= limit) throw full(target, limit);
   if (tree.nodes.some(({ displayName }) => displayName === input.displayName))
     throw nameTaken(target, input.displayName);
   return tree.head;

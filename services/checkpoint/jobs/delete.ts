@@ -2,7 +2,7 @@ import { CheckpointState } from "#contracts/checkpoint/v1/checkpoint";
 import type { Job, JobContext, JobOutput, Outcome, Step } from "#libs/operations";
 import { type CheckpointStore, deletedEvent, treeOf } from "../checkpoint-store.ts";
 import { branchCount } from "../domain/tree.ts";
-import { hasBranches } from "../refusals.ts";
+import { hasBranches, isProtected } from "../refusals.ts";
 import { heldVm, releaseVm } from "./held-vm.ts";
 import type { JobDeps } from "./job-deps.ts";
 
@@ -27,14 +27,12 @@ export function deleteJob(deps: JobDeps): Job<DeleteInput> {
 /** From here on it can no longer be applied. */
 function markStep({ vms, store, clock }: JobDeps): Step<DeleteInput> {
   const mark = (context: Context, state: CheckpointState) =>
-    store.records.modify(context.input.checkpoint, ({ body }) =>
-      body.state === state
-        ? undefined
-        : {
-            body: { ...body, state, updateTime: clock.now() },
-            operation: state === CheckpointState.DELETING ? context.operationId : null,
-          },
-    );
+    store.records.modify(context.input.checkpoint, ({ name, body }) => {
+      if (body.state === state) return undefined;
+      const isGoing = state === CheckpointState.DELETING;
+      if (isGoing && body.protected) throw isProtected(name);
+      return { body: { ...body, state, updateTime: clock.now() }, operation: isGoing ? context.operationId : null };
+    });
   return {
     name: "mark",
     async run(context) {

@@ -1,3 +1,4 @@
+import type { Project } from "#contracts/checkpoint/v1/project";
 import type { Vm } from "#contracts/vm/v1/vm";
 import type { Clock } from "#libs/clock";
 import type { HostAgents } from "#libs/host-agent";
@@ -8,9 +9,12 @@ import type { CheckpointStore } from "../checkpoint-store.ts";
 /** What the jobs of this service work with. */
 export interface JobDeps {
   readonly vms: RecordStore<Vm>;
+  readonly projects: RecordStore<Project>;
   readonly store: CheckpointStore;
   readonly vmView: Pick<RecordView<Vm>, "watch">;
   readonly agents: HostAgents;
   readonly clock: Clock;
   readonly logger: Logger;
+  /** Checkpoints of one VM at most. */
+  readonly limit: number;
 }

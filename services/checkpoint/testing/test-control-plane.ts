@@ -1,6 +1,7 @@
 import { jetstream } from "@nats-io/jetstream";
 import type { NatsConnection } from "@nats-io/transport-node";
 import { Checkpoint, type CheckpointsClient, CheckpointsDefinition, Head } from "#contracts/checkpoint/v1/checkpoint";
+import { ProjectsDefinition } from "#contracts/checkpoint/v1/project";
 import { HostAgentDefinition, Observation, WorkloadState } from "#contracts/host/v1/agent";
 import type { Operation } from "#contracts/operation/v1/operation";
 import { Host } from "#contracts/scheduler/v1/scheduler";
@@ -37,7 +38,7 @@ export const checkpointEvents = "rec.projects.*.vms.*.checkpoints.*";
 export const whatOf = (events: { what: string }[]) => events.map(({ what }) => what);
 
 /** Real NATS and Redis, the checkpoint service, and around it what others do: a host's agent, the VM's record. */
-export async function startControlPlane() {
+export async function startControlPlane(env: Readonly<Record<string, string>> = {}) {
   const [natsServer, redisServer] = await Promise.all([startNats(), startRedis()]);
   const lifecycle = new Lifecycle();
   const config = readCheckpointConfig({
@@ -45,6 +46,7 @@ export async function startControlPlane() {
     REDIS_URL: redisServer.url,
     CHECKPOINT_ADDRESS: "127.0.0.1:0",
     LOG_LEVEL: process.env.LOG_LEVEL ?? "silent",
+    ...env,
   });
   const nats = await connectNats(config, lifecycle);
   const { rec, ops } = await openStreams(nats);
@@ -57,7 +59,7 @@ export async function startControlPlane() {
   const records = openRecords(rec);
   await startHost(records.hosts, agent, lifecycle);
   const service = await startService(config, lifecycle);
-  const parts = { agent, operations, client: service.checkpoints, ...records };
+  const parts = { agent, operations, client: service.checkpoints, projects: service.projects, ...records };
   return {
     ...parts,
     ...createActions(parts),
@@ -97,23 +99,36 @@ function createActions({ agent, operations, client, vms }: Parts) {
     list: () => client.listCheckpoints({ parent: vmName }),
     /** Id of the operation that holds the VM. */
     holder: async () => (await vms.get(vmName))?.operation,
+    /** Does `work` when the host has done the step, before its answer is given. */
+    async during(step: string, ask: () => Promise<Operation>, work: () => Promise<void>) {
+      const { operation, goOn } = await stopAt(agent, step, ask);
+      await work();
+      goOn();
+      return end(operation);
+    },
     /** Cancels when the host has done the step, before its answer is given. */
     async cancelAt(step: string, ask: () => Promise<Operation>) {
-      const reached = Promise.withResolvers<void>();
-      const goOn = Promise.withResolvers<void>();
-      agent.beforeAnswer = async (done) => {
-        if (done !== step) return;
-        reached.resolve();
-        await goOn.promise;
-      };
-      const operation = await ask();
-      await reached.promise;
+      const { operation, goOn } = await stopAt(agent, step, ask);
       await operations.cancel(operation.name.slice("operations/".length));
       const ended = await end(operation);
-      goOn.resolve();
+      goOn();
       return ended;
     },
   };
+}
+
+/** Resolves when the host has done the step of the operation that is asked for; it answers when told to go on. */
+async function stopAt(agent: MemoryAgent, step: string, ask: () => Promise<Operation>) {
+  const reached = Promise.withResolvers<void>();
+  const goOn = Promise.withResolvers<void>();
+  agent.beforeAnswer = async (done) => {
+    if (done !== step) return;
+    reached.resolve();
+    await goOn.promise;
+  };
+  const operation = await ask();
+  await reached.promise;
+  return { operation, goOn: () => goOn.resolve() };
 }
 
 async function startHost(hosts: RecordStore<Host>, agent: MemoryAgent, lifecycle: Lifecycle): Promise<void> {
@@ -144,8 +159,11 @@ async function startService(config: ReturnType<typeof readCheckpointConfig>, out
   outer.add("service", lifecycle, (inner) => inner.close());
   const { address } = await startCheckpoint(config, lifecycle);
   const checkpoints = createRpcClient(CheckpointsDefinition, address);
-  outer.add("client", checkpoints, (client) => client.close());
-  return { checkpoints, close: () => lifecycle.close() };
+  const projects = createRpcClient(ProjectsDefinition, address);
+  outer.add("clients", [checkpoints, projects], (clients) => {
+    for (const client of clients) client.close();
+  });
+  return { checkpoints, projects, close: () => lifecycle.close() };
 }
 
 type Vms = RecordStore<Vm>;
