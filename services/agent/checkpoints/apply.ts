@@ -51,14 +51,15 @@ export async function applyCheckpoint(
   await sweepFiles(parts, workload);
 }
 
-/** New layers on the checkpoint's, named by the manifest before now is switched to them. */
+/** New layers on the checkpoint's, named by the manifest before now is switched to them. Other disks stay as they are. */
 async function putOn(parts: AgentParts, workload: Workload, checkpointUid: string, generationId: string) {
   const checkpoint = checkpointOf(workload.manifest, checkpointUid);
   const { disks, processUid } = workload.manifest;
   const layers: Record<string, string> = {};
-  for (const [disk, { sizeBytes }] of Object.entries(disks)) {
+  for (const [disk, top] of Object.entries(checkpoint.layers)) {
+    const { sizeBytes } = disks[disk] ?? { sizeBytes: 0 };
     const layer = newLayerId(parts);
-    const below = layerFile(workload, disk, checkpoint.layers[disk] ?? "");
+    const below = layerFile(workload, disk, top);
     await parts.disks.create({ path: workload.folder.layer(disk, layer), below, sizeBytes, processUid });
     layers[disk] = layer;
   }

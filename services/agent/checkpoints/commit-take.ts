@@ -6,7 +6,7 @@ import { syncFolder, writeDurably } from "../durable-file.ts";
 import type { CheckpointKind, MachineFacts } from "../manifest.ts";
 import type { Workload } from "../workload.ts";
 import { queueDigests } from "./digests.ts";
-import { nowLayers, withTaken } from "./layer-tree.ts";
+import { takenLayers, withTaken } from "./layer-tree.ts";
 import { unfinishedFolder } from "./pending.ts";
 
 export interface Taken {
@@ -29,7 +29,7 @@ const OUTCOME = "outcome.json";
 export async function commitTake(parts: AgentParts, workload: Workload, taken: Taken): Promise<CheckpointOutcome> {
   const { checkpointUid, kind, ramBytes, paused = false } = taken;
   const machine = machineFacts(parts, workload);
-  const frozen = nowLayers(workload.manifest);
+  const frozen = takenLayers(workload.manifest);
   const outcome = await describe(parts, workload, taken, machine);
   const unfinished = unfinishedFolder(workload, checkpointUid);
   await mkdir(unfinished, { recursive: true, mode: 0o700 });
@@ -75,8 +75,12 @@ async function describe(
   { evidence, ramBytes }: Taken,
   { qemu, machineType, cpu, memoryBytes }: MachineFacts,
 ): Promise<CheckpointOutcome> {
+  const layers = takenLayers(workload.manifest);
   const disks = await Promise.all(
-    Object.entries(nowLayers(workload.manifest)).map(async ([id, layer]) => {
+    workload.definition.disks.map(async ({ id, excludeFromCheckpoints }) => {
+      const layer = layers[id];
+      const why = excludeFromCheckpoints ? "the VM leaves it out" : "it was asked to be left out";
+      if (layer === undefined) return { id, included: false, why, bytes: 0 };
       const bytes = await parts.disks.usedBytes(workload.folder.layer(id, layer));
       return { id, included: true, why: "", bytes, layer, digest: "pending" };
     }),

@@ -40,6 +40,13 @@ export function nowLayers(manifest: Manifest): Record<string, string> {
   return Object.fromEntries(Object.entries(manifest.disks).map(([disk, { now }]) => [disk, now]));
 }
 
+/** The layers that the pending checkpoint is of, by disk: those of now without the disks that it leaves out. */
+export function takenLayers(manifest: Manifest): Record<string, string> {
+  const { pending } = manifest;
+  if (pending === null) throw new Error("no checkpoint is pending");
+  return Object.fromEntries(Object.entries(nowLayers(manifest)).filter(([disk]) => disk in pending.layers));
+}
+
 /** The layers of a child, by disk. */
 export function layersOf(manifest: Manifest, child: Child): Readonly<Record<string, string>> {
   return "now" in child ? nowLayers(manifest) : checkpointOf(manifest, child.checkpoint).layers;
@@ -52,7 +59,7 @@ export function withTaken(
 ): Manifest {
   const { pending } = manifest;
   if (pending === null) throw new Error("no checkpoint is pending");
-  const frozen = nowLayers(manifest);
+  const frozen = takenLayers(manifest);
   const taken = { ...entry, parent: manifest.head, layers: frozen, operation: pending.operation };
   return {
     ...withNow(manifest, pending.layers, frozen),
@@ -66,7 +73,7 @@ export function withTaken(
 export function withUntaken(manifest: Manifest, uid: string, operation: string): Manifest {
   const { [uid]: entry, ...checkpoints } = manifest.checkpoints;
   if (entry === undefined) return manifest;
-  const layers = nowLayers(manifest);
+  const layers = Object.fromEntries(Object.entries(nowLayers(manifest)).filter(([disk]) => disk in entry.layers));
   const kept = Object.fromEntries(
     Object.entries(manifest.layers).filter(([id]) => !Object.values(layers).includes(id)),
   );
@@ -77,9 +84,9 @@ export function withUntaken(manifest: Manifest, uid: string, operation: string):
   return { ...manifest, disks, layers: kept, checkpoints, head: entry.parent, pending };
 }
 
-/** Now goes on from a checkpoint in new layers; the layers that now had are gone. */
+/** Now goes on from a checkpoint in new layers; the layers that now had of these disks are gone. */
 export function withApplied(manifest: Manifest, uid: string, layers: Readonly<Record<string, string>>): Manifest {
-  const discarded = new Set(Object.values(nowLayers(manifest)));
+  const discarded = new Set(Object.keys(layers).map((disk) => manifest.disks[disk]?.now));
   const kept = Object.fromEntries(Object.entries(manifest.layers).filter(([id]) => !discarded.has(id)));
   return { ...withNow({ ...manifest, layers: kept }, layers, checkpointOf(manifest, uid).layers), head: uid };
 }

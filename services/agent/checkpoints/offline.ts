@@ -11,14 +11,14 @@ export async function takeOffline(
   parts: AgentParts,
   context: StepContext,
   workload: Workload,
-  { checkpointUid }: TakeOffline,
+  { checkpointUid, excludeDisks }: TakeOffline,
 ): Promise<CheckpointOutcome> {
   const stored = await storedOutcome(workload, checkpointUid);
   if (stored !== undefined) return stored;
   if (workload.machine !== undefined) {
     throw new StillpointError("VM_STATE", `${workload.definition.name} is on; an offline checkpoint needs it off`);
   }
-  await prepareTake(parts, context, workload, { checkpointUid, ownStop: false });
+  await prepareTake(parts, context, workload, { checkpointUid, ownStop: false, excludeDisks });
   const timeline = [{ event: "taken", time: parts.clock.now().toISOString() }];
   return await commitTake(parts, workload, { checkpointUid, kind: "offline", evidence: { timeline }, ramBytes: 0 });
 }

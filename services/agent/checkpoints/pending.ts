@@ -1,5 +1,6 @@
 import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
+import { StillpointError } from "#libs/errors";
 import type { AgentParts } from "../actions/agent-parts.ts";
 import { newLayerId } from "../actions/create-vm.ts";
 import { layerFile } from "../machine-spec.ts";
@@ -11,33 +12,55 @@ export interface TakeRequest {
   readonly checkpointUid: string;
   /** The agent will stop the VM for a moment. */
   readonly ownStop: boolean;
+  /** Ids of disks that go on in the layer that they have. */
+  readonly excludeDisks?: readonly string[];
 }
 
-/** Makes the layers that now will go on in, written down first, and opens them in the machine when there is one. */
+/**
+ * Makes the layers that now will go on in, written down first, and opens them in the machine when there is one. When
+ * one of them cannot be made, none is left.
+ */
 export async function prepareTake(
   parts: AgentParts,
   { operation }: StepContext,
   workload: Workload,
-  { checkpointUid, ownStop }: TakeRequest,
+  { checkpointUid, ownStop, excludeDisks = [] }: TakeRequest,
 ): Promise<PendingTake> {
   await rollBackPending(parts, workload);
-  const layers = Object.fromEntries(Object.keys(workload.manifest.disks).map((disk) => [disk, newLayerId(parts)]));
+  const disks = includedDisks(workload, excludeDisks);
+  const layers = Object.fromEntries(disks.map((disk) => [disk, newLayerId(parts)]));
   const pending: PendingTake = { operation, checkpoint: checkpointUid, layers, ownStop };
   await workload.save((manifest) => ({ ...manifest, pending }));
-  await Promise.all(
-    Object.entries(workload.manifest.disks).map(async ([disk, { now, sizeBytes }]) => {
-      const layer = layerFile(workload, disk, layers[disk] ?? "");
-      const below = layerFile(workload, disk, now);
-      await parts.disks.create({ path: layer.path, below, sizeBytes, processUid: workload.manifest.processUid });
-      await workload.machine?.layers.prepare(layer);
-    }),
+  // All are waited for, so that none is made after it was taken back.
+  const made = await Promise.allSettled(
+    Object.entries(layers).map(([disk, id]) => makeLayer(parts, workload, disk, id)),
   );
-  return pending;
+  const failure = made.find(({ status }) => status === "rejected");
+  if (failure === undefined) return pending;
+  await rollBackPending(parts, workload);
+  throw failure.reason;
+}
+
+async function makeLayer(parts: AgentParts, workload: Workload, disk: string, id: string): Promise<void> {
+  const { now = "", sizeBytes = 0 } = workload.manifest.disks[disk] ?? {};
+  const layer = layerFile(workload, disk, id);
+  const below = layerFile(workload, disk, now);
+  await parts.disks.create({ path: layer.path, below, sizeBytes, processUid: workload.manifest.processUid });
+  await workload.machine?.layers.prepare(layer);
+}
+
+/** @throws StillpointError ARGUMENT_INVALID for a disk that there is not, and for the root disk */
+function includedDisks({ definition, manifest }: Workload, excluded: readonly string[]): string[] {
+  const disks = Object.keys(manifest.disks);
+  const wrong = excluded.find((disk) => disk === "root" || !disks.includes(disk));
+  if (wrong === undefined) return disks.filter((disk) => !excluded.includes(disk));
+  const why = wrong === "root" ? "the root disk cannot be left out" : `it has no disk ${wrong}`;
+  throw new StillpointError("ARGUMENT_INVALID", `a checkpoint of ${definition.name}: ${why}`);
 }
 
 /** From the current layer of each disk to the prepared one. */
-export function switches(workload: Workload, { layers }: PendingTake): { from: string; to: string }[] {
-  return Object.entries(workload.manifest.disks).map(([disk, { now }]) => ({ from: now, to: layers[disk] ?? "" }));
+export function switches({ manifest }: Workload, { layers }: PendingTake): { from: string; to: string }[] {
+  return Object.entries(layers).map(([disk, to]) => ({ from: manifest.disks[disk]?.now ?? "", to }));
 }
 
 /**
