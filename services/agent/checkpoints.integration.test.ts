@@ -63,7 +63,7 @@ test("a production checkpoint freezes both disks, keeps the window, and its imag
   await write("one");
   const { checkpoint } = await host.act(vm.uid, {
     $case: "takeProduction",
-    value: { checkpointUid: first, parentCheckpointUid: "", freezeWindowMs: 0 },
+    value: { checkpointUid: first, parentCheckpointUid: "", freezeWindowMs: 0, excludeDisks: [] },
   });
   expect(checkpoint).toMatchObject({
     refusedReason: "",
@@ -107,7 +107,7 @@ test("applying the production checkpoint leaves the VM off with the old disks", 
   expect(workload).toMatchObject({ state: WorkloadState.STOPPED, head: first });
   const { checkpoint } = await host.act(vm.uid, {
     $case: "takeOffline",
-    value: { checkpointUid: third, parentCheckpointUid: first },
+    value: { checkpointUid: third, parentCheckpointUid: first, excludeDisks: [] },
   });
   expect(checkpoint?.refusedReason).toBe("");
   await host.act(vm.uid, { $case: "startVm", value: {} });
@@ -132,7 +132,7 @@ test("a discarded checkpoint leaves the VM as it goes on", async () => {
   const uid = systemRandom.id("ckpt");
   await host.act(vm.uid, {
     $case: "takeProduction",
-    value: { checkpointUid: uid, parentCheckpointUid: "", freezeWindowMs: 0 },
+    value: { checkpointUid: uid, parentCheckpointUid: "", freezeWindowMs: 0, excludeDisks: [] },
   });
   await write("five");
   const { workload } = await host.act(vm.uid, { $case: "discardCheckpoint", value: { checkpointUid: uid } });

@@ -110,7 +110,7 @@ const production = systemRandom.id("ckpt");
 const standard = systemRandom.id("ckpt");
 const takeProduction: StepAction = {
   $case: "takeProduction",
-  value: { checkpointUid: production, parentCheckpointUid: "", freezeWindowMs: 0 },
+  value: { checkpointUid: production, parentCheckpointUid: "", freezeWindowMs: 0, excludeDisks: [] },
 };
 
 test("a creation that is cut off is finished", async () => {

@@ -44,7 +44,7 @@ async function bootedVm(variant: "no-agent" | "failing-hook"): Promise<VmDefinit
 
 async function takeProduction(uid: string) {
   const checkpointUid = systemRandom.id("ckpt");
-  const value = { checkpointUid, parentCheckpointUid: "", freezeWindowMs: 0 };
+  const value = { checkpointUid, parentCheckpointUid: "", freezeWindowMs: 0, excludeDisks: [] };
   return (await host.act(uid, { $case: "takeProduction", value })).checkpoint;
 }
 

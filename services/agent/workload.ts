@@ -2,6 +2,7 @@ import { type VmDefinition, type Workload as WorkloadMessage, WorkloadState } fr
 import type { GuestAgent } from "#contracts/vm/v1/vm";
 import { StillpointError } from "#libs/errors";
 import type { Logger } from "#libs/logger";
+import type { HeldTake } from "./checkpoints/held-take.ts";
 import { type Manifest, writeManifest } from "./manifest.ts";
 import type { Machine, MachineEnd } from "./ports.ts";
 import type { WorkloadFolder } from "./workload-folder.ts";
@@ -29,6 +30,8 @@ export class Workload {
   #manifest: Manifest;
   #machine: Machine | undefined;
   #guestAgent = NO_AGENT;
+  /** A guest that one step froze, for another to thaw. */
+  held: HeldTake | undefined;
   #owedThaws = 0;
   #saving: Promise<void> = Promise.resolve();
 

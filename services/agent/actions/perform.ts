@@ -1,6 +1,7 @@
 import type { CheckpointOutcome, StepResult } from "#contracts/host/v1/agent";
 import { StillpointError } from "#libs/errors";
 import { applyCheckpoint } from "../checkpoints/apply.ts";
+import { holdFrozen, takeHeld, thawHeld } from "../checkpoints/held.ts";
 import { discardCheckpoint, mergeCheckpoint } from "../checkpoints/merge.ts";
 import { takeOffline } from "../checkpoints/offline.ts";
 import { takeProduction } from "../checkpoints/production.ts";
@@ -44,6 +45,10 @@ async function performOn(
       return await takeStandard(parts, context, workload, action.value);
     case "takeOffline":
       return await takeOffline(parts, context, workload, action.value);
+    case "holdFrozen":
+    case "takeHeld":
+    case "thawHeld":
+      return await takeWithOthers(parts, context, workload, action);
     case "verifyCheckpoint":
       return await verifyCheckpoint(parts, workload, action.value);
     case "discardCheckpoint":
@@ -64,6 +69,19 @@ async function performOn(
     case "rebootVm":
       await changePower(parts, context, workload, action);
       return undefined;
+  }
+}
+
+type HeldAction = Extract<OnWorkload, { readonly $case: "holdFrozen" | "takeHeld" | "thawHeld" }>;
+
+async function takeWithOthers(parts: AgentParts, context: StepContext, workload: Workload, action: HeldAction) {
+  switch (action.$case) {
+    case "holdFrozen":
+      return await holdFrozen(parts, context, workload, action.value);
+    case "takeHeld":
+      return await takeHeld(parts, workload, action.value);
+    case "thawHeld":
+      return await thawHeld(parts, workload, action.value);
   }
 }
 

@@ -40,41 +40,108 @@ export interface Refusal {
 
 const THAW_MS = 5_000;
 
-/**
- * Freezes the guest's file systems, lets `effect` happen, and thaws, with a guard that thaws when we cannot.
- * Whatever the freeze answered, a thaw follows: a freeze that timed out may still be carried out. A thaw that is
- * not answered in time is handed to `owed` and goes on until the guest answers or is gone.
- */
+/** A thaw that the guest has not answered in time, which goes on until it does or is gone. */
+type OweThaw = (thaw: Promise<void>) => void;
+
+/** Freezes the guest's file systems, lets `effect` happen, and thaws, whatever happened. */
 export async function whileFrozen(
-  { guard, clock }: FreezeDeps,
-  { uid, guest, agentSocket, windowMs }: FreezeRequest,
+  deps: FreezeDeps,
+  request: FreezeRequest,
   effect: () => Promise<void>,
-  owed: (thaw: Promise<void>) => void,
+  owed: OweThaw,
 ): Promise<FrozenWindow> {
-  await guard.arm(uid, agentSocket, windowMs);
-  const beginMs = clock.monotonicMs();
-  const askedAt = clock.now();
-  const frozen = await freeze(guest, windowMs);
-  const moments = { askedAt, ...("refusal" in frozen ? {} : { frozenAt: clock.now() }) };
-  let refusal = "refusal" in frozen ? frozen.refusal : undefined;
-  if (refusal === undefined && clock.monotonicMs() - beginMs < windowMs) refusal = await attempt(effect);
-  const thawCount = await thaw(guest);
-  const elapsedMs = clock.monotonicMs() - beginMs;
-  if (thawCount !== undefined) guard.disarm(uid);
-  else owed(thawInTheEnd({ guard, clock }, { uid, guest, agentSocket, windowMs }));
-  const { count } = frozen;
-  const window = { count, thawCount: thawCount ?? -1, windowMs: elapsedMs, ...moments, thawedAt: clock.now() };
-  const judged = refusal ?? judge(window, windowMs);
-  return judged === undefined ? window : { ...window, refusal: judged };
+  const freeze = await Freeze.begin(deps, request, owed);
+  const failed = freeze.isHeld ? await attempt("agent.take-production", effect) : undefined;
+  const window = await freeze.end();
+  return failed === undefined ? window : { ...window, refusal: failed };
+}
+
+/**
+ * One freeze of a guest, with a guard that thaws when we cannot. Whatever the freeze answered, a thaw has to follow:
+ * a freeze that timed out may still be carried out.
+ */
+export class Freeze {
+  /** Why the guest does not stand frozen; its thaw is owed all the same. */
+  readonly refusal: Refusal | undefined;
+  readonly #deps: FreezeDeps;
+  readonly #request: FreezeRequest;
+  readonly #owed: OweThaw;
+  readonly #beginMs: number;
+  readonly #began: Pick<FrozenWindow, "count" | "askedAt" | "frozenAt">;
+  #ending: Promise<FrozenWindow> | undefined;
+
+  private constructor(
+    deps: FreezeDeps,
+    request: FreezeRequest,
+    owed: OweThaw,
+    begun: { beginMs: number; askedAt: Date; answer: FreezeAnswer },
+  ) {
+    const { beginMs, askedAt, answer } = begun;
+    this.#deps = deps;
+    this.#request = request;
+    this.#owed = owed;
+    this.#beginMs = beginMs;
+    this.refusal = answer.refusal;
+    const frozen = answer.refusal === undefined ? { frozenAt: deps.clock.now() } : {};
+    this.#began = { count: answer.count, askedAt, ...frozen };
+  }
+
+  /** Never without the guard: it knows of the freeze before the guest does. */
+  static async begin(deps: FreezeDeps, request: FreezeRequest, owed: OweThaw): Promise<Freeze> {
+    const { uid, guest, agentSocket, windowMs } = request;
+    await deps.guard.arm(uid, agentSocket, windowMs);
+    const beginMs = deps.clock.monotonicMs();
+    const askedAt = deps.clock.now();
+    const answer = await freeze(guest, windowMs);
+    return new Freeze(deps, request, owed, { beginMs, askedAt, answer });
+  }
+
+  /** Times of the freeze: what has happened so far. */
+  get began(): Pick<FrozenWindow, "count" | "askedAt" | "frozenAt"> {
+    return this.#began;
+  }
+
+  /** What is left of the window, in ms. */
+  get leftMs(): number {
+    return Math.max(0, this.#request.windowMs - (this.#deps.clock.monotonicMs() - this.#beginMs));
+  }
+
+  /** Whether the guest stands frozen by us; false as soon as the window has passed or its thaw was begun. */
+  get isHeld(): boolean {
+    return this.refusal === undefined && this.#ending === undefined && this.leftMs > 0;
+  }
+
+  /** Thaws, once; whoever asks again gets the same answer. */
+  end(): Promise<FrozenWindow> {
+    this.#ending ??= this.#end();
+    return this.#ending;
+  }
+
+  async #end(): Promise<FrozenWindow> {
+    const { guard, clock } = this.#deps;
+    const { uid, guest, windowMs: allowedMs } = this.#request;
+    const thawCount = await thaw(guest);
+    const windowMs = clock.monotonicMs() - this.#beginMs;
+    if (thawCount !== undefined) guard.disarm(uid);
+    else this.#owed(thawInTheEnd(this.#deps, this.#request));
+    const window = { ...this.#began, thawCount: thawCount ?? -1, windowMs, thawedAt: clock.now() };
+    const refusal = this.refusal ?? judge(window, allowedMs);
+    return refusal === undefined ? window : { ...window, refusal };
+  }
 }
 
 /** The window for the receipt: "frozen" and "thawed" only where the guest really stood still. Pure. */
-export function timelineOf({ askedAt, frozenAt, thawedAt }: Pick<FrozenWindow, "askedAt" | "frozenAt" | "thawedAt">) {
-  const moments =
-    frozenAt === undefined
-      ? { "freeze-asked": askedAt }
-      : { "freeze-asked": askedAt, frozen: frozenAt, thawed: thawedAt };
+export function timelineOf({ askedAt, frozenAt, thawedAt }: Moments) {
+  const moments = {
+    "freeze-asked": askedAt,
+    ...(frozenAt !== undefined && { frozen: frozenAt, ...(thawedAt !== undefined && { thawed: thawedAt }) }),
+  };
   return Object.entries(moments).map(([event, time]) => ({ event, time: time.toISOString() }));
+}
+
+interface Moments extends Pick<FrozenWindow, "askedAt" | "frozenAt"> {
+  /** Undefined while the guest stands frozen. */
+  readonly thawedAt: Date | undefined;
 }
 
 /** What a window that went through is worth. Pure. */
@@ -90,7 +157,12 @@ export function judge(window: Pick<FrozenWindow, "count" | "thawCount" | "window
   return { reason: "thaw.count_mismatch", detail };
 }
 
-async function freeze(guest: GuestAgentChannel, windowMs: number): Promise<{ count: number; refusal?: Refusal }> {
+interface FreezeAnswer {
+  readonly count: number;
+  readonly refusal?: Refusal;
+}
+
+async function freeze(guest: GuestAgentChannel, windowMs: number): Promise<FreezeAnswer> {
   try {
     const count = await guest.call<number>("guest-fsfreeze-freeze", undefined, windowMs);
     if (count > 0) return { count };
@@ -106,11 +178,12 @@ function freezeRefusal(error: unknown): Refusal {
   return { reason: /hook/i.test(detail) ? "hook.failed" : "freeze.error", detail };
 }
 
-async function attempt(effect: () => Promise<void>): Promise<Refusal | undefined> {
+/** Lets something happen to a frozen guest's disks. @param action the failpoints' own */
+export async function attempt(action: string, effect: () => Promise<void>): Promise<Refusal | undefined> {
   try {
-    await failpoint("agent.take-production.frozen");
+    await failpoint(`${action}.frozen`);
     await effect();
-    await failpoint("agent.take-production.switched");
+    await failpoint(`${action}.switched`);
     return undefined;
   } catch (error) {
     return { reason: "tx.failed", detail: error instanceof Error ? error.message : String(error) };

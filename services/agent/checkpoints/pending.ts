@@ -35,7 +35,7 @@ export async function prepareTake(
   const made = await Promise.allSettled(
     Object.entries(layers).map(([disk, id]) => makeLayer(parts, workload, disk, id)),
   );
-  const failure = made.find(({ status }) => status === "rejected");
+  const failure = made.find((outcome) => outcome.status === "rejected");
   if (failure === undefined) return pending;
   await rollBackPending(parts, workload);
   throw failure.reason;
@@ -68,6 +68,8 @@ export function switches({ manifest }: Workload, { layers }: PendingTake): { fro
  * machine they may hold what a guest wrote before it went off, so they are written down in any case.
  */
 export async function rollBackPending(parts: AgentParts, workload: Workload): Promise<void> {
+  await workload.held?.thaw();
+  workload.held = undefined;
   const { pending } = workload.manifest;
   if (pending === null) return;
   for (const [disk, layer] of Object.entries(pending.layers)) await withdraw(parts, workload, disk, layer);

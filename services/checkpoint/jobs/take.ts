@@ -16,7 +16,7 @@ export function productionStep(deps: JobDeps): Step<CreateInput> {
     name: "production",
     skip: (context) => createState(context).decision.action !== "production",
     async run(context) {
-      const value = { ...layers(context), freezeWindowMs: 0 };
+      const value = { ...layers(context), freezeWindowMs: 0, excludeDisks: [] };
       const outcome = await act(deps, context, "production", { $case: "takeProduction", value });
       const cause = causeOf(outcome);
       if (cause === undefined) return taken(outcome, { action: "production" });
@@ -32,7 +32,10 @@ export function offlineStep(deps: JobDeps): Step<CreateInput> {
     name: "offline",
     skip: (context) => createState(context).decision.action !== "offline",
     async run(context) {
-      const outcome = await act(deps, context, "offline", { $case: "takeOffline", value: layers(context) });
+      const outcome = await act(deps, context, "offline", {
+        $case: "takeOffline",
+        value: { ...layers(context), excludeDisks: [] },
+      });
       return taken(outcome, createState(context).decision);
     },
     undo: (context) => discard(deps, context, "undo-offline"),
