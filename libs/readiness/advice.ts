@@ -11,6 +11,8 @@ const advice: Readonly<Record<string, string>> = {
   "freeze.none_frozen": "The guest has no file system that can be frozen: mount its disks with one that can.",
   "hook.failed": "A freeze hook or writer in the guest failed: look at its log in the guest.",
   "freeze.window_exceeded": "Writers took too long: make them quiesce faster, or try when the guest has less to do.",
+  "freeze.interrupted": "The agent on the VM's host was restarted meanwhile: try again.",
+  "group.member_failed": "See why the VM that the reason names was not reached.",
   "thaw.count_mismatch": "File systems were mounted, unmounted or thawed meanwhile: try again.",
   "vss.limit_10s": "VSS thaws by itself after 10 s: try when the guest has less to do.",
   "tx.failed": "Look at the VM's log on its host.",
