@@ -3,7 +3,11 @@ import type { Benchmark } from "./benchmark.ts";
 
 const benchmarks: Record<string, () => Promise<{ benchmark: Benchmark }>> = {
   "vm-start": () => import("./vm-start.ts"),
-  checkpoint: () => import("./checkpoint.ts"),
+  "frozen-window": () => import("./frozen-window.ts"),
+  "standard-pause": () => import("./standard-pause.ts"),
+  "checkpoint-cost": () => import("./checkpoint-cost.ts"),
+  "chain-read": () => import("./chain-read.ts"),
+  apply: () => import("./apply.ts"),
   operations: () => import("./operations.ts"),
   memory: () => import("./memory.ts"),
 };
