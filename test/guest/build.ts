@@ -7,7 +7,7 @@ import { unpackPackages } from "./packages.ts";
 import { makeDisk, stageRoot } from "./rootfs.ts";
 
 /** One disk, kernel and initrd serve them all; a variant is a word on the kernel's command line. */
-export type GuestVariant = "default" | "no-agent" | "failing-hook";
+export type GuestVariant = "default" | "no-agent" | "failing-hook" | "no-hooks";
 
 /** A guest to boot. Its files are shared and read-only: give QEMU an overlay or `snapshot=on`. */
 export interface Guest {
@@ -28,6 +28,7 @@ const variantWords: Record<GuestVariant, string> = {
   default: "",
   "no-agent": " stillpoint.agent=off",
   "failing-hook": " stillpoint.hook=fail",
+  "no-hooks": " stillpoint.hook=off",
 };
 
 /**
