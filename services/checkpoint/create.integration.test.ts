@@ -85,6 +85,9 @@ describe("creating a checkpoint", () => {
     plane.agent.unclean = { reason: "verify.unclean", detail: "journal to replay" };
     expect((await plane.create("a")).error).toMatchObject({ reason: "PRODUCTION_NOT_REACHED" });
     expect(plane.agent.layers.size).toBe(0);
+    // The guest did stand still, though nothing came of it.
+    const seen = whatOf(await plane.events("rec.projects.*.vms.*"));
+    expect(seen).toEqual(["vm.frozen", "vm.thawed", "checkpoint.failed"]);
   });
 
   test("standard is taken at once", async () => {

@@ -19,6 +19,8 @@ export interface Prepared {
   readonly parent: string;
   readonly type: TakenType;
   readonly decision: Decision;
+  /** Longest time that the guest may stand frozen; 0 for the agent's own limit. */
+  readonly freezeWindowMs: number;
 }
 
 /** Output of the steps that take or verify: what came of it, and what follows. */

@@ -1,3 +1,4 @@
+import type { Vm } from "#contracts/vm/v1/vm";
 import type { Job, JobContext, JobOutput, Outcome, Step } from "#libs/operations";
 import { treeOf } from "../checkpoint-store.ts";
 import { conditionOf, policyType, typeWords } from "../contract-words.ts";
@@ -5,10 +6,11 @@ import { chooseType, decideFirst } from "../domain/policy.ts";
 import { projectType } from "../projects.ts";
 import { full, nameTaken, productionNotReached, typeRefused, wrongState } from "../refusals.ts";
 import type { CreateInput, Prepared } from "./create-state.ts";
+import { freezeEvents } from "./freeze-events.ts";
 import { heldVm, releaseVm } from "./held-vm.ts";
 import type { JobDeps } from "./job-deps.ts";
 import { publishStep } from "./publish.ts";
-import { discardUnproven, offlineStep, productionStep, standardStep, verifyStep } from "./take.ts";
+import { discardUnproven, offlineStep, productionStep, refuseStep, standardStep, verifyStep } from "./take.ts";
 
 /**
  * Takes a checkpoint of a VM that the operation holds. Its record is written last, so that nobody sees half of one;
@@ -22,6 +24,7 @@ export function createJob(deps: JobDeps): Job<CreateInput> {
       productionStep(deps),
       offlineStep(deps),
       verifyStep(deps),
+      refuseStep(),
       discardUnproven(deps),
       standardStep(deps),
       publishStep(deps),
@@ -31,7 +34,7 @@ export function createJob(deps: JobDeps): Job<CreateInput> {
 }
 
 /** Decides from the VM as its host sees it now, under the hold of this operation. */
-function prepareStep(deps: JobDeps): Step<CreateInput> {
+export function prepareStep(deps: JobDeps): Step<CreateInput> {
   return {
     name: "prepare",
     async run(context) {
@@ -45,11 +48,15 @@ function prepareStep(deps: JobDeps): Step<CreateInput> {
       if (condition === undefined) throw wrongState(vm.name, vm.state);
       const decision = decideFirst(choice.type, condition);
       if (decision.action === "refuse") throw productionNotReached(vm.name, decision.cause);
-      const prepared: Prepared = { host: vm.host, parent, type: choice.type, decision };
+      const freezeWindowMs = windowMs(vm.spec?.freezeWindow);
+      const prepared: Prepared = { host: vm.host, parent, type: choice.type, decision, freezeWindowMs };
       return { ...prepared };
     },
   };
 }
+
+const windowMs = (window: NonNullable<Vm["spec"]>["freezeWindow"]): number =>
+  window === undefined ? 0 : Number(window.seconds) * 1_000 + Math.round(window.nanos / 1_000_000);
 
 /** The checkpoint that the next one stands on. Fails when there is no room for it, or its name is taken. */
 async function parentOfNext({ store, limit }: JobDeps, { target, input }: JobContext<CreateInput>): Promise<string> {
@@ -79,6 +86,7 @@ async function conclude(
     error: reason,
     message,
   };
-  await releaseVm(vms, context, [{ aggregate: "checkpoint", happened: "failed", data }]);
+  const failed = { aggregate: "checkpoint", happened: "failed", data };
+  await releaseVm(vms, context, [...freezeEvents(context), failed]);
   return undefined;
 }

@@ -4,9 +4,10 @@ import type { JobContext, Step } from "#libs/operations";
 import type { RecordEvent } from "#libs/records";
 import { consistencyWords, kindWords, typeWords } from "../contract-words.ts";
 import { sha256 } from "../digest.ts";
-import { judgeFreeze, momentsOf } from "../domain/evidence.ts";
+import { judgeFreeze } from "../domain/evidence.ts";
 import { sealReceipt, type Verdict, writeReceipt } from "../domain/receipt.ts";
 import { type CreateInput, type CreateState, createState } from "./create-state.ts";
+import { freezeEvents } from "./freeze-events.ts";
 import type { JobDeps } from "./job-deps.ts";
 
 /** Makes the checkpoint visible: its record, then the head that stands on it. */
@@ -114,12 +115,5 @@ function eventsOf(context: JobContext<CreateInput>, checkpoint: Checkpoint): Rec
   const facts = { workload: context.target, ...factsOf(checkpoint) };
   const created = { aggregate: "checkpoint", happened: "created", data: facts };
   const fellBack = { aggregate: "checkpoint", happened: "fell_back", data: facts };
-  return [...freezeEvents(context, checkpoint), created, ...(checkpoint.fellBack ? [fellBack] : [])];
-}
-
-/** The guest was held for a moment: told with the times at which that happened, also when the attempt came to nothing. */
-function freezeEvents(context: JobContext<CreateInput>, { name, displayName }: Checkpoint): RecordEvent[] {
-  const evidence = createState(context).production?.evidence ?? {};
-  const data = { vm: context.target, checkpoint: name, displayName, freeze: evidence.freeze ?? null };
-  return Object.entries(momentsOf(evidence)).map(([happened, time]) => ({ aggregate: "vm", happened, time, data }));
+  return [...freezeEvents(context), created, ...(checkpoint.fellBack ? [fellBack] : [])];
 }

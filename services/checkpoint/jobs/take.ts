@@ -16,7 +16,8 @@ export function productionStep(deps: JobDeps): Step<CreateInput> {
     name: "production",
     skip: (context) => createState(context).decision.action !== "production",
     async run(context) {
-      const value = { ...layers(context), freezeWindowMs: 0, excludeDisks: [] };
+      const { freezeWindowMs } = createState(context).prepared;
+      const value = { ...layers(context), freezeWindowMs, excludeDisks: [] };
       const outcome = await act(deps, context, "production", { $case: "takeProduction", value });
       const cause = causeOf(outcome);
       if (cause === undefined) return taken(outcome, { action: "production" });
@@ -57,9 +58,20 @@ export function verifyStep(deps: JobDeps): Step<CreateInput> {
       if (outcome.refusedReason === "") return taken(outcome, decision);
       const cause = { code: outcome.refusedReason, detail: outcome.refusedDetail };
       if (offline === undefined) return { ...without(context, cause), ...facts(outcome), taken: true };
-      const next = decideUncleanOffline(prepared.type, cause);
-      if (next.action === "refuse") throw productionNotReached(context.target, cause);
-      return taken(outcome, next);
+      return taken(outcome, decideUncleanOffline(prepared.type, cause));
+    },
+  };
+}
+
+/** Ends the job when the policy accepts nothing that can be had; what was seen until then is kept with the operation. */
+export function refuseStep(): Step<CreateInput> {
+  return {
+    name: "refuse",
+    skip: (context) => createState(context).decision.action !== "refuse",
+    async run(context) {
+      const { decision } = createState(context);
+      if (decision.action === "refuse") throw productionNotReached(context.target, decision.cause);
+      return undefined;
     },
   };
 }
@@ -97,7 +109,12 @@ export function standardStep(deps: JobDeps): Step<CreateInput> {
   };
 }
 
-async function act(deps: JobDeps, context: Context, step: string, action: AgentAction): Promise<CheckpointOutcome> {
+export async function act(
+  deps: JobDeps,
+  context: Context,
+  step: string,
+  action: AgentAction,
+): Promise<CheckpointOutcome> {
   const { host } = createState(context).prepared;
   const { checkpoint } = await deps.agents.runStep(context, { host, uid: context.input.workloadUid }, step, action);
   if (checkpoint === undefined) {
@@ -121,18 +138,16 @@ const layers = (context: Context) => ({
 });
 
 /** Why production was not reached; undefined when the evidence carries the claim. */
-function causeOf({ refusedReason, refusedDetail, evidence }: CheckpointOutcome): Cause | undefined {
+export function causeOf({ refusedReason, refusedDetail, evidence }: CheckpointOutcome): Cause | undefined {
   if (refusedReason !== "") return { code: refusedReason, detail: refusedDetail };
   const judgement = judgeFreeze(evidence ?? {});
   return judgement.proven ? undefined : judgement.cause;
 }
 
-/** What follows when production was not reached; fails when the policy accepts nothing else. */
-function without(context: Context, cause: Cause): Pick<Taken, "decision"> {
-  const decision = decideWithoutProduction(createState(context).prepared.type, cause);
-  if (decision.action === "refuse") throw productionNotReached(context.target, cause);
-  return { decision };
-}
+/** What follows when production was not reached. */
+const without = (context: Context, cause: Cause): Pick<Taken, "decision"> => ({
+  decision: decideWithoutProduction(createState(context).prepared.type, cause),
+});
 
 const facts = ({ evidence = {}, sizeBytes }: CheckpointOutcome) => ({ evidence, sizeBytes });
 
