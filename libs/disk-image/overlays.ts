@@ -69,7 +69,8 @@ async function create(path: string, options: string[], sizeBytes: number | undef
   await sync(dirname(path));
 }
 
-async function sync(path: string): Promise<void> {
+/** Makes a file, or the names in a folder, survive a power cut. */
+export async function sync(path: string): Promise<void> {
   await using file = await open(path, "r");
   await file.sync();
 }

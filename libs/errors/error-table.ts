@@ -95,6 +95,14 @@ export const errorTable = {
     code: Code.FAILED_PRECONDITION,
     help: "Unprotect it first with: stillpoint checkpoint unprotect",
   },
+  CHECKPOINT_MISFIT: {
+    code: Code.FAILED_PRECONDITION,
+    help: "Make a new VM from the checkpoint instead.",
+  },
+  DRILL_FAILED: {
+    code: Code.FAILED_PRECONDITION,
+    help: "Look at the checkpoint's last drill with: stillpoint checkpoint get; and at the VM's drill command.",
+  },
   CHECKPOINT_DAMAGED: { code: Code.INTERNAL, help: "Do not apply it; take another, or restore a copy." },
   PRODUCTION_NOT_REACHED: {
     code: Code.FAILED_PRECONDITION,

@@ -1,5 +1,13 @@
 import { access, chmod, chown, rm, stat, statfs } from "node:fs/promises";
-import { checkImage, commitOverlay, createEmpty, createOverlay, readGuestBytes, rebaseOverlay } from "#libs/disk-image";
+import {
+  checkImage,
+  commitOverlay,
+  createEmpty,
+  createOverlay,
+  flattenDisk,
+  readGuestBytes,
+  rebaseOverlay,
+} from "#libs/disk-image";
 import { StillpointError } from "#libs/errors";
 import type { DiskStore } from "./ports.ts";
 
@@ -21,6 +29,9 @@ export function createLocalDisks(folder: string): DiskStore {
     },
     async commit(path, below) {
       await commitOverlay({ path, base: below });
+    },
+    async flatten(path, target, signal) {
+      await flattenDisk({ path, target }, { signal });
     },
     async check(path) {
       const { corruptions } = await checkImage(path);

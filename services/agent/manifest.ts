@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { StillpointError } from "#libs/errors";
+import type { ReceivePlan } from "./checkpoints/receive-source.ts";
 import { writeDurably } from "./durable-file.ts";
 
 /** One qcow2 file of a disk. Its name is its id; it never moves. */
@@ -45,6 +46,21 @@ export interface PendingTake {
   readonly ownStop: boolean;
 }
 
+/** A checkpoint on its way here: its layers are named before they are made. */
+export interface Receiving {
+  readonly operation: string;
+  readonly checkpoint: string;
+  readonly plan: ReceivePlan;
+}
+
+/** Kernel and initrd in the workload's folder boot/. */
+export interface BootFiles {
+  /** sha256:... of the files. */
+  readonly kernel: string;
+  readonly initrd?: string;
+  readonly cmdline: string;
+}
+
 /**
  * The truth about a workload's files on this host. Written as a whole, durably, before or after each effect:
  * new files are named here (pending) before they are made, and removed only when nothing here names them.
@@ -65,6 +81,10 @@ export interface Manifest {
   /** The checkpoint that now goes on from; null before the first. */
   readonly head: string | null;
   readonly pending: PendingTake | null;
+  /** A checkpoint that is being received from elsewhere. */
+  readonly receiving?: Receiving | null;
+  /** What the VM boots instead of what its image has. */
+  readonly boot?: BootFiles;
 }
 
 /** @throws StillpointError CHECKPOINT_DAMAGED when the file is not what was written */

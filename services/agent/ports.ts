@@ -158,6 +158,8 @@ export interface DiskStore {
   }): Promise<void>;
   /** Merges what lies between a layer and `below` into it. */
   pullUp(path: string, below: LayerFile | undefined, signal: AbortSignal): Promise<void>;
+  /** Writes what a guest sees of a layer, through its whole chain, into a new file that stands alone. */
+  flatten(path: string, target: string, signal: AbortSignal): Promise<void>;
   /** Writes a layer's data down into the one below. */
   commit(path: string, below: string): Promise<void>;
   /** @throws StillpointError CHECKPOINT_DAMAGED */

@@ -22,6 +22,9 @@ export interface WorkloadFolder {
   readonly qmpSocket: string;
   readonly agentSocket: string;
   readonly checkpoints: string;
+  /** Kernel and initrd of a VM that boots them without an image. */
+  readonly boot: string;
+  readonly bootFiles: { readonly kernel: string; readonly initrd: string };
   layer(disk: string, layer: string): string;
   disk(disk: string): string;
   checkpoint(uid: string): string;
@@ -40,6 +43,7 @@ export function workloadFolder(data: DataFolder, uid: string): WorkloadFolder {
   const root = join(data.workloads, checkUid(uid));
   const run = join(root, "run");
   const checkpoints = join(root, "checkpoints");
+  const boot = join(root, "boot");
   const disk = (id: string) => join(root, "disks", checkDiskId(id));
   return {
     root,
@@ -52,6 +56,8 @@ export function workloadFolder(data: DataFolder, uid: string): WorkloadFolder {
     qmpSocket: join(run, "qmp.sock"),
     agentSocket: join(run, "agent.sock"),
     checkpoints,
+    boot,
+    bootFiles: { kernel: join(boot, "kernel"), initrd: join(boot, "initrd") },
     disk,
     layer: (id, layer) => join(disk(id), `${layer}.qcow2`),
     checkpoint: (checkpoint) => join(checkpoints, checkUid(checkpoint)),

@@ -67,7 +67,8 @@ export function checkpointsHandlers(deps: HandlerDeps): CheckpointsServiceImplem
       return deleteCheckpoint(deps, request, call);
     },
 
-    ...cloneHandlers(),
+    ...cloneHandlers(deps),
+
     async renameCheckpoint(request, call) {
       authorise(call.principal, "update", request.name);
       return renameCheckpoint(deps, request);

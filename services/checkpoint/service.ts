@@ -1,7 +1,7 @@
 import { Checkpoint, CheckpointsDefinition, Head } from "#contracts/checkpoint/v1/checkpoint";
 import { Project, ProjectsDefinition } from "#contracts/checkpoint/v1/project";
 import { Host } from "#contracts/scheduler/v1/scheduler";
-import { Vm } from "#contracts/vm/v1/vm";
+import { Vm, VmsDefinition } from "#contracts/vm/v1/vm";
 import { systemClock, systemRandom } from "#libs/clock";
 import { StillpointError } from "#libs/errors";
 import { createHostAgents, followObservations } from "#libs/host-agent";
@@ -19,7 +19,7 @@ import {
   type RecordStore,
   RecordView,
 } from "#libs/records";
-import { RpcServer } from "#libs/rpc";
+import { createRpcClient, RpcServer } from "#libs/rpc";
 import { CheckpointStore } from "./checkpoint-store.ts";
 import type { CheckpointConfig } from "./config.ts";
 import { followDeletedVms } from "./deleted-vms.ts";
@@ -28,6 +28,8 @@ import { checkpointsHandlers } from "./handlers.ts";
 import { applyJob } from "./jobs/apply.ts";
 import { createJob } from "./jobs/create.ts";
 import { deleteJob } from "./jobs/delete.ts";
+import { drillJob } from "./jobs/drill.ts";
+import { receiveJob } from "./jobs/receive.ts";
 import { projectsHandlers } from "./projects.ts";
 
 /**
@@ -50,9 +52,12 @@ export async function startCheckpoint(
     opened.close(),
   );
 
+  const vmService = createRpcClient(VmsDefinition, config.VM_ADDRESS ?? config.STILLPOINT_ADDRESS);
+  lifecycle.add("vm client", vmService, (client) => client.close());
+
   const limit = config.CHECKPOINT_LIMIT;
-  const deps = { ...parts, agents, operations, clock: systemClock, random: systemRandom, logger, limit };
-  const jobs = [createJob(deps), applyJob(deps), deleteJob(deps)];
+  const deps = { ...parts, agents, vmService, operations, clock: systemClock, random: systemRandom, logger, limit };
+  const jobs = [createJob(deps), applyJob(deps), deleteJob(deps), receiveJob(deps), drillJob(deps)];
   lifecycle.add("runner", startRunner(operations, { jobs, ttlMs: config.OPERATION_TTL_MS }), (runner) =>
     runner.close(),
   );

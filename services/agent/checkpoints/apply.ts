@@ -26,10 +26,11 @@ const SOCKET = "run/incoming.sock";
 export async function applyCheckpoint(
   parts: AgentParts,
   workload: Workload,
-  { checkpointUid, generationId }: ApplyCheckpoint,
+  { checkpointUid, generationId, leaveOff = false }: ApplyCheckpoint,
 ): Promise<void> {
   const checkpoint = checkpointOf(workload.manifest, checkpointUid);
-  refuseOtherMachine(checkpoint, machineFacts(parts, workload));
+  const loadsRam = checkpoint.kind === "standard" && !leaveOff;
+  if (loadsRam) refuseOtherMachine(checkpoint, machineFacts(parts, workload));
   await refuseDamaged(parts, workload, checkpointUid);
   if (workload.machine !== undefined) await endMachine(workload, workload.machine);
   await rollBackPending(parts, workload);
@@ -37,7 +38,7 @@ export async function applyCheckpoint(
   await putOn(parts, workload, checkpointUid, generationId);
   try {
     await failpoint("agent.apply-checkpoint.switched");
-    if (checkpoint.kind === "standard") await resumeInstant(parts, workload, checkpointUid, checkpoint.paused === true);
+    if (loadsRam) await resumeInstant(parts, workload, checkpointUid, checkpoint.paused === true);
   } catch (cause) {
     if (workload.machine !== undefined) await endMachine(workload, workload.machine);
     await workload.save(() => ({ ...before, power: "off" }));
@@ -96,8 +97,7 @@ async function thawRestored(machine: Machine): Promise<void> {
 }
 
 /** RAM fits only into a machine of the same make. */
-function refuseOtherMachine({ kind, machine }: CheckpointEntry, here: MachineFacts): void {
-  if (kind !== "standard") return;
+function refuseOtherMachine({ machine }: CheckpointEntry, here: MachineFacts): void {
   const different = (Object.keys(here) as (keyof MachineFacts)[]).filter(
     (fact) => JSON.stringify(machine[fact]) !== JSON.stringify(here[fact]),
   );

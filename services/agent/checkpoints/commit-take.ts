@@ -20,7 +20,8 @@ export interface Taken {
   readonly paused?: boolean;
 }
 
-const OUTCOME = "outcome.json";
+/** The answer of a take, in the checkpoint's folder. */
+export const OUTCOME_FILE = "outcome.json";
 
 /**
  * Makes a checkpoint whose layers are frozen real: its folder appears whole, then the manifest names it, then its
@@ -35,7 +36,7 @@ export async function commitTake(parts: AgentParts, workload: Workload, taken: T
   await mkdir(unfinished, { recursive: true, mode: 0o700 });
   const manifest = { version: 1, uid: checkpointUid, kind, machine, layers: frozen, ramBytes };
   await writeDurably(join(unfinished, "manifest.json"), JSON.stringify(manifest, null, 1));
-  await writeDurably(join(unfinished, OUTCOME), JSON.stringify(CheckpointOutcome.toJSON(outcome), null, 1));
+  await writeDurably(join(unfinished, OUTCOME_FILE), JSON.stringify(CheckpointOutcome.toJSON(outcome), null, 1));
   const finished = workload.folder.checkpoint(checkpointUid);
   await rm(finished, { recursive: true, force: true });
   await rename(unfinished, finished);
@@ -49,7 +50,7 @@ export async function commitTake(parts: AgentParts, workload: Workload, taken: T
 /** The answer of a take that was finished before, for one that asks again. */
 export async function storedOutcome(workload: Workload, checkpointUid: string): Promise<CheckpointOutcome | undefined> {
   if (workload.manifest.checkpoints[checkpointUid] === undefined) return undefined;
-  const text = await readFile(join(workload.folder.checkpoint(checkpointUid), OUTCOME), "utf8");
+  const text = await readFile(join(workload.folder.checkpoint(checkpointUid), OUTCOME_FILE), "utf8");
   return CheckpointOutcome.fromJSON(JSON.parse(text));
 }
 

@@ -10,6 +10,7 @@ import { checkpointOf } from "./layer-tree.ts";
 import { RAM_FILE } from "./ram-file.ts";
 
 const RAM = "ram";
+const DIGESTS_FILE = "digests.json";
 
 /** One of a checkpoint's own files. */
 interface OwnFile {
@@ -29,8 +30,7 @@ export function queueDigests(parts: AgentParts, workload: Workload, checkpointUi
 /** Queues the digests that an earlier agent did not finish. */
 export async function queueMissingDigests(parts: AgentParts, workload: Workload): Promise<void> {
   for (const checkpointUid of Object.keys(workload.manifest.checkpoints)) {
-    const known = await readKnown(workload, checkpointUid);
-    if (Object.keys(known).length === 0) queueDigests(parts, workload, checkpointUid);
+    if (!(await hasDigests(workload, checkpointUid))) queueDigests(parts, workload, checkpointUid);
   }
 }
 
@@ -50,6 +50,32 @@ export async function refuseDamaged(parts: AgentParts, workload: Workload, check
     const files = ownFiles(workload, uid).filter(({ name }) => name !== RAM || uid === checkpointUid);
     for (const file of files) await refuseChanged(parts, uid, file, known[file.name]);
   }
+}
+
+/**
+ * To be called after `refuseDamaged` when hard links to a checkpoint's files were made or removed: that changes how
+ * they look and nothing else, so that the digests that are known of them stay known.
+ */
+export async function renewLooks(workload: Workload, checkpointUid: string): Promise<void> {
+  for (let uid: string | null = checkpointUid; uid !== null; uid = checkpointOf(workload.manifest, uid).parent) {
+    const known = await readKnown(workload, uid);
+    for (const { name, path } of ownFiles(workload, uid)) {
+      const before = known[name];
+      if (before !== undefined) known[name] = { ...before, look: await lookOf(path) };
+    }
+    if (Object.keys(known).length > 0) await writeDurably(digestsPath(workload, uid), JSON.stringify(known, null, 1));
+  }
+}
+
+/** Takes what is known of a checkpoint's files to another folder, whose files are links to them. */
+export async function copyDigests(workload: Workload, checkpointUid: string, folder: string): Promise<void> {
+  const known = await readKnown(workload, checkpointUid);
+  if (Object.keys(known).length > 0) await writeDurably(join(folder, DIGESTS_FILE), JSON.stringify(known, null, 1));
+}
+
+/** Whether a checkpoint's digests are known. */
+export async function hasDigests(workload: Workload, checkpointUid: string): Promise<boolean> {
+  return Object.keys(await readKnown(workload, checkpointUid)).length > 0;
 }
 
 async function refuseChanged({ disks }: AgentParts, uid: string, { name, path }: OwnFile, known?: KnownDigest) {
@@ -96,5 +122,5 @@ async function readKnown(workload: Workload, checkpointUid: string): Promise<Rec
 }
 
 function digestsPath({ folder }: Workload, checkpointUid: string): string {
-  return join(folder.checkpoint(checkpointUid), "digests.json");
+  return join(folder.checkpoint(checkpointUid), DIGESTS_FILE);
 }

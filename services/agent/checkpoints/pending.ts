@@ -85,15 +85,18 @@ export function unfinishedFolder({ folder }: Workload, checkpointUid: string): s
 /** Removes files that the manifest does not name: what a crash left between a change of it and the removal. */
 export async function sweepFiles(parts: AgentParts, workload: Workload): Promise<void> {
   const { manifest, folder, machine } = workload;
-  const pending = Object.values(manifest.pending?.layers ?? {});
+  const coming = Object.keys(manifest.receiving?.plan.layers ?? {});
+  const pending = [...Object.values(manifest.pending?.layers ?? {}), ...coming];
   const layers = [...Object.keys(manifest.layers), ...pending].map((layer) => `${layer}.qcow2`);
+  layers.push(...coming.map((layer) => `${layer}.qcow2.part`));
   for (const disk of Object.keys(manifest.disks)) {
     for (const name of await unnamed(folder.disk(disk), layers)) {
       if (name.endsWith(".qcow2")) await machine?.layers.drop(name.slice(0, -".qcow2".length));
       await parts.disks.remove(join(folder.disk(disk), name));
     }
   }
-  const checkpoints = [...Object.keys(manifest.checkpoints), `.tmp-${manifest.pending?.checkpoint}`];
+  const unfinished = [manifest.pending, manifest.receiving].map((it) => `.tmp-${it?.checkpoint}`);
+  const checkpoints = [...Object.keys(manifest.checkpoints), ...unfinished];
   for (const name of await unnamed(folder.checkpoints, checkpoints)) {
     await rm(join(folder.checkpoints, name), { recursive: true, force: true });
   }

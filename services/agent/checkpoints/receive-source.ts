@@ -1,0 +1,39 @@
+import type { BootFiles, CheckpointKind, Layer, MachineFacts } from "../manifest.ts";
+
+/** Where a checkpoint comes from: another workload on this host, or the registry. */
+export interface ReceiveSource {
+  /** Lets nothing change the source until what is given is disposed of. */
+  hold?(): Promise<Disposable>;
+  /** What there will be. When the step is begun again, the plan of `before` may be given back: then it goes on. */
+  plan(before: ReceivePlan | undefined): Promise<ReceivePlan>;
+  /**
+   * Makes every file that the plan names, durably, in `places`; those that are there already it may keep. Files on the
+   * way to a layer are called as the layer with ".part" behind it.
+   */
+  fill(plan: ReceivePlan, places: ReceivePlaces): Promise<void>;
+}
+
+/** A checkpoint as it will be in the workload that receives it. */
+export interface ReceivePlan {
+  readonly kind: CheckpointKind;
+  readonly machine: MachineFacts;
+  /** Its user had paused the VM. */
+  readonly paused: boolean;
+  /** Every layer by its id: whole chains, or one layer for each disk that stands on nothing. */
+  readonly layers: Readonly<Record<string, Layer>>;
+  /** The top layer of each disk. */
+  readonly tops: Readonly<Record<string, string>>;
+  /** Size of each disk as the guest sees it, in bytes. */
+  readonly diskBytes: Readonly<Record<string, number>>;
+  /** What the VM boots when it has no image: its files are in `places.boot`. */
+  readonly boot?: BootFiles;
+}
+
+/** Paths for the files. Each folder is there. */
+export interface ReceivePlaces {
+  layer(disk: string, layer: string): string;
+  /** The checkpoint's own folder: for RAM (ram.zst), digests.json and the like. */
+  readonly checkpoint: string;
+  /** For kernel and initrd. */
+  readonly boot: string;
+}
