@@ -9,6 +9,7 @@ import type { Operation } from "#contracts/operation/v1/operation";
 import { type CheckpointType, Vm } from "#contracts/vm/v1/vm";
 import { authorise } from "#libs/auth";
 import type { Clock, Random } from "#libs/clock";
+import { StillpointError } from "#libs/errors";
 import { checkDisplayName, parseVmName } from "#libs/names";
 import type { AcceptRequest, HoldTarget, Operations } from "#libs/operations";
 import type { StoredRecord } from "#libs/records";
@@ -41,6 +42,7 @@ export function checkpointsHandlers(deps: HandlerDeps): CheckpointsServiceImplem
   return {
     async createCheckpoint(request, call) {
       authorise(call.principal, "create", request.parent);
+      checkOwner(request);
       return createCheckpoint(deps, request, call);
     },
 
@@ -81,8 +83,17 @@ export function checkpointsHandlers(deps: HandlerDeps): CheckpointsServiceImplem
   };
 }
 
-async function createCheckpoint(deps: HandlerDeps, request: CreateCheckpointRequest, call: CallScope) {
-  const { parent, displayName, type, requestId } = request;
+/** Only what runs a schedule or a group may say that a checkpoint is theirs: it is deleted with the others. */
+function checkOwner({ schedule, groupCheckpoint }: CreateCheckpointRequest): void {
+  if (schedule === "" && groupCheckpoint === "") return;
+  throw new StillpointError("ARGUMENT_INVALID", "schedule and group_checkpoint are for services only", {
+    help: "Leave them empty, or run the schedule: stillpoint schedule run NAME",
+  });
+}
+
+/** Accepts a checkpoint for whoever may have it. */
+export async function createCheckpoint(deps: HandlerDeps, request: CreateCheckpointRequest, call: CallScope) {
+  const { parent, displayName, type, requestId, schedule, groupCheckpoint } = request;
   const asked = askedType(type);
   if (displayName !== "") checkDisplayName(displayName);
   const vm = await findVm(deps, parent);
@@ -94,8 +105,10 @@ async function createCheckpoint(deps: HandlerDeps, request: CreateCheckpointRequ
     checkpointUid: deps.random.id("ckpt"),
     displayName: displayName || defaultDisplayName(parseVmName(parent).vm, deps.clock.now(), taken),
     ...(asked === undefined ? {} : { asked }),
+    schedule,
+    groupCheckpoint,
   };
-  const fingerprint = { parent, displayName, type };
+  const fingerprint = { parent, displayName, type, schedule, groupCheckpoint };
   const accepted = { ...common(call, parent, requestId), kind: "checkpoint.create", input: { ...input }, fingerprint };
   return accept(deps, accepted, vm, (held) => {
     checkPolicy(held, { asked, inherited });
@@ -111,7 +124,12 @@ async function applyCheckpoint(deps: HandlerDeps, { name, requestId }: ApplyChec
   return accept(deps, { ...accepted, fingerprint: { name } }, found.vm, (held) => checkReady(held, found));
 }
 
-async function deleteCheckpoint(deps: HandlerDeps, { name, requestId }: DeleteCheckpointRequest, call: CallScope) {
+/** Accepts the deletion of a checkpoint for whoever may have it. */
+export async function deleteCheckpoint(
+  deps: HandlerDeps,
+  { name, requestId }: DeleteCheckpointRequest,
+  call: CallScope,
+) {
   const found = await findCheckpoint(deps, name);
   const input: DeleteInput = inputOf(found);
   const accepted = { ...common(call, found.vm.name, requestId), kind: "checkpoint.delete", input: { ...input } };
