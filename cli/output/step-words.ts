@@ -22,10 +22,6 @@ const words: Readonly<Record<string, string>> = {
   apply: "bringing disks and RAM back",
   "move-head": "recording where now is",
   settle: "recording the VM's state",
-  select: "looking which VMs it is for",
-  take: "taking checkpoints",
-  plan: "looking which checkpoints to keep",
-  delete: "deleting old checkpoints",
 };
 
 /** A step of an operation in words; undefined for what is of no interest to people. */

@@ -6,4 +6,4 @@ export { checkImage } from "./check-image.ts";
 export { convertToRaw, dataRanges, type GuestRange, readGuestBytes } from "./contents.ts";
 export { flattenDisk } from "./flatten.ts";
 export { DEFAULT_MAX_VIRTUAL_SIZE_BYTES, inspectImage } from "./inspect-image.ts";
-export { commitOverlay, createEmpty, createOverlay, rebaseOverlay } from "./overlays.ts";
+export { backingName, commitOverlay, createEmpty, createOverlay } from "./overlays.ts";

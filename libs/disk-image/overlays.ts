@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { link, open, rm } from "node:fs/promises";
-import { dirname } from "node:path";
+import { basename, dirname } from "node:path";
 import { StillpointError } from "#libs/errors";
 import type { DiskFormat } from "./image-format.ts";
 import { filePath, LONG, type QemuImgLimits, qemuImg } from "./qemu-img.ts";
@@ -15,11 +15,12 @@ interface Overlay {
 }
 
 /**
- * A new qcow2 file over another; durable, and there as a whole or not at all.
+ * A new qcow2 file over another, which it names relatively where both lie in one folder: so a chain of hard links is
+ * whole in another folder. Durable, and there as a whole or not at all.
  * @throws StillpointError INTERNAL when `path` exists already: a disk is never overwritten
  */
 export async function createOverlay(overlay: Overlay, limits?: QemuImgLimits): Promise<void> {
-  const options = ["-b", filePath(overlay.backing), "-F", overlay.backingFormat];
+  const options = ["-b", backingName(overlay.path, overlay.backing), "-F", overlay.backingFormat];
   await create(overlay.path, options, overlay.sizeBytes, limits);
 }
 
@@ -31,17 +32,9 @@ export async function createEmpty(
   await create(path, [], sizeBytes, limits);
 }
 
-/**
- * Gives an overlay that nobody uses another backing file without changing what the guest sees: blocks that differ
- * are copied up first, the header last, so that it can be killed and repeated. Without `backing` it stands alone.
- */
-export async function rebaseOverlay(
-  { path, backing, backingFormat }: { path: string; backing?: string; backingFormat?: DiskFormat },
-  limits: QemuImgLimits = {},
-): Promise<void> {
-  const onto =
-    backing === undefined ? ["-b", ""] : ["-b", filePath(backing), "-F", backingFormat ?? refuseUnknownFormat(backing)];
-  await qemuImg(["rebase", "-f", "qcow2", ...onto, filePath(path)], { ...LONG, ...limits });
+/** How an overlay names the file below: by its name alone when it lies beside it. */
+export function backingName(path: string, backing: string): string {
+  return dirname(path) === dirname(backing) ? `./${basename(backing)}` : filePath(backing);
 }
 
 /** Writes an unused overlay's blocks down into `base` (of its own chain); the overlay stays as it is. */
@@ -73,8 +66,4 @@ async function create(path: string, options: string[], sizeBytes: number | undef
 export async function sync(path: string): Promise<void> {
   await using file = await open(path, "r");
   await file.sync();
-}
-
-function refuseUnknownFormat(backing: string): never {
-  throw new StillpointError("ARGUMENT_INVALID", `the format of ${backing} must be said`);
 }

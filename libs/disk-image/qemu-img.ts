@@ -25,26 +25,37 @@ export const LONG: QemuImgLimits = { deadlineMs: 3_600_000, cpuSeconds: 3_600 };
 /** For the data of images that a user hands in; the limit that OpenStack's Nova uses. */
 export const UNTRUSTED: QemuImgLimits = { ...LONG, addressSpaceBytes: 2 ** 30 };
 
+/** One that outlived us would go on writing to files that are not its own any more. */
+const DIES_WITH_US = ["--pdeathsig", "KILL", "--"];
+
 /**
  * Runs qemu-img under prlimit, never through a shell, and answers whatever its exit code is.
  * @throws StillpointError CANCELLED, DEADLINE_EXCEEDED, or INTERNAL when it could not run
  */
 export async function tryQemuImg(args: readonly string[], limits: QemuImgLimits = {}): Promise<QemuImgResult> {
   const { deadlineMs, cpuSeconds, addressSpaceBytes, signal } = { ...QUICK, ...limits };
-  const wrapped = [`--as=${addressSpaceBytes}`, `--cpu=${cpuSeconds}`, "--core=0", "--", "qemu-img", ...args];
-  const { promise, resolve } = Promise.withResolvers<
-    { error: ExecFileException | null } & Omit<QemuImgResult, "exitCode">
-  >();
-  execFile(
-    "prlimit",
-    wrapped,
-    { timeout: deadlineMs, killSignal: "SIGKILL", maxBuffer: 64 * 2 ** 20, ...(signal && { signal }) },
-    (error, stdout, stderr) => resolve({ error, stdout, stderr }),
-  );
-  const { error, stdout, stderr } = await promise;
+  const limited = [`--as=${addressSpaceBytes}`, `--cpu=${cpuSeconds}`, "--core=0", "--", "qemu-img", ...args];
+  const { error, stdout, stderr } = await run([...DIES_WITH_US, "prlimit", ...limited], deadlineMs, signal);
   if (error === null) return { exitCode: 0, stdout, stderr };
   if (typeof error.code === "number") return { exitCode: error.code, stdout, stderr };
   throw notRun(args, error, signal);
+}
+
+/** Resolves when the process is gone, also when it was cancelled: until then it may hold its files. */
+async function run(args: string[], deadlineMs: number | undefined, signal: AbortSignal | undefined) {
+  const { promise, resolve } = Promise.withResolvers<
+    { error: ExecFileException | null } & Omit<QemuImgResult, "exitCode">
+  >();
+  const options = { timeout: deadlineMs, killSignal: "SIGKILL", maxBuffer: 64 * 2 ** 20 } as const;
+  const child = execFile("setpriv", args, options, (error, stdout, stderr) => resolve({ error, stdout, stderr }));
+  const cancel = () => child.kill("SIGKILL");
+  signal?.addEventListener("abort", cancel, { once: true });
+  if (signal?.aborted) cancel();
+  try {
+    return await promise;
+  } finally {
+    signal?.removeEventListener("abort", cancel);
+  }
 }
 
 /** Runs qemu-img and answers its output. @throws StillpointError `reason` with its own words when it fails */

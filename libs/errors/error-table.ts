@@ -90,7 +90,6 @@ export const errorTable = {
   CHECKPOINT_NAME_TAKEN: { code: Code.ALREADY_EXISTS, help: "Choose another name." },
   CHECKPOINT_LIMIT: { code: Code.FAILED_PRECONDITION, help: "Delete a checkpoint first." },
   CHECKPOINT_STATE: { code: Code.FAILED_PRECONDITION, help: "Wait until the checkpoint is ready." },
-  CHECKPOINT_HAS_BRANCHES: { code: Code.FAILED_PRECONDITION, help: "Delete its branches until one is left." },
   CHECKPOINT_PROTECTED: {
     code: Code.FAILED_PRECONDITION,
     help: "Unprotect it first with: stillpoint checkpoint unprotect",
@@ -104,8 +103,6 @@ export const errorTable = {
     help: "Look at the checkpoint's last drill with: stillpoint checkpoint get; and at the VM's drill command.",
   },
   CHECKPOINT_DAMAGED: { code: Code.INTERNAL, help: "Do not apply it; take another, or restore a copy." },
-  SCHEDULE_NOT_FOUND: { code: Code.NOT_FOUND, help: "List schedules with: stillpoint schedule list" },
-  SCHEDULE_EXISTS: { code: Code.ALREADY_EXISTS, help: "Choose another name, or delete the other schedule." },
   PRODUCTION_NOT_REACHED: {
     code: Code.FAILED_PRECONDITION,
     help: "Mend what the reason names, or allow the type production.",

@@ -1,7 +1,10 @@
 import type { AgentParts } from "./actions/agent-parts.ts";
 import { endMachine } from "./actions/power.ts";
 import { queueMissingDigests } from "./checkpoints/digests.ts";
-import { rollBackPending, sweepFiles } from "./checkpoints/pending.ts";
+import { nowLayers } from "./checkpoints/layer-tree.ts";
+import { queueMerges } from "./checkpoints/merge.ts";
+import { rollBackPending } from "./checkpoints/pending.ts";
+import { sweepFiles } from "./checkpoints/sweep-files.ts";
 import type { Machine } from "./ports.ts";
 import type { Workload } from "./workload.ts";
 
@@ -28,11 +31,22 @@ async function adopt(parts: AgentParts, workload: Workload): Promise<void> {
   else await meet(parts, workload, machine);
   await rollBackPending(parts, workload);
   await sweepFiles(parts, workload);
+  await sealLayers(parts, workload);
   await queueMissingDigests(parts, workload);
+  queueMerges(parts, workload);
+}
+
+/** A merge that was cut off leaves the layer that it wrote to open. */
+async function sealLayers({ disks }: AgentParts, { manifest, folder }: Workload): Promise<void> {
+  const now = new Set(Object.values(nowLayers(manifest)));
+  for (const [layer, { disk }] of Object.entries(manifest.layers)) {
+    if (!now.has(layer)) await disks.seal(folder.layer(disk, layer));
+  }
 }
 
 async function meet(parts: AgentParts, workload: Workload, machine: Machine): Promise<void> {
   await workload.attach(machine);
+  await machine.layers.settle();
   await workload.save((manifest) => ({ ...manifest, power: "on" }));
   parts.logger.info({ uid: workload.uid, qemuPid: machine.pid }, "adopted a running VM");
   const state = await machine.state();

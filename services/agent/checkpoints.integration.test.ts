@@ -115,16 +115,22 @@ test("applying the production checkpoint leaves the VM off with the old disks", 
   expect(await read()).toBe("one\n");
 });
 
-test("a checkpoint with two branches is not merged; others are, live", async () => {
-  await expect(host.act(vm.uid, { $case: "mergeCheckpoint", value: { checkpointUid: first } })).rejects.toMatchObject({
-    reason: "CHECKPOINT_HAS_BRANCHES",
-  });
+const remove = (...checkpointUids: string[]) =>
+  host.act(vm.uid, { $case: "removeCheckpoints", value: { checkpointUids } });
+const storage = async () => (await host.client.getWorkload({ uid: vm.uid })).storage;
+const merged = () => eventually(async () => (await storage())?.mergeDebtBytes === 0, { deadlineMs: 20_000 });
+
+test("one with two branches stays hidden when it is removed; when one is left it is merged, live", async () => {
   await write("four");
-  await host.act(vm.uid, { $case: "mergeCheckpoint", value: { checkpointUid: second } });
-  const { workload } = await host.act(vm.uid, { $case: "mergeCheckpoint", value: { checkpointUid: third } });
-  expect(workload).toMatchObject({ head: first, checkpoints: [first] });
+  const { workload } = await remove(first);
+  expect(workload).toMatchObject({ head: third, checkpoints: [second, third] });
+  expect(await storage()).toMatchObject({ hiddenLayers: 2, mergeDebtBytes: 0 });
   expect(await read()).toBe("four\n");
-  await host.act(vm.uid, { $case: "mergeCheckpoint", value: { checkpointUid: first } });
+  await remove(second);
+  await merged();
+  expect(await storage()).toMatchObject({ hiddenLayers: 0, sizes: [{ uid: third }] });
+  await remove(third);
+  await merged();
   expect(await read()).toBe("four\n");
 });
 

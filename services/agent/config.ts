@@ -26,6 +26,8 @@ const shape = {
     .default(""),
   /** First of the system users that VMs run as when the agent is root. */
   AGENT_QEMU_UID: count.min(1).describe("a user id").default(200_000),
+  /** How fast layers are merged in the background; 0 is as fast as it goes. */
+  AGENT_MERGE_BYTES_PER_SECOND: count.min(0).describe("bytes per second, 0 for no limit").default(0),
 };
 
 export type AgentConfig = z.infer<z.ZodObject<typeof shape>>;

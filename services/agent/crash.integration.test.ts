@@ -79,8 +79,12 @@ async function expectWhole(): Promise<void> {
   const root = join(data, "workloads", vm.uid);
   const manifest = JSON.parse(await readFile(join(root, "manifest.json"), "utf8")) as Manifest;
   expect(manifest.pending).toBeNull();
-  const files = (await readdir(join(root, "disks/root"))).map((name) => name.replace(".qcow2", ""));
-  expect(files.toSorted()).toEqual(Object.keys(manifest.layers).toSorted());
+  const files = (await readdir(join(root, "disks/root"))).filter((name) => name.endsWith(".qcow2"));
+  expect(files.toSorted()).toEqual(
+    Object.keys(manifest.layers)
+      .map((id) => `${id}.qcow2`)
+      .toSorted(),
+  );
   expect((await readdir(join(root, "checkpoints"))).toSorted()).toEqual(Object.keys(manifest.checkpoints).toSorted());
   const { state } = await host.client.getWorkload({ uid: vm.uid });
   expect(await machines()).toHaveLength(state === WorkloadState.STOPPED ? 0 : 1);
@@ -182,7 +186,7 @@ test.each([
       value: { checkpointUid: standard, generationId: "5dd5a6c2-9f3c-4b4e-8a53-1f4b4b6f1a01" },
     },
   ],
-  ["agent.merge-checkpoint.merged", { $case: "mergeCheckpoint", value: { checkpointUid: production } }],
+  ["agent.remove-checkpoints.forgotten", { $case: "removeCheckpoints", value: { checkpointUids: [production] } }],
   ["agent.stop-vm.after", { $case: "stopVm", value: { force: true, timeoutSeconds: 0 } }],
 ] satisfies [string, StepAction][])(
   "killed at %s, the step ends as it should, once",

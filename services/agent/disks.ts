@@ -1,15 +1,8 @@
 import { access, chmod, chown, rm, stat, statfs } from "node:fs/promises";
-import {
-  checkImage,
-  commitOverlay,
-  createEmpty,
-  createOverlay,
-  flattenDisk,
-  readGuestBytes,
-  rebaseOverlay,
-} from "#libs/disk-image";
+import { checkImage, commitOverlay, createEmpty, createOverlay, flattenDisk, readGuestBytes } from "#libs/disk-image";
 import { StillpointError } from "#libs/errors";
 import type { DiskStore } from "./ports.ts";
+import { pullUpOffline } from "./qemu/storage-daemon.ts";
 
 /** Disk files in a local folder, through qemu-img. */
 export function createLocalDisks(folder: string): DiskStore {
@@ -23,23 +16,29 @@ export function createLocalDisks(folder: string): DiskStore {
       await chmod(path, 0o600);
       if (processUid !== null) await chown(path, processUid, processUid);
     },
-    async pullUp(path, below, signal) {
-      const onto = below === undefined ? {} : { backing: below.path, backingFormat: below.format };
-      await rebaseOverlay({ path, ...onto }, { signal });
-    },
+    pullUp: pullUpOffline,
     async commit(path, below) {
       await commitOverlay({ path, base: below });
     },
     async flatten(path, target, signal) {
       await flattenDisk({ path, target }, { signal });
     },
-    async check(path) {
-      const { corruptions } = await checkImage(path);
+    async check(path, signal) {
+      const { corruptions } = await checkImage(path, { signal });
       if (corruptions === 0) return;
       throw new StillpointError("CHECKPOINT_DAMAGED", `${path} has ${corruptions} wrong entries in its metadata`);
     },
-    seal: (path) => chmod(path, 0o400),
-    unseal: (path) => chmod(path, 0o600),
+    async seal(path) {
+      const self = process.getuid?.() ?? 0;
+      if ((await stat(path)).uid !== self) await chown(path, self, self);
+      await chmod(path, 0o444);
+    },
+    async unseal(path, processUid) {
+      if (await isShared(path)) throw new StillpointError("INTERNAL", `${path} belongs to another workload too`);
+      if (processUid !== null) await chown(path, processUid, processUid);
+      await chmod(path, 0o600);
+    },
+    isShared,
     async freeBytes() {
       const { bavail, bsize } = await statfs(folder);
       return bavail * bsize;
@@ -50,6 +49,10 @@ export function createLocalDisks(folder: string): DiskStore {
     remove: (path) => rm(path, { force: true }),
     read: (path, offset, length) => readGuestBytes({ path, format: "qcow2", offset, length }),
   };
+}
+
+async function isShared(path: string): Promise<boolean> {
+  return (await stat(path)).nlink > 1;
 }
 
 async function exists(path: string): Promise<boolean> {

@@ -3,6 +3,7 @@ import { authorise } from "#libs/auth";
 import type { Clock } from "#libs/clock";
 import { StillpointError } from "#libs/errors";
 import type { CallScope } from "#libs/rpc";
+import type { StorageWatch } from "./checkpoints/storage-watch.ts";
 import { execInGuest } from "./guest-exec.ts";
 import type { StepRunner } from "./steps/step-runner.ts";
 import type { Workloads } from "./workloads.ts";
@@ -10,6 +11,7 @@ import type { Workloads } from "./workloads.ts";
 export interface HandlerDeps {
   readonly workloads: Workloads;
   readonly steps: StepRunner;
+  readonly storage: Pick<StorageWatch, "measure">;
   readonly clock: Clock;
   /** hosts/<host> */
   readonly host: string;
@@ -19,6 +21,7 @@ export interface HandlerDeps {
 export function createHandlers({
   workloads,
   steps,
+  storage,
   clock,
   host,
 }: HandlerDeps): HostAgentServiceImplementation<CallScope> {
@@ -40,7 +43,8 @@ export function createHandlers({
 
     async getWorkload({ uid }, { principal }) {
       authorise(principal, "get", host);
-      return await workloads.get(uid).describe(await steps.epochOf(uid));
+      const workload = workloads.get(uid);
+      return { ...(await workload.describe(await steps.epochOf(uid))), storage: await storage.measure(workload) };
     },
 
     async listWorkloads(_request, { principal }) {

@@ -1,15 +1,13 @@
 import { access } from "node:fs/promises";
-import { chainOf } from "./checkpoints/layer-tree.ts";
+import { chainOf, layerOf } from "./checkpoints/layer-tree.ts";
 import type { ImageStore, LayerFile, MachineSpec } from "./ports.ts";
 import type { Workload } from "./workload.ts";
 
 /** The machine that a workload's definition and manifest ask for. */
 export async function machineSpec(workload: Workload, images: ImageStore): Promise<MachineSpec> {
   const { definition, manifest, folder } = workload;
-  const image = await images.find(definition.image);
   const hasSeed = definition.userData.length > 0;
   if (hasSeed) await access(folder.seed);
-  const words = [image.cmdline, definition.kernelArgs].filter(Boolean).join(" ");
   return {
     uid: workload.uid,
     root: folder.root,
@@ -17,12 +15,12 @@ export async function machineSpec(workload: Workload, images: ImageStore): Promi
     memoryBytes: definition.memoryBytes,
     machineType: manifest.machineType,
     generationId: manifest.generationId,
-    disks: definition.disks.map(({ id }) => ({ id, chain: diskChain(workload, id, imageBase(image)) })),
+    disks: await Promise.all(
+      definition.disks.map(async ({ id }) => ({ id, chain: await chainFiles(workload, images, nowOf(workload, id)) })),
+    ),
     ports: definition.ports,
     isolated: definition.isolated,
-    ...(image.kernel && {
-      kernel: { path: image.kernel, ...(image.initrd && { initrd: image.initrd }), cmdline: words },
-    }),
+    ...(await directBoot(workload, images)),
     ...(hasSeed && { seed: folder.seed }),
     processUid: manifest.processUid,
   };
@@ -33,19 +31,34 @@ export function layerFile(workload: Workload, disk: string, layer: string): Laye
   return { id: layer, path: workload.folder.layer(disk, layer), format: "qcow2" };
 }
 
-/** What a layer stands on: another layer, the image, or (undefined) nothing. */
+/** What a layer stands on: another layer, an image, or (undefined) nothing. */
 export async function below(workload: Workload, images: ImageStore, layer: string): Promise<LayerFile | undefined> {
-  const { disk, parent } = workload.manifest.layers[layer] ?? { disk: "", parent: null };
+  const { disk, parent, base } = layerOf(workload.manifest, layer);
   if (parent !== null) return layerFile(workload, disk, parent);
-  return disk === "root" ? imageBase(await images.find(workload.definition.image)) : undefined;
+  return base === null ? undefined : imageBase(await images.find(base));
 }
 
-export function imageBase({ digest, disk }: { readonly digest: string; readonly disk: string }): LayerFile {
+/** The files that a disk with this top layer consists of, the base first. */
+export async function chainFiles(workload: Workload, images: ImageStore, top: string): Promise<LayerFile[]> {
+  const chain = chainOf(workload.manifest, top);
+  const base = await below(workload, images, chain[0] ?? top);
+  const layers = chain.map((layer) => layerFile(workload, layerOf(workload.manifest, layer).disk, layer));
+  return base === undefined ? layers : [base, ...layers];
+}
+
+function imageBase({ digest, disk }: { readonly digest: string; readonly disk: string }): LayerFile {
   return { id: digest, path: disk, format: "raw" };
 }
 
-function diskChain(workload: Workload, disk: string, base: LayerFile): LayerFile[] {
-  const now = workload.manifest.disks[disk]?.now ?? "";
-  const layers = chainOf(workload.manifest, now).map((layer) => layerFile(workload, disk, layer));
-  return disk === "root" ? [base, ...layers] : layers;
+function nowOf({ manifest }: Workload, disk: string): string {
+  return manifest.disks[disk]?.now ?? "";
+}
+
+/** The image's kernel, for images that are booted without a boot loader. */
+async function directBoot({ definition }: Workload, images: ImageStore): Promise<Pick<MachineSpec, "kernel">> {
+  if (definition.image === "") return {};
+  const { kernel, initrd, cmdline } = await images.find(definition.image);
+  if (kernel === undefined) return {};
+  const words = [cmdline, definition.kernelArgs].filter(Boolean).join(" ");
+  return { kernel: { path: kernel, ...(initrd && { initrd }), cmdline: words } };
 }

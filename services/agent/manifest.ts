@@ -7,8 +7,10 @@ import { writeDurably } from "./durable-file.ts";
 /** One qcow2 file of a disk. Its name is its id; it never moves. */
 export interface Layer {
   readonly disk: string;
-  /** The layer below; null stands on the image (root disk) or on nothing (additional disks). */
+  /** The layer below; null for the bottom one of its disk. */
   readonly parent: string | null;
+  /** What the bottom layer stands on: an image `<repository>@sha256:...`, or null for nothing. Null for all others. */
+  readonly base: string | null;
 }
 
 /** What must be equal for RAM to be loaded again. */
@@ -27,7 +29,7 @@ export type CheckpointKind = "production" | "standard" | "offline";
 export interface CheckpointEntry {
   readonly kind: CheckpointKind;
   readonly parent: string | null;
-  /** The frozen top layer of each disk. */
+  /** The frozen top layer of each disk; a disk that was excluded is not named. */
   readonly layers: Readonly<Record<string, string>>;
   readonly machine: MachineFacts;
   /** Its user had paused the VM: applied, it stands still again. */
@@ -40,7 +42,7 @@ export interface CheckpointEntry {
 export interface PendingTake {
   readonly operation: string;
   readonly checkpoint: string;
-  /** The new layer of each disk. */
+  /** The new layer of each disk that takes part. */
   readonly layers: Readonly<Record<string, string>>;
   /** The agent itself stops the VM for a moment; a VM found paused must go on. */
   readonly ownStop: boolean;

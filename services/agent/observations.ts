@@ -62,6 +62,7 @@ export class Observations {
     }
     if ("guestAgent" in happened) return { ...common, happened: { $case: "guestAgent", value: happened.guestAgent } };
     if ("digests" in happened) return { ...common, happened: { $case: "digests", value: happened.digests } };
+    if ("storage" in happened) return { ...common, happened: { $case: "storage", value: happened.storage } };
     const reason = "found frozen without a live lease; thawed";
     return { ...common, reason, happened: { $case: "foundFrozen", value: {} } };
   }

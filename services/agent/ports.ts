@@ -95,13 +95,21 @@ export interface MachineLayers {
   inUse(): Promise<Map<string, string[]>>;
   /** Writes the top layer of a disk down into the one below, which is written to from then on. */
   commitTop(disk: string, top: string, below: string): Promise<void>;
-  /** Copies what lies between a layer and `base` (null: all below) up into it; then it stands on `base`. */
-  pullUp(into: string, base: LayerFile | null, control: MergeControl): Promise<void>;
+  /**
+   * Copies what lies between a layer and `base` (null: all below) up into it; then it stands on `base`, durably.
+   * What is copied already is passed over. Cancelled, the layer holds more than before and reads the same.
+   */
+  pullUp(into: LayerFile, base: LayerFile | null, control: MergeControl): Promise<void>;
+  /** Ends the work on layers that an earlier agent began. */
+  settle(): Promise<void>;
 }
 
 export interface MergeControl {
   readonly signal: AbortSignal;
-  readonly progress: (doneBytes: number, totalBytes: number) => void;
+  /** Bytes of the disk that were looked at. */
+  readonly progress: (doneBytes: number, totalBytes: number) => void | Promise<void>;
+  /** 0 is as fast as it goes. */
+  readonly bytesPerSecond: number;
 }
 
 /** RAM of a running machine. */
@@ -147,6 +155,16 @@ export interface ImageStore {
   find(reference: string): Promise<LocalImage>;
 }
 
+export interface OfflineMerge {
+  /** The workload's folder. */
+  readonly root: string;
+  readonly processUid: number | null;
+  /** From the base to the layer that is written to. */
+  readonly chain: readonly LayerFile[];
+  /** What that layer stands on in the end. */
+  readonly base: LayerFile | null;
+}
+
 /** Disk files that no machine has open. */
 export interface DiskStore {
   /** A new layer over `below` (nothing: an empty disk), owned by the machine's user. One that exists is left alone. */
@@ -156,17 +174,20 @@ export interface DiskStore {
     readonly sizeBytes: number;
     readonly processUid: number | null;
   }): Promise<void>;
-  /** Merges what lies between a layer and `below` into it. */
-  pullUp(path: string, below: LayerFile | undefined, signal: AbortSignal): Promise<void>;
   /** Writes what a guest sees of a layer, through its whole chain, into a new file that stands alone. */
   flatten(path: string, target: string, signal: AbortSignal): Promise<void>;
+  /** The same as of a machine, of a chain (base first) whose top no machine has open. */
+  pullUp(merge: OfflineMerge, control: MergeControl): Promise<void>;
   /** Writes a layer's data down into the one below. */
   commit(path: string, below: string): Promise<void>;
   /** @throws StillpointError CHECKPOINT_DAMAGED */
-  check(path: string): Promise<void>;
-  /** Makes a layer read-only, or writable again. */
+  check(path: string, signal?: AbortSignal): Promise<void>;
+  /** Makes a layer the agent's, for all to read; who may walk to it is said by its folder. */
   seal(path: string): Promise<void>;
-  unseal(path: string): Promise<void>;
+  /** Gives a layer back to the machine's user to write. @throws StillpointError INTERNAL when another workload has it too */
+  unseal(path: string, processUid: number | null): Promise<void>;
+  /** Whether another workload has a hard link to a layer. */
+  isShared(path: string): Promise<boolean>;
   /** Bytes that are free where the disks are. */
   freeBytes(): Promise<number>;
   /** Bytes that a file takes on the host. */

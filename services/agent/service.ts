@@ -15,6 +15,8 @@ import { perform } from "./actions/perform.ts";
 import { adoptAll } from "./adopt.ts";
 import { capabilityNames, hostUid, readCapacity } from "./capabilities.ts";
 import { BackgroundWork } from "./checkpoints/background-work.ts";
+import { queueMerges } from "./checkpoints/merge.ts";
+import { StorageWatch } from "./checkpoints/storage-watch.ts";
 import type { AgentConfig } from "./config.ts";
 import { createLocalDisks } from "./disks.ts";
 import { GuardClient } from "./guard-client.ts";
@@ -51,14 +53,22 @@ export async function startAgent(
     logger,
     observe: (workload, happened) => observations.add(workload, happened),
   });
-  const steps = new StepRunner(data.journals, (context, action) => perform(parts, context, action));
   const images = options.images ?? (await openImages(config, data, lifecycle));
-  const parts = await makeParts({ config, lifecycle, logger, data, facts, workloads, images, steps });
+  const parts = await makeParts({ config, lifecycle, logger, data, facts, workloads, images });
+  const steps = new StepRunner(
+    data.journals,
+    (context, action) => perform(parts, context, action),
+    (uid) => holdBackground(parts, uid),
+  );
   lifecycle.add("machines", workloads, (all) => all.release());
   await adoptAll(parts);
+  watchStorage(parts, lifecycle);
   const host = `hosts/${config.AGENT_HOST_NAME}`;
   const server = lifecycle.add("agent API", new RpcServer({ logger }), (s) => s.close());
-  server.add(HostAgentDefinition, createHandlers({ workloads, steps, clock: systemClock, host }));
+  server.add(
+    HostAgentDefinition,
+    createHandlers({ workloads, steps, storage: parts.storage, clock: systemClock, host }),
+  );
   const address = await server.listen(config.AGENT_ADDRESS ?? `unix:${join(data.root, "agent.sock")}`);
   const exists = (uid: string) => workloads.find(uid) !== undefined;
   const forgetting = forgetJournals({ journals: data.journals, steps, exists, clock: systemClock }, lifecycle.signal);
@@ -76,21 +86,36 @@ interface Wiring {
   readonly facts: QemuFacts;
   readonly workloads: Workloads;
   readonly images: ImageStore;
-  readonly steps: StepRunner;
 }
 
-async function makeParts({ config, lifecycle, logger, data, facts, workloads, images, steps }: Wiring) {
+async function makeParts({ config, lifecycle, logger, data, facts, workloads, images }: Wiring) {
   const guard = lifecycle.add("guard", await GuardClient.start(data.root, logger), (g) => g.close());
-  const isBusy = (uid: string) => steps.isBusy(uid);
-  const background = new BackgroundWork({ isBusy, clock: systemClock, logger });
-  lifecycle.add("background work", background, (work) => work.close());
+  const background = lifecycle.add("digests", new BackgroundWork({ logger }), (work) => work.close());
+  const merges = lifecycle.add("merges", new BackgroundWork({ logger }), (work) => work.close());
+  const disks = createLocalDisks(data.workloads);
   const parts: AgentParts = {
-    ...{ workloads, images, guard, background, logger, clock: systemClock, random: systemRandom },
+    ...{ workloads, images, guard, background, merges, disks, logger, clock: systemClock, random: systemRandom },
     hypervisor: new QemuHypervisor(facts),
-    disks: createLocalDisks(data.workloads),
+    storage: new StorageWatch({ disks, clock: systemClock, logger }),
+    mergeBytesPerSecond: config.AGENT_MERGE_BYTES_PER_SECOND,
     firstProcessUid: processUid(config),
   };
   return parts;
+}
+
+async function holdBackground({ background, merges }: AgentParts, uid: string): Promise<Disposable> {
+  const held = new DisposableStack();
+  for (const work of [background, merges]) held.use(await work.hold(uid));
+  return held;
+}
+
+/** Sizes every minute; then merges that failed or that waited for space or for a clone are tried again. */
+function watchStorage(parts: AgentParts, lifecycle: Lifecycle): void {
+  const retry = () => {
+    for (const workload of parts.workloads.list()) queueMerges(parts, workload);
+  };
+  const watching = parts.storage.watch(() => parts.workloads.list(), retry, lifecycle.signal);
+  lifecycle.add("storage watch", { watching }, (watch) => watch.watching);
 }
 
 /** Only root can run a VM as another user. */

@@ -1,5 +1,5 @@
 import { type VmDefinition, type Workload as WorkloadMessage, WorkloadState } from "#contracts/host/v1/agent";
-import type { GuestAgent } from "#contracts/vm/v1/vm";
+import type { CheckpointStorage, GuestAgent } from "#contracts/vm/v1/vm";
 import { StillpointError } from "#libs/errors";
 import type { Logger } from "#libs/logger";
 import type { HeldTake } from "./checkpoints/held-take.ts";
@@ -11,7 +11,16 @@ export type Happened =
   | { readonly state: WorkloadState; readonly reason: string }
   | { readonly guestAgent: GuestAgent }
   | { readonly digests: { readonly checkpointUid: string; readonly digests: Record<string, string> } }
+  | { readonly storage: CheckpointStorage }
   | { readonly foundFrozen: true };
+
+export interface MergeProgress {
+  readonly doneBytes: number;
+  /** 0 while no merge runs. */
+  readonly totalBytes: number;
+  /** "space.insufficient" or "clone.linked"; empty when nothing waits. */
+  readonly waitsFor: string;
+}
 
 export interface WorkloadDeps {
   readonly logger: Logger;
@@ -33,6 +42,8 @@ export class Workload {
   /** A guest that one step froze, for another to thaw. */
   held: HeldTake | undefined;
   #owedThaws = 0;
+  /** The merge of its layers that is under way, or why it waits. */
+  merging: MergeProgress = { doneBytes: 0, totalBytes: 0, waitsFor: "" };
   #saving: Promise<void> = Promise.resolve();
 
   constructor(definition: VmDefinition, folder: WorkloadFolder, manifest: Manifest, deps: WorkloadDeps) {
@@ -130,6 +141,7 @@ export class Workload {
       startTime: this.#machine?.startTime,
       checkpoints: Object.keys(manifest.checkpoints),
       head: manifest.head ?? "",
+      storage: undefined,
     };
   }
 

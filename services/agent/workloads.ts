@@ -1,4 +1,4 @@
-import { chmod, mkdir, readdir, readFile, rm } from "node:fs/promises";
+import { chmod, chown, mkdir, readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { VmDefinition } from "#contracts/host/v1/agent";
 import { StillpointError } from "#libs/errors";
@@ -47,7 +47,9 @@ export class Workloads {
   /** Writes down a new workload, its manifest last; the files that the manifest names are still to be made. */
   async add(definition: VmDefinition, manifest: Manifest): Promise<Workload> {
     const folder = workloadFolder(this.#data, definition.uid);
-    for (const path of [folder.root, join(folder.root, "disks")]) await makePassage(path);
+    await makePassage(folder.root);
+    await keepPrivate(folder.root, manifest.processUid);
+    await makePassage(join(folder.root, "disks"));
     for (const { id } of definition.disks) await makePassage(folder.disk(id));
     await mkdir(folder.checkpoints, { recursive: true, mode: 0o700 });
     await writeDurably(folder.spec, JSON.stringify(VmDefinition.toJSON(definition), null, 1));
@@ -81,6 +83,12 @@ export class Workloads {
       this.#deps.logger.warn({ err: error, uid }, "the workload's files cannot be read");
     }
   }
+}
+
+/** Files in it may be for all to read: nobody but its VM's user walks through. */
+async function keepPrivate(path: string, processUid: number | null): Promise<void> {
+  if (processUid !== null) await chown(path, process.getuid?.() ?? 0, processUid);
+  await chmod(path, processUid === null ? 0o700 : 0o710);
 }
 
 async function makePassage(path: string): Promise<void> {

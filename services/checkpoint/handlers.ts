@@ -9,7 +9,6 @@ import type { Operation } from "#contracts/operation/v1/operation";
 import { type CheckpointType, Vm } from "#contracts/vm/v1/vm";
 import { authorise } from "#libs/auth";
 import type { Clock, Random } from "#libs/clock";
-import { StillpointError } from "#libs/errors";
 import { checkDisplayName, parseVmName } from "#libs/names";
 import type { AcceptRequest, HoldTarget, Operations } from "#libs/operations";
 import type { StoredRecord } from "#libs/records";
@@ -19,14 +18,13 @@ import { cloneHandlers } from "./clone-handlers.ts";
 import { askedType, policyType } from "./contract-words.ts";
 import { defaultDisplayName } from "./domain/display-name.ts";
 import { chooseType, type TakenType } from "./domain/policy.ts";
-import { branchCount } from "./domain/tree.ts";
 import { checkSettled, type FindDeps, type Found, findCheckpoint, findVm, toApi } from "./find-checkpoint.ts";
 import type { ApplyInput } from "./jobs/apply.ts";
 import type { CreateInput } from "./jobs/create-state.ts";
 import type { DeleteInput } from "./jobs/delete.ts";
 import { type ProjectDeps, projectType } from "./projects.ts";
 import { protectCheckpoint } from "./protect.ts";
-import { full, hasBranches, isProtected, nameTaken, notReady, typeRefused } from "./refusals.ts";
+import { full, isProtected, nameTaken, notReady, typeRefused } from "./refusals.ts";
 import { renameCheckpoint } from "./rename.ts";
 
 export interface HandlerDeps extends FindDeps, Pick<ProjectDeps, "projects"> {
@@ -42,7 +40,6 @@ export function checkpointsHandlers(deps: HandlerDeps): CheckpointsServiceImplem
   return {
     async createCheckpoint(request, call) {
       authorise(call.principal, "create", request.parent);
-      checkOwner(request);
       return createCheckpoint(deps, request, call);
     },
 
@@ -83,17 +80,8 @@ export function checkpointsHandlers(deps: HandlerDeps): CheckpointsServiceImplem
   };
 }
 
-/** Only what runs a schedule or a group may say that a checkpoint is theirs: it is deleted with the others. */
-function checkOwner({ schedule, groupCheckpoint }: CreateCheckpointRequest): void {
-  if (schedule === "" && groupCheckpoint === "") return;
-  throw new StillpointError("ARGUMENT_INVALID", "schedule and group_checkpoint are for services only", {
-    help: "Leave them empty, or run the schedule: stillpoint schedule run NAME",
-  });
-}
-
-/** Accepts a checkpoint for whoever may have it. */
-export async function createCheckpoint(deps: HandlerDeps, request: CreateCheckpointRequest, call: CallScope) {
-  const { parent, displayName, type, requestId, schedule, groupCheckpoint } = request;
+async function createCheckpoint(deps: HandlerDeps, request: CreateCheckpointRequest, call: CallScope) {
+  const { parent, displayName, type, requestId } = request;
   const asked = askedType(type);
   if (displayName !== "") checkDisplayName(displayName);
   const vm = await findVm(deps, parent);
@@ -105,10 +93,8 @@ export async function createCheckpoint(deps: HandlerDeps, request: CreateCheckpo
     checkpointUid: deps.random.id("ckpt"),
     displayName: displayName || defaultDisplayName(parseVmName(parent).vm, deps.clock.now(), taken),
     ...(asked === undefined ? {} : { asked }),
-    schedule,
-    groupCheckpoint,
   };
-  const fingerprint = { parent, displayName, type, schedule, groupCheckpoint };
+  const fingerprint = { parent, displayName, type };
   const accepted = { ...common(call, parent, requestId), kind: "checkpoint.create", input: { ...input }, fingerprint };
   return accept(deps, accepted, vm, (held) => {
     checkPolicy(held, { asked, inherited });
@@ -124,20 +110,13 @@ async function applyCheckpoint(deps: HandlerDeps, { name, requestId }: ApplyChec
   return accept(deps, { ...accepted, fingerprint: { name } }, found.vm, (held) => checkReady(held, found));
 }
 
-/** Accepts the deletion of a checkpoint for whoever may have it. */
-export async function deleteCheckpoint(
-  deps: HandlerDeps,
-  { name, requestId }: DeleteCheckpointRequest,
-  call: CallScope,
-) {
+async function deleteCheckpoint(deps: HandlerDeps, { name, requestId }: DeleteCheckpointRequest, call: CallScope) {
   const found = await findCheckpoint(deps, name);
   const input: DeleteInput = inputOf(found);
   const accepted = { ...common(call, found.vm.name, requestId), kind: "checkpoint.delete", input: { ...input } };
   return accept(deps, { ...accepted, fingerprint: { name } }, found.vm, (held) => {
     checkReady(held, found);
     if (found.checkpoint.body.protected) throw isProtected(found.checkpoint.name);
-    const branches = branchCount(treeOf(found.tree), found.checkpoint.uid);
-    if (branches > 1) throw hasBranches(found.checkpoint.name, branches);
   });
 }
 

@@ -49,12 +49,6 @@ export function notReady(checkpoint: string): StillpointError {
   return new StillpointError("CHECKPOINT_STATE", `${checkpoint} is not ready`);
 }
 
-export function hasBranches(checkpoint: string, count: number): StillpointError {
-  return new StillpointError("CHECKPOINT_HAS_BRANCHES", `${count} lines go on from ${checkpoint}`, {
-    metadata: { branches: `${count}` },
-  });
-}
-
 export function isProtected(checkpoint: string): StillpointError {
   return new StillpointError("CHECKPOINT_PROTECTED", `${checkpoint} is protected`);
 }

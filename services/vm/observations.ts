@@ -1,5 +1,5 @@
 import type { Observation } from "#contracts/host/v1/agent";
-import { type CheckpointReadiness, type Vm, VmState } from "#contracts/vm/v1/vm";
+import { type CheckpointReadiness, type CheckpointStorage, type Vm, VmState } from "#contracts/vm/v1/vm";
 import { isStillpointError } from "#libs/errors";
 import type { HostAgents } from "#libs/host-agent";
 import type { RecordStore, StoredRecord } from "#libs/records";
@@ -52,6 +52,8 @@ export class Observations {
         return this.#tell(observation, "found_frozen");
       case "readiness":
         return this.#foldReadiness(observation, observation.happened.value);
+      case "storage":
+        return this.#foldStorage(observation, observation.happened.value);
       case "digests":
       case undefined:
         return true;
@@ -103,6 +105,14 @@ export class Observations {
     return true;
   }
 
+  async #foldStorage({ workload, uid }: Observation, storage: CheckpointStorage): Promise<boolean> {
+    await this.#deps.vms.modify(workload, ({ body }) => {
+      if (body.uid !== uid || !isNewer(storage, body.checkpointStorage)) return undefined;
+      return { body: { ...body, checkpointStorage: storage } };
+    });
+    return true;
+  }
+
   async #tell({ workload, uid, reason }: Observation, happened: string): Promise<boolean> {
     await this.#deps.vms.modify(workload, ({ body }) =>
       body.uid === uid ? { events: [vmEvent(happened, body, { reason })] } : undefined,
@@ -122,8 +132,10 @@ export class Observations {
 
 const askWithinMs = 2_000;
 
-const isNewer = (one: CheckpointReadiness, other: CheckpointReadiness | undefined): boolean =>
-  (one.time?.getTime() ?? 0) > (other?.time?.getTime() ?? 0);
+const isNewer = (
+  one: Pick<CheckpointReadiness, "time">,
+  other: Pick<CheckpointReadiness, "time"> | undefined,
+): boolean => (one.time?.getTime() ?? 0) > (other?.time?.getTime() ?? 0);
 
 const isWhole = ({ state }: Vm): boolean =>
   state !== VmState.CREATING && state !== VmState.DELETING && state !== VmState.FAILED;

@@ -41,6 +41,9 @@ describe(`kill -9 at ${points.length} of ${allKillPoints.length} points (STILLPO
   );
 });
 
+/** What goes on after the operation's end comes by its failpoint within this time. */
+const inBackgroundMs = 10_000;
+
 async function killAt(stage: Stage, { scenario, failpoint, service }: KillPoint): Promise<void> {
   const { prepare, act, verify, cleanUp } = scenarios[scenario];
   await prepare?.(stage);
@@ -49,7 +52,7 @@ async function killAt(stage: Stage, { scenario, failpoint, service }: KillPoint)
   await stage.failpoints.arm(failpoint);
   try {
     const outcome = await act(stage);
-    await process.untilDead(before, 1_000);
+    await process.untilDead(before, inBackgroundMs);
     await verify(stage, outcome);
     await checkInvariants(stage.cluster);
     await cleanUp?.(stage, outcome);

@@ -35,9 +35,9 @@ const steps = {
   "apply-standard": ["checkpoint.apply.apply", "checkpoint.apply.settle", "agent.apply-checkpoint"],
   "delete-checkpoint": [
     "checkpoint.delete.mark",
-    "checkpoint.delete.merge",
+    "checkpoint.delete.remove",
     "checkpoint.delete.forget",
-    "agent.merge-checkpoint",
+    "agent.remove-checkpoints",
   ],
 } as const satisfies Readonly<Record<string, readonly string[]>>;
 
@@ -61,7 +61,10 @@ const inside: readonly (readonly [ScenarioName, string])[] = [
   ["production", "agent.take-production.frozen"],
   ["standard", "agent.take-standard.stopped"],
   ["apply-standard", "agent.apply-checkpoint.switched"],
-  ["delete-checkpoint", "agent.merge-checkpoint.merged"],
+  ["delete-checkpoint", "agent.remove-checkpoints.forgotten"],
+  ["delete-checkpoint", "agent.merge.begun"],
+  ["delete-checkpoint", "agent.merge.merged"],
+  ["delete-checkpoint", "agent.merge.saved"],
 ];
 
 /** Every kill point there is. */

@@ -2,6 +2,8 @@ import { CheckpointKind } from "#contracts/checkpoint/v1/checkpoint";
 import { OperationState } from "#contracts/operation/v1/operation";
 import { CheckpointType, VmState } from "#contracts/vm/v1/vm";
 import { isStillpointError } from "#libs/errors";
+import { eventually } from "#libs/testing";
+import type { Cluster } from "../harness/cluster.ts";
 import { untilVm } from "../harness/vm-client.ts";
 import type { ScenarioName } from "./kill-points.ts";
 import { carryThrough, carryToEnd, untilAnswered } from "./patient-api.ts";
@@ -174,10 +176,11 @@ async function expectNothingTaken(stage: Stage, reason: string): Promise<void> {
   await expectAlive(stage, vetoing);
 }
 
-/** The checkpoint is gone, and what was written before and after it is there, now and for a new reader of the disk. */
+/** The checkpoint is gone, its layer is merged, and what was written before and after it is there, now and for a new reader of the disk. */
 async function expectMerged({ cluster }: Stage, name: string): Promise<void> {
   const left = await checkpointsOf(cluster, subject);
   if (left.some((checkpoint) => checkpoint.name === name)) throw new Error(`${name} is still listed`);
+  await eventually(() => isMerged(cluster), { deadlineMs: 30_000, everyMs: 100 });
   const printed = await runInGuest(
     cluster,
     subject,
@@ -186,4 +189,11 @@ async function expectMerged({ cluster }: Stage, name: string): Promise<void> {
     "echo 3 >/proc/sys/vm/drop_caches; cat /data/below /data/above",
   );
   if (printed !== "below\nabove\n") throw new Error(`after the merge the guest reads: ${JSON.stringify(printed)}`);
+}
+
+/** Live, from its host. */
+async function isMerged({ api }: Cluster): Promise<boolean> {
+  const { uid } = await api.vms.getVm({ name: subject });
+  const { storage } = await api.agent.getWorkload({ uid });
+  return storage?.mergeDebtBytes === 0;
 }

@@ -2,6 +2,7 @@ import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { type CheckpointsClient, CheckpointsDefinition } from "#contracts/checkpoint/v1/checkpoint";
 import { type EventsClient, EventsDefinition } from "#contracts/event/v1/event";
+import { type HostAgentClient, HostAgentDefinition } from "#contracts/host/v1/agent";
 import { type HostsClient, HostsDefinition } from "#contracts/scheduler/v1/scheduler";
 import { createRpcClient } from "#libs/rpc";
 import { eventually, freePort, startNats, startRedis, type TestServer, temporaryFolder } from "#libs/testing";
@@ -23,6 +24,7 @@ export interface Cluster extends AsyncDisposable {
     readonly checkpoints: CheckpointsClient;
     readonly events: EventsClient;
     readonly hosts: HostsClient;
+    readonly agent: HostAgentClient;
   };
 }
 
@@ -45,6 +47,7 @@ export async function startCluster(env: Readonly<Record<string, string>> = {}): 
     checkpoints: createRpcClient(CheckpointsDefinition, addresses.checkpoint),
     events: createRpcClient(EventsDefinition, addresses.operation),
     hosts: createRpcClient(HostsDefinition, addresses.scheduler),
+    agent: createRpcClient(HostAgentDefinition, environment.AGENT_ADDRESS),
   };
   await untilHostReady(api.hosts);
   const owned = stack.move();

@@ -1,6 +1,7 @@
 import type { Clock, Random } from "#libs/clock";
 import type { Logger } from "#libs/logger";
 import type { BackgroundWork } from "../checkpoints/background-work.ts";
+import type { StorageWatch } from "../checkpoints/storage-watch.ts";
 import type { FreezeGuard } from "../guard-client.ts";
 import type { DiskStore, Hypervisor, ImageStore } from "../ports.ts";
 import type { Workloads } from "../workloads.ts";
@@ -12,7 +13,13 @@ export interface AgentParts {
   readonly images: ImageStore;
   readonly disks: DiskStore;
   readonly guard: FreezeGuard;
+  /** Digests. */
   readonly background: BackgroundWork;
+  /** Merges of layers, one at a time. Who reads a workload's layers outside its own steps holds it here meanwhile. */
+  readonly merges: BackgroundWork;
+  /** 0 is as fast as it goes. */
+  readonly mergeBytesPerSecond: number;
+  readonly storage: StorageWatch;
   /** First of the system users that VMs run as; null runs them as the agent's own. */
   readonly firstProcessUid: number | null;
   readonly clock: Clock;

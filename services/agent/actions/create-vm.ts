@@ -65,11 +65,17 @@ function newManifest(parts: AgentParts, { operation, epoch }: StepContext, defin
     processUid: freeProcessUid(parts),
     power: "off",
     disks: Object.fromEntries(made.map(({ id, sizeBytes, layer }) => [id, { sizeBytes, now: layer }])),
-    layers: Object.fromEntries(made.map(({ id, layer }) => [layer, { disk: id, parent: null }])),
+    layers: Object.fromEntries(
+      made.map(({ id, layer }) => [layer, { disk: id, parent: null, base: baseOf(definition, id) }]),
+    ),
     checkpoints: {},
     head: null,
     pending: null,
   };
+}
+
+function baseOf({ image }: VmDefinition, disk: string): string | null {
+  return disk === "root" && image !== "" ? image : null;
 }
 
 /** A layer's name, unique and ordered by time. */

@@ -2,10 +2,10 @@ import type { CheckpointOutcome, StepResult } from "#contracts/host/v1/agent";
 import { StillpointError } from "#libs/errors";
 import { applyCheckpoint } from "../checkpoints/apply.ts";
 import { holdFrozen, takeHeld, thawHeld } from "../checkpoints/held.ts";
-import { discardCheckpoint, mergeCheckpoint } from "../checkpoints/merge.ts";
 import { takeOffline } from "../checkpoints/offline.ts";
 import { takeProduction } from "../checkpoints/production.ts";
 import { receiveCheckpoint } from "../checkpoints/receive.ts";
+import { discardCheckpoint, removeCheckpoints } from "../checkpoints/remove.ts";
 import { takeStandard } from "../checkpoints/standard.ts";
 import { verifyCheckpoint } from "../checkpoints/verify.ts";
 import type { StepAction, StepContext } from "../steps/step-runner.ts";
@@ -59,8 +59,8 @@ async function performOn(
       return undefined;
     case "receiveCheckpoint":
       return await receiveCheckpoint(parts, context, workload, action.value);
-    case "mergeCheckpoint":
-      await mergeCheckpoint(parts, context, workload, action.value);
+    case "removeCheckpoints":
+      await removeCheckpoints(parts, workload, action.value);
       return undefined;
     case "startVm":
     case "stopVm":

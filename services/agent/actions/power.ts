@@ -90,7 +90,8 @@ export async function resumeVm(workload: Workload): Promise<void> {
 export async function deleteVm(parts: AgentParts, uid: string): Promise<void> {
   const workload = parts.workloads.find(uid);
   if (workload?.machine !== undefined) await endMachine(workload, workload.machine);
-  await parts.background.forget(uid);
+  parts.background.forget(uid);
+  parts.merges.forget(uid);
   await parts.workloads.remove(uid);
 }
 

@@ -13,8 +13,10 @@ import type { Workload } from "../workload.ts";
 import { machineFacts } from "./commit-take.ts";
 import { refuseDamaged } from "./digests.ts";
 import { checkpointOf, withApplied } from "./layer-tree.ts";
-import { rollBackPending, sweepFiles } from "./pending.ts";
+import { queueMerges } from "./merge.ts";
+import { rollBackPending } from "./pending.ts";
 import { RAM_FILE, sendRam } from "./ram-file.ts";
+import { sweepFiles } from "./sweep-files.ts";
 
 const THAW_MS = 5_000;
 const SOCKET = "run/incoming.sock";
@@ -50,6 +52,7 @@ export async function applyCheckpoint(
     });
   }
   await sweepFiles(parts, workload);
+  queueMerges(parts, workload);
 }
 
 /** New layers on the checkpoint's, named by the manifest before now is switched to them. Other disks stay as they are. */

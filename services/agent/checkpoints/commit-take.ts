@@ -7,6 +7,7 @@ import type { CheckpointKind, MachineFacts } from "../manifest.ts";
 import type { Workload } from "../workload.ts";
 import { queueDigests } from "./digests.ts";
 import { takenLayers, withTaken } from "./layer-tree.ts";
+import { queueMerges } from "./merge.ts";
 import { unfinishedFolder } from "./pending.ts";
 
 export interface Taken {
@@ -44,6 +45,7 @@ export async function commitTake(parts: AgentParts, workload: Workload, taken: T
   await workload.save((current) => withTaken(current, { kind, machine, paused }));
   for (const [disk, layer] of Object.entries(frozen)) await parts.disks.seal(workload.folder.layer(disk, layer));
   queueDigests(parts, workload, checkpointUid);
+  queueMerges(parts, workload);
   return outcome;
 }
 

@@ -5,12 +5,11 @@ import type { AgentParts } from "../actions/agent-parts.ts";
 import { writeDurably } from "../durable-file.ts";
 import type { Workload } from "../workload.ts";
 import type { Piece } from "./background-work.ts";
-import { digestOfFile, FileDigest, type KnownDigest, lookOf } from "./file-digest.ts";
-import { checkpointOf } from "./layer-tree.ts";
+import { digestOfFile, digestPath, FileDigest, type KnownDigest, lookOf } from "./file-digest.ts";
+import { chainOf, checkpointOf } from "./layer-tree.ts";
 import { RAM_FILE } from "./ram-file.ts";
 
 const RAM = "ram";
-const DIGESTS_FILE = "digests.json";
 
 /** One of a checkpoint's own files. */
 interface OwnFile {
@@ -34,9 +33,9 @@ export async function queueMissingDigests(parts: AgentParts, workload: Workload)
   }
 }
 
-/** To be called before a checkpoint's own files are changed. */
-export async function forgetDigests(workload: Workload, checkpointUid: string): Promise<void> {
-  await rm(digestsPath(workload, checkpointUid), { force: true });
+/** To be called before a file is changed. */
+export async function forgetDigest(path: string): Promise<void> {
+  await rm(digestPath(path), { force: true });
 }
 
 /**
@@ -44,12 +43,7 @@ export async function forgetDigests(workload: Workload, checkpointUid: string): 
  * @throws StillpointError CHECKPOINT_DAMAGED
  */
 export async function refuseDamaged(parts: AgentParts, workload: Workload, checkpointUid: string): Promise<void> {
-  for (let uid: string | null = checkpointUid; uid !== null; uid = checkpointOf(workload.manifest, uid).parent) {
-    const known = await readKnown(workload, uid);
-    // RAM of earlier checkpoints plays no part in this one.
-    const files = ownFiles(workload, uid).filter(({ name }) => name !== RAM || uid === checkpointUid);
-    for (const file of files) await refuseChanged(parts, uid, file, known[file.name]);
-  }
+  for (const file of filesBelow(workload, checkpointUid)) await refuseChanged(parts, checkpointUid, file);
 }
 
 /**
@@ -57,32 +51,41 @@ export async function refuseDamaged(parts: AgentParts, workload: Workload, check
  * they look and nothing else, so that the digests that are known of them stay known.
  */
 export async function renewLooks(workload: Workload, checkpointUid: string): Promise<void> {
-  for (let uid: string | null = checkpointUid; uid !== null; uid = checkpointOf(workload.manifest, uid).parent) {
-    const known = await readKnown(workload, uid);
-    for (const { name, path } of ownFiles(workload, uid)) {
-      const before = known[name];
-      if (before !== undefined) known[name] = { ...before, look: await lookOf(path) };
-    }
-    if (Object.keys(known).length > 0) await writeDurably(digestsPath(workload, uid), JSON.stringify(known, null, 1));
-  }
+  for (const { path } of filesBelow(workload, checkpointUid)) await copyDigest(path, path);
 }
 
-/** Takes what is known of a checkpoint's files to another folder, whose files are links to them. */
-export async function copyDigests(workload: Workload, checkpointUid: string, folder: string): Promise<void> {
-  const known = await readKnown(workload, checkpointUid);
-  if (Object.keys(known).length > 0) await writeDurably(join(folder, DIGESTS_FILE), JSON.stringify(known, null, 1));
+/** Takes what is known of a file to a link or a true copy of it. */
+export async function copyDigest(from: string, to: string): Promise<void> {
+  const known = await readKnown(from);
+  if (known !== undefined) await remember(to, { ...known, look: await lookOf(to) });
 }
 
-/** Whether a checkpoint's digests are known. */
+/** Whether the digests of a checkpoint's own files are known. */
 export async function hasDigests(workload: Workload, checkpointUid: string): Promise<boolean> {
-  return Object.keys(await readKnown(workload, checkpointUid)).length > 0;
+  const known = await Promise.all(ownFiles(workload, checkpointUid).map(({ path }) => readKnown(path)));
+  return !known.includes(undefined);
 }
 
-async function refuseChanged({ disks }: AgentParts, uid: string, { name, path }: OwnFile, known?: KnownDigest) {
-  if (known?.look === (await lookOf(path))) return;
+/** Its own files, and the layers of others that they stand on. RAM of earlier checkpoints plays no part in this one. */
+function filesBelow(workload: Workload, checkpointUid: string): OwnFile[] {
+  const { manifest, folder } = workload;
+  return ownFiles(workload, checkpointUid).flatMap((file) => {
+    const top = checkpointOf(manifest, checkpointUid).layers[file.name];
+    if (top === undefined) return [file];
+    return chainOf(manifest, top).map((layer) => ({ name: file.name, path: folder.layer(file.name, layer) }));
+  });
+}
+
+async function refuseChanged({ disks }: AgentParts, uid: string, { name, path }: OwnFile): Promise<void> {
+  const known = await readKnown(path);
+  const look = await lookOf(path);
+  if (known?.look === look) return;
   if (name !== RAM) await disks.check(path);
-  if (known === undefined || (await digestOfFile(path)) === known.digest) return;
-  throw new StillpointError("CHECKPOINT_DAMAGED", `${path} of checkpoint ${uid} has changed since it was taken`);
+  if (known === undefined) return;
+  if ((await digestOfFile(path)) !== known.digest) {
+    throw new StillpointError("CHECKPOINT_DAMAGED", `${path} of checkpoint ${uid} has changed since it was taken`);
+  }
+  await remember(path, { ...known, look });
 }
 
 function ownFiles({ folder, manifest }: Workload, checkpointUid: string): OwnFile[] {
@@ -94,33 +97,37 @@ function ownFiles({ folder, manifest }: Workload, checkpointUid: string): OwnFil
 
 /** A piece of one file at a time, until the checkpoint is done or gone. */
 function digestOwnFiles({ disks }: AgentParts, workload: Workload, checkpointUid: string): Piece {
-  const waiting = ownFiles(workload, checkpointUid).map((file) => ({ ...file, work: new FileDigest(file.path) }));
+  const waiting = ownFiles(workload, checkpointUid);
   const known: Record<string, KnownDigest> = {};
-  return async () => {
+  let work: FileDigest | undefined;
+  return async (signal) => {
     const [next] = waiting;
     if (workload.manifest.checkpoints[checkpointUid] === undefined) return true;
-    if (next === undefined) return await tell(workload, checkpointUid, known);
-    const digest = await next.work.next();
+    if (next === undefined) return tell(workload, checkpointUid, known);
+    work ??= new FileDigest(next.path);
+    const digest = await work.next();
     if (digest === undefined) return false;
-    if (next.name !== RAM) await disks.check(next.path);
+    work = undefined;
+    if (next.name !== RAM) await disks.check(next.path, signal);
+    if (digest.look !== (await lookOf(next.path))) return false;
+    await remember(next.path, digest);
     known[next.name] = digest;
     waiting.shift();
     return false;
   };
 }
 
-async function tell(workload: Workload, checkpointUid: string, known: Record<string, KnownDigest>): Promise<true> {
-  await writeDurably(digestsPath(workload, checkpointUid), JSON.stringify(known, null, 1));
+function tell(workload: Workload, checkpointUid: string, known: Record<string, KnownDigest>): true {
   const digests = Object.fromEntries(Object.entries(known).map(([name, { digest }]) => [name, digest]));
   workload.observe({ digests: { checkpointUid, digests } });
   return true;
 }
 
-async function readKnown(workload: Workload, checkpointUid: string): Promise<Record<string, KnownDigest>> {
-  const text = await readFile(digestsPath(workload, checkpointUid), "utf8").catch(() => "{}");
-  return JSON.parse(text) as Record<string, KnownDigest>;
+async function remember(path: string, known: KnownDigest): Promise<void> {
+  await writeDurably(digestPath(path), JSON.stringify(known));
 }
 
-function digestsPath({ folder }: Workload, checkpointUid: string): string {
-  return join(folder.checkpoint(checkpointUid), DIGESTS_FILE);
+async function readKnown(path: string): Promise<KnownDigest | undefined> {
+  const text = await readFile(digestPath(path), "utf8").catch(() => undefined);
+  return text === undefined ? undefined : (JSON.parse(text) as KnownDigest);
 }

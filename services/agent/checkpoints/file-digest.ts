@@ -8,6 +8,11 @@ export interface KnownDigest {
   readonly look: string;
 }
 
+/** A digest lies beside its file: it stays while that does, also when nobody names the file any more. */
+export function digestPath(path: string): string {
+  return `${path}.digest`;
+}
+
 const PIECE_BYTES = 4 * 2 ** 20;
 
 /** The digest of a file, piece by piece. Opened for each piece: work that is dropped leaves nothing open. */

@@ -8,6 +8,7 @@ import { evidenceOf, writersRefusal } from "./freeze-evidence.ts";
 import { HeldTake } from "./held-take.ts";
 import { prepareTake, rollBackPending, switches } from "./pending.ts";
 import { DEFAULT_WINDOW_MS, refuseFreeze } from "./refuse-freeze.ts";
+import { spaceShortage } from "./space.ts";
 import { readReport } from "./writers-report.ts";
 
 /** The new layers are made and the guest is frozen; it stays so for the next step. */
@@ -25,6 +26,8 @@ export async function holdFrozen(
   const windowMs = freezeWindowMs === 0 ? DEFAULT_WINDOW_MS : freezeWindowMs;
   const unfit = await refuseFreeze(workload, machine, windowMs);
   if (unfit !== undefined) return refused(unfit.reason, unfit.detail);
+  const shortage = await spaceShortage(parts, workload, 0);
+  if (shortage !== undefined) return refused("space.insufficient", shortage);
   await prepareTake(parts, context, workload, { checkpointUid, ownStop: false, excludeDisks });
   try {
     const request = { uid: workload.uid, guest: machine.guest, agentSocket: workload.folder.agentSocket, windowMs };

@@ -1,8 +1,13 @@
 import { StillpointError } from "#libs/errors";
-import type { CheckpointEntry, Manifest } from "../manifest.ts";
+import type { CheckpointEntry, Layer, Manifest } from "../manifest.ts";
+import { withoutUnneeded } from "./layer-graph.ts";
 
-/** What stands on a checkpoint: another checkpoint, or the VM as it goes on. */
-export type Child = { readonly now: true } | { readonly checkpoint: string };
+/** @throws StillpointError CHECKPOINT_DAMAGED */
+export function layerOf(manifest: Manifest, id: string): Layer {
+  const layer = manifest.layers[id];
+  if (layer === undefined) throw new StillpointError("CHECKPOINT_DAMAGED", `layer ${id} is not in the manifest`);
+  return layer;
+}
 
 /** Layers of a disk from the bottom to `top`. */
 export function chainOf(manifest: Manifest, top: string): string[] {
@@ -18,23 +23,6 @@ export function checkpointOf(manifest: Manifest, uid: string): CheckpointEntry {
   throw new StillpointError("CHECKPOINT_NOT_FOUND", `workload ${manifest.uid} has no checkpoint ${uid} on this host`);
 }
 
-export function childrenOf(manifest: Manifest, uid: string): Child[] {
-  const checkpoints = Object.entries(manifest.checkpoints)
-    .filter(([, entry]) => entry.parent === uid)
-    .map(([checkpoint]) => ({ checkpoint }));
-  return manifest.head === uid ? [...checkpoints, { now: true }] : checkpoints;
-}
-
-/** The one child of a checkpoint; undefined for a leaf. @throws StillpointError CHECKPOINT_HAS_BRANCHES */
-export function onlyChildOf(manifest: Manifest, uid: string): Child | undefined {
-  const [child, ...others] = childrenOf(manifest, uid);
-  if (others.length === 0) return child;
-  throw new StillpointError(
-    "CHECKPOINT_HAS_BRANCHES",
-    `${others.length + 1} branches stand on checkpoint ${uid}; its layers cannot be merged into more than one`,
-  );
-}
-
 /** The layers of `now`, by disk. */
 export function nowLayers(manifest: Manifest): Record<string, string> {
   return Object.fromEntries(Object.entries(manifest.disks).map(([disk, { now }]) => [disk, now]));
@@ -45,11 +33,6 @@ export function takenLayers(manifest: Manifest): Record<string, string> {
   const { pending } = manifest;
   if (pending === null) throw new Error("no checkpoint is pending");
   return Object.fromEntries(Object.entries(nowLayers(manifest)).filter(([disk]) => disk in pending.layers));
-}
-
-/** The layers of a child, by disk. */
-export function layersOf(manifest: Manifest, child: Child): Readonly<Record<string, string>> {
-  return "now" in child ? nowLayers(manifest) : checkpointOf(manifest, child.checkpoint).layers;
 }
 
 /** The pending checkpoint becomes real: what was now is frozen, and its new layers are now. */
@@ -69,14 +52,27 @@ export function withTaken(
   };
 }
 
+/**
+ * Whether a checkpoint can be taken back: now, and nothing else, stands on it, and directly on its layers.
+ */
+export function isNewest(manifest: Manifest, uid: string): boolean {
+  const { layers } = checkpointOf(manifest, uid);
+  const isParent = Object.values(manifest.checkpoints).some(({ parent }) => parent === uid);
+  if (manifest.head !== uid || isParent) return false;
+  return Object.entries(layers).every(([disk, layer]) => {
+    const now = manifest.disks[disk]?.now;
+    const above = Object.entries(manifest.layers).filter(([, { parent }]) => parent === layer);
+    return above.length === 1 && above[0]?.[0] === now;
+  });
+}
+
 /** The newest checkpoint becomes pending again, so that it can be rolled back. */
 export function withUntaken(manifest: Manifest, uid: string, operation: string): Manifest {
   const { [uid]: entry, ...checkpoints } = manifest.checkpoints;
   if (entry === undefined) return manifest;
-  const layers = Object.fromEntries(Object.entries(nowLayers(manifest)).filter(([disk]) => disk in entry.layers));
-  const kept = Object.fromEntries(
-    Object.entries(manifest.layers).filter(([id]) => !Object.values(layers).includes(id)),
-  );
+  const above = Object.entries(nowLayers(manifest)).filter(([disk]) => entry.layers[disk] !== undefined);
+  const layers = Object.fromEntries(above);
+  const kept = withoutLayers(manifest, new Set(Object.values(layers)));
   const disks = Object.fromEntries(
     Object.entries(manifest.disks).map(([disk, old]) => [disk, { ...old, now: entry.layers[disk] ?? old.now }]),
   );
@@ -84,35 +80,38 @@ export function withUntaken(manifest: Manifest, uid: string, operation: string):
   return { ...manifest, disks, layers: kept, checkpoints, head: entry.parent, pending };
 }
 
-/** Now goes on from a checkpoint in new layers; the layers that now had of these disks are gone. */
+/**
+ * Now goes on from a checkpoint in new layers; the ones that now had on these disks are gone, and with them what only
+ * they needed. A disk that the checkpoint does not hold stays as it is.
+ */
 export function withApplied(manifest: Manifest, uid: string, layers: Readonly<Record<string, string>>): Manifest {
-  const discarded = new Set(Object.keys(layers).map((disk) => manifest.disks[disk]?.now));
-  const kept = Object.fromEntries(Object.entries(manifest.layers).filter(([id]) => !discarded.has(id)));
-  return { ...withNow({ ...manifest, layers: kept }, layers, checkpointOf(manifest, uid).layers), head: uid };
+  const left = Object.entries(nowLayers(manifest)).filter(([disk]) => layers[disk] !== undefined);
+  const kept = withoutLayers(manifest, new Set(left.map(([, layer]) => layer)));
+  const applied = withNow({ ...manifest, layers: kept }, layers, checkpointOf(manifest, uid).layers);
+  return withoutUnneeded({ ...applied, head: uid });
 }
 
-/** A disk's layer has been merged into the one above it. Merging twice changes nothing. */
-export function withMerged(manifest: Manifest, merged: string, into: string): Manifest {
-  const { [merged]: gone, ...layers } = manifest.layers;
-  if (gone === undefined) return manifest;
-  return { ...manifest, layers: { ...layers, [into]: { disk: gone.disk, parent: gone.parent } } };
-}
-
-/** A checkpoint whose layers are merged, or on which nothing stands, is forgotten; its children move to its parent. */
-export function withoutCheckpoint(manifest: Manifest, uid: string): Manifest {
-  const { [uid]: gone, ...rest } = manifest.checkpoints;
-  if (gone === undefined) return manifest;
+/**
+ * Checkpoints are forgotten; what stood on them stands on the nearest one below that is left. Their layers stay while
+ * something stands on them. Forgetting twice changes nothing.
+ */
+export function withoutCheckpoints(manifest: Manifest, uids: readonly string[]): Manifest {
+  const gone = new Set(uids);
+  const left = (uid: string | null): string | null => {
+    let next = uid;
+    while (next !== null && gone.has(next)) next = manifest.checkpoints[next]?.parent ?? null;
+    return next;
+  };
   const checkpoints = Object.fromEntries(
-    Object.entries(rest).map(([id, entry]) => [id, entry.parent === uid ? { ...entry, parent: gone.parent } : entry]),
+    Object.entries(manifest.checkpoints)
+      .filter(([uid]) => !gone.has(uid))
+      .map(([uid, entry]) => [uid, { ...entry, parent: left(entry.parent) }]),
   );
-  const named = new Set(Object.values(gone.layers));
-  const used = new Set([...Object.values(manifest.layers).map((layer) => layer.parent), ...liveLayers(manifest, rest)]);
-  const layers = Object.fromEntries(Object.entries(manifest.layers).filter(([id]) => !named.has(id) || used.has(id)));
-  return { ...manifest, checkpoints, layers, head: manifest.head === uid ? gone.parent : manifest.head };
+  return withoutUnneeded({ ...manifest, checkpoints, head: left(manifest.head) });
 }
 
-function liveLayers(manifest: Manifest, checkpoints: Manifest["checkpoints"]): string[] {
-  return [...Object.values(nowLayers(manifest)), ...Object.values(checkpoints).flatMap((c) => Object.values(c.layers))];
+function withoutLayers({ layers }: Manifest, gone: ReadonlySet<string>): Manifest["layers"] {
+  return Object.fromEntries(Object.entries(layers).filter(([id]) => !gone.has(id)));
 }
 
 function withNow(
@@ -126,13 +125,7 @@ function withNow(
     const old = disks[disk];
     if (old === undefined) throw new Error(`no disk ${disk}`);
     disks[disk] = { ...old, now: id };
-    layers[id] = { disk, parent: below[disk] ?? null };
+    layers[id] = { disk, parent: below[disk] ?? null, base: null };
   }
   return { ...manifest, disks, layers };
-}
-
-function layerOf(manifest: Manifest, id: string): Manifest["layers"][string] {
-  const layer = manifest.layers[id];
-  if (layer === undefined) throw new StillpointError("CHECKPOINT_DAMAGED", `layer ${id} is not in the manifest`);
-  return layer;
 }

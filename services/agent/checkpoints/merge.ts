@@ -1,115 +1,132 @@
-import { rm } from "node:fs/promises";
-import type { DiscardCheckpoint, MergeCheckpoint } from "#contracts/host/v1/agent";
-import { StillpointError } from "#libs/errors";
+import { isStillpointError } from "#libs/errors";
 import { failpoint } from "#libs/failpoints";
 import type { AgentParts } from "../actions/agent-parts.ts";
-import { below } from "../machine-spec.ts";
-import type { StepContext } from "../steps/step-runner.ts";
-import type { Workload } from "../workload.ts";
-import { forgetDigests, queueDigests } from "./digests.ts";
-import {
-  type Child,
-  checkpointOf,
-  childrenOf,
-  layersOf,
-  onlyChildOf,
-  withMerged,
-  withoutCheckpoint,
-  withUntaken,
-} from "./layer-tree.ts";
-import { rollBackPending, sweepFiles } from "./pending.ts";
+import { below, chainFiles, layerFile } from "../machine-spec.ts";
+import type { Machine, MergeControl } from "../ports.ts";
+import type { MergeProgress, Workload } from "../workload.ts";
+import { forgetDigest, queueDigests } from "./digests.ts";
+import { type LayerMerge, possibleMerges, withMerged } from "./layer-graph.ts";
+import { RESERVE_BYTES } from "./space.ts";
+import { sweepFiles } from "./sweep-files.ts";
+
+/** After its connection a machine's process ends within this time. */
+const MACHINE_END_MS = 5_000;
 
 /**
- * Removes a checkpoint by merging each of its layers into the one that stands on it, in the machine where it is in
- * use. A merge that is cut off goes on where it was: the manifest names what is merged, the files say the rest.
+ * Merges the layers that no checkpoint names, when nothing else is to be done on the workload. A merge that was cut
+ * off anywhere goes on where it was: what is to be merged is seen in the manifest, and what is copied in the files.
  */
-export async function mergeCheckpoint(
-  parts: AgentParts,
-  context: StepContext,
-  workload: Workload,
-  { checkpointUid }: MergeCheckpoint,
-): Promise<void> {
-  if (workload.manifest.checkpoints[checkpointUid] !== undefined) {
-    const child = onlyChildOf(workload.manifest, checkpointUid);
-    if (child !== undefined) await mergeInto(parts, context, workload, { checkpointUid, child });
-    await workload.save((manifest) => withoutCheckpoint(manifest, checkpointUid));
-    if (child !== undefined && "checkpoint" in child) queueDigests(parts, workload, child.checkpoint);
-  }
-  await rm(workload.folder.checkpoint(checkpointUid), { recursive: true, force: true });
-  await sweepFiles(parts, workload);
+export function queueMerges(parts: AgentParts, workload: Workload): void {
+  if (possibleMerges(workload.manifest).length === 0) parts.storage.changed(workload);
+  else parts.merges.add(workload.uid, "the merge of layers", () => (signal) => mergeNext(parts, workload, signal));
 }
 
-/** Takes a checkpoint back: when now alone stands on it, its layers are written to again. */
-export async function discardCheckpoint(
-  parts: AgentParts,
-  context: StepContext,
-  workload: Workload,
-  { checkpointUid }: DiscardCheckpoint,
-): Promise<void> {
-  const { manifest } = workload;
-  const entry = manifest.checkpoints[checkpointUid];
-  if (entry !== undefined && !isNewest(childrenOf(manifest, checkpointUid))) {
-    return await mergeCheckpoint(parts, context, workload, { checkpointUid });
+/** One run of layers. Gives true when there is none that can be merged now, or a checkpoint is half taken. */
+async function mergeNext(parts: AgentParts, workload: Workload, signal: AbortSignal): Promise<boolean> {
+  if (workload.manifest.pending !== null) return true;
+  const { merge, bytes, waitsFor } = await choose(parts, workload);
+  workload.merging = { doneBytes: 0, totalBytes: bytes, waitsFor };
+  let why: MergeProgress["waitsFor"] = waitsFor;
+  try {
+    if (merge !== undefined) why = await attempt(parts, workload, merge, signal);
+  } finally {
+    workload.merging = { doneBytes: 0, totalBytes: 0, waitsFor: why };
+    parts.storage.changed(workload);
   }
-  for (const [disk, layer] of Object.entries(entry?.layers ?? {})) {
-    await parts.disks.unseal(workload.folder.layer(disk, layer));
-  }
-  if (entry !== undefined) await workload.save((current) => withUntaken(current, checkpointUid, context.operation));
-  await rollBackPending(parts, workload);
-  await sweepFiles(parts, workload);
+  return merge === undefined || why !== "";
 }
 
-function isNewest([child, ...others]: Child[]): boolean {
-  return others.length === 0 && child !== undefined && "now" in child;
-}
-
-async function mergeInto(
+/** Gives what the merge waits for; empty when it is done, or is to be tried again as its machine has gone. */
+async function attempt(
   parts: AgentParts,
-  context: StepContext,
   workload: Workload,
-  { checkpointUid, child }: { readonly checkpointUid: string; readonly child: Child },
-): Promise<void> {
-  for (const [disk, layer] of Object.entries(checkpointOf(workload.manifest, checkpointUid).layers)) {
-    if (workload.manifest.layers[layer] === undefined) continue; // merged before this step was cut off
-    const into = layersOf(workload.manifest, child)[disk] ?? "";
-    await refuseFullDisk(parts, workload, disk, layer);
-    const path = workload.folder.layer(disk, into);
-    if ("checkpoint" in child) await forgetDigests(workload, child.checkpoint);
-    await parts.disks.unseal(path);
-    await pullUp(parts, context, workload, { disk, layer, into });
-    await failpoint("agent.merge-checkpoint.merged");
-    await workload.save((manifest) => withMerged(manifest, layer, into));
-    if ("checkpoint" in child) await parts.disks.seal(path);
+  merge: LayerMerge,
+  signal: AbortSignal,
+): Promise<Choice["waitsFor"]> {
+  const { machine } = workload;
+  try {
+    await mergeRun(parts, workload, merge, signal);
+    return "";
+  } catch (error) {
+    if (isStillpointError(error, "SPACE_INSUFFICIENT")) return "space.insufficient";
+    if (signal.aborted || machine === undefined || !(await endsSoon(parts, machine))) throw error;
+    return "";
   }
 }
 
-interface LayerMerge {
-  readonly disk: string;
-  readonly layer: string;
-  readonly into: string;
+async function endsSoon({ clock }: AgentParts, machine: Machine): Promise<boolean> {
+  const wait = new AbortController();
+  const tooLong = clock.sleep(MACHINE_END_MS, wait.signal).then(() => false);
+  tooLong.catch(() => undefined);
+  try {
+    return await Promise.race([machine.ended.then(() => true), tooLong]);
+  } finally {
+    wait.abort();
+  }
 }
 
-async function pullUp(
-  parts: AgentParts,
-  { signal, progress }: StepContext,
-  workload: Workload,
-  { disk, layer, into }: LayerMerge,
-): Promise<void> {
-  const { machine, folder } = workload;
-  const base = await below(workload, parts.images, layer);
+interface Choice {
+  readonly merge?: LayerMerge;
+  /** What the run takes on the host: no more than that is copied. */
+  readonly bytes: number;
+  readonly waitsFor: "" | "space.insufficient" | "clone.linked";
+}
+
+async function choose({ disks }: AgentParts, { manifest, folder }: Workload): Promise<Choice> {
+  let waitsFor: Choice["waitsFor"] = "";
+  for (const merge of possibleMerges(manifest)) {
+    const used = await Promise.all(merge.run.map((layer) => disks.usedBytes(folder.layer(merge.disk, layer))));
+    const bytes = used.reduce((sum, one) => sum + one, 0);
+    const isShared = await disks.isShared(folder.layer(merge.disk, merge.into));
+    if (isShared) waitsFor = "clone.linked";
+    else if ((await disks.freeBytes()) < bytes + RESERVE_BYTES) waitsFor = "space.insufficient";
+    else return { merge, bytes, waitsFor: "" };
+  }
+  return { bytes: 0, waitsFor };
+}
+
+/** The digests of what is written to rest meanwhile, and are computed anew. */
+async function mergeRun(parts: AgentParts, workload: Workload, merge: LayerMerge, signal: AbortSignal): Promise<void> {
+  const { disk, into } = merge;
+  const path = workload.folder.layer(disk, into);
+  {
+    using _digests = await parts.background.hold(workload.uid);
+    await forgetDigest(path);
+    await parts.disks.unseal(path, workload.manifest.processUid);
+    try {
+      await failpoint("agent.merge.begun");
+      await pullUp(parts, workload, merge, signal);
+      await failpoint("agent.merge.merged");
+      await workload.save((manifest) => withMerged(manifest, merge));
+    } finally {
+      if (workload.manifest.disks[disk]?.now !== into) await parts.disks.seal(path);
+    }
+    await failpoint("agent.merge.saved");
+    await sweepFiles(parts, workload);
+  }
+  for (const [uid, { layers }] of Object.entries(workload.manifest.checkpoints)) {
+    if (layers[disk] === into) queueDigests(parts, workload, uid);
+  }
+}
+
+async function pullUp(parts: AgentParts, workload: Workload, merge: LayerMerge, signal: AbortSignal): Promise<void> {
+  const { machine, folder, manifest } = workload;
+  const { disk, run, into } = merge;
+  const base = (await below(workload, parts.images, run[0] ?? into)) ?? null;
+  const control = { signal, bytesPerSecond: parts.mergeBytesPerSecond, progress: progressOf(workload) };
   const inUse = (await machine?.layers.inUse())?.get(disk);
-  if (machine === undefined || inUse?.includes(into) !== true) {
-    return await parts.disks.pullUp(folder.layer(disk, into), base, signal);
+  if (machine !== undefined && inUse?.includes(into) === true) {
+    return await machine.layers.pullUp(layerFile(workload, disk, into), base, control);
   }
-  await machine.layers.pullUp(into, base ?? null, {
-    signal,
-    progress: (bytesDone, bytesTotal) => progress({ bytesDone, bytesTotal, message: `merging ${disk}` }),
-  });
+  const chain = await chainFiles(workload, parts.images, into);
+  await parts.disks.pullUp({ root: folder.root, processUid: manifest.processUid, chain, base }, control);
 }
 
-async function refuseFullDisk({ disks }: AgentParts, { folder }: Workload, disk: string, layer: string): Promise<void> {
-  const [neededBytes, freeBytes] = await Promise.all([disks.usedBytes(folder.layer(disk, layer)), disks.freeBytes()]);
-  if (freeBytes >= neededBytes) return;
-  const message = `merging ${disk} may take ${neededBytes} bytes; ${freeBytes} are free`;
-  throw new StillpointError("SPACE_INSUFFICIENT", message);
+/** QEMU tells how much of the disk it has looked at; what there is to copy is taken to be spread evenly. */
+function progressOf(workload: Workload): MergeControl["progress"] {
+  return async (done, total) => {
+    const { totalBytes } = workload.merging;
+    workload.merging = { ...workload.merging, doneBytes: total === 0 ? 0 : Math.round((totalBytes * done) / total) };
+    if (done > 0 && done < total) await failpoint("agent.merge.copying");
+  };
 }

@@ -5,6 +5,7 @@ import type { StepContext } from "../steps/step-runner.ts";
 import type { Workload } from "../workload.ts";
 import { commitTake, storedOutcome } from "./commit-take.ts";
 import { prepareTake } from "./pending.ts";
+import { refuseShortage } from "./space.ts";
 
 /** The disks of a VM that is off are at rest: new layers are put over them. */
 export async function takeOffline(
@@ -18,6 +19,7 @@ export async function takeOffline(
   if (workload.machine !== undefined) {
     throw new StillpointError("VM_STATE", `${workload.definition.name} is on; an offline checkpoint needs it off`);
   }
+  await refuseShortage(parts, workload, 0);
   await prepareTake(parts, context, workload, { checkpointUid, ownStop: false, excludeDisks });
   const timeline = [{ event: "taken", time: parts.clock.now().toISOString() }];
   return await commitTake(parts, workload, { checkpointUid, kind: "offline", evidence: { timeline }, ramBytes: 0 });

@@ -1,4 +1,4 @@
-import { readdir, rm } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { StillpointError } from "#libs/errors";
 import type { AgentParts } from "../actions/agent-parts.ts";
@@ -7,6 +7,7 @@ import { layerFile } from "../machine-spec.ts";
 import type { PendingTake } from "../manifest.ts";
 import type { StepContext } from "../steps/step-runner.ts";
 import type { Workload } from "../workload.ts";
+import { queueMerges } from "./merge.ts";
 
 export interface TakeRequest {
   readonly checkpointUid: string;
@@ -75,36 +76,12 @@ export async function rollBackPending(parts: AgentParts, workload: Workload): Pr
   for (const [disk, layer] of Object.entries(pending.layers)) await withdraw(parts, workload, disk, layer);
   await workload.save((manifest) => ({ ...manifest, pending: null }));
   await rm(unfinishedFolder(workload, pending.checkpoint), { recursive: true, force: true });
+  queueMerges(parts, workload);
 }
 
 /** Where a checkpoint's RAM and manifest are gathered until they are complete. */
 export function unfinishedFolder({ folder }: Workload, checkpointUid: string): string {
   return join(folder.checkpoints, `.tmp-${checkpointUid}`);
-}
-
-/** Removes files that the manifest does not name: what a crash left between a change of it and the removal. */
-export async function sweepFiles(parts: AgentParts, workload: Workload): Promise<void> {
-  const { manifest, folder, machine } = workload;
-  const coming = Object.keys(manifest.receiving?.plan.layers ?? {});
-  const pending = [...Object.values(manifest.pending?.layers ?? {}), ...coming];
-  const layers = [...Object.keys(manifest.layers), ...pending].map((layer) => `${layer}.qcow2`);
-  layers.push(...coming.map((layer) => `${layer}.qcow2.part`));
-  for (const disk of Object.keys(manifest.disks)) {
-    for (const name of await unnamed(folder.disk(disk), layers)) {
-      if (name.endsWith(".qcow2")) await machine?.layers.drop(name.slice(0, -".qcow2".length));
-      await parts.disks.remove(join(folder.disk(disk), name));
-    }
-  }
-  const unfinished = [manifest.pending, manifest.receiving].map((it) => `.tmp-${it?.checkpoint}`);
-  const checkpoints = [...Object.keys(manifest.checkpoints), ...unfinished];
-  for (const name of await unnamed(folder.checkpoints, checkpoints)) {
-    await rm(join(folder.checkpoints, name), { recursive: true, force: true });
-  }
-}
-
-async function unnamed(folder: string, named: readonly string[]): Promise<string[]> {
-  const present = await readdir(folder).catch(() => []);
-  return present.filter((name) => !named.includes(name));
 }
 
 async function withdraw(parts: AgentParts, { machine, manifest, folder }: Workload, disk: string, layer: string) {

@@ -7,6 +7,7 @@ import { whileFrozen } from "./freeze.ts";
 import { evidenceOf, writersRefusal } from "./freeze-evidence.ts";
 import { prepareTake, rollBackPending, switches } from "./pending.ts";
 import { DEFAULT_WINDOW_MS, refuseFreeze } from "./refuse-freeze.ts";
+import { spaceShortage } from "./space.ts";
 import { readReport } from "./writers-report.ts";
 
 /**
@@ -26,6 +27,8 @@ export async function takeProduction(
   const windowMs = freezeWindowMs === 0 ? DEFAULT_WINDOW_MS : freezeWindowMs;
   const unfit = await refuseFreeze(workload, machine, windowMs);
   if (unfit !== undefined) return refused(unfit.reason, unfit.detail);
+  const shortage = await spaceShortage(parts, workload, 0);
+  if (shortage !== undefined) return refused("space.insufficient", shortage);
   const pending = await prepareTake(parts, context, workload, { checkpointUid, ownStop: false, excludeDisks });
   try {
     const overlay = switches(workload, pending);

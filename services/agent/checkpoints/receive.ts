@@ -10,9 +10,11 @@ import type { StepContext } from "../steps/step-runner.ts";
 import type { Workload } from "../workload.ts";
 import { OUTCOME_FILE, storedOutcome } from "./commit-take.ts";
 import { hasDigests, queueDigests } from "./digests.ts";
-import { sweepFiles, unfinishedFolder } from "./pending.ts";
+import { queueMerges } from "./merge.ts";
+import { unfinishedFolder } from "./pending.ts";
 import { RAM_FILE } from "./ram-file.ts";
 import type { ReceivePlaces, ReceivePlan, ReceiveSource } from "./receive-source.ts";
+import { sweepFiles } from "./sweep-files.ts";
 
 /**
  * Puts a checkpoint from elsewhere into this workload's tree, as a root of it. The manifest names its layers before
@@ -103,6 +105,7 @@ async function commit(parts: AgentParts, workload: Workload, filled: Filled): Pr
   await syncFolder(workload.folder.checkpoints);
   await workload.save((current) => withReceived(current, filled));
   if (!(await hasDigests(workload, checkpointUid))) queueDigests(parts, workload, checkpointUid);
+  queueMerges(parts, workload);
   return outcome;
 }
 

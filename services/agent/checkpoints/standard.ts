@@ -10,6 +10,7 @@ import type { Workload } from "../workload.ts";
 import { commitTake, storedOutcome } from "./commit-take.ts";
 import { prepareTake, rollBackPending, switches, unfinishedFolder } from "./pending.ts";
 import { RAM_FILE, RamReceiver } from "./ram-file.ts";
+import { refuseShortage } from "./space.ts";
 
 const THAW_MS = 5_000;
 /** Seen from the workload's folder, in which QEMU works. */
@@ -25,7 +26,7 @@ export async function takeStandard(
   const stored = await storedOutcome(workload, checkpointUid);
   if (stored !== undefined) return stored;
   const machine = workload.runningMachine("a standard checkpoint");
-  await refuseFullDisk(parts, workload);
+  await refuseShortage(parts, workload, workload.definition.memoryBytes);
   await refuseFrozen(workload, machine);
   const wasRunning = (await machine.state()) === "running";
   const pending = await prepareTake(parts, context, workload, { checkpointUid, ownStop: wasRunning });
@@ -61,15 +62,6 @@ async function saveRam(workload: Workload, machine: Machine, checkpointUid: stri
   await using receiver = await RamReceiver.listen(socket, join(folder, RAM_FILE), workload.manifest.processUid);
   const saved = await machine.memory.save(SOCKET, freezeDisks);
   return { saved, ramBytes: await receiver.received };
-}
-
-async function refuseFullDisk({ disks }: AgentParts, { definition }: Workload): Promise<void> {
-  const freeBytes = await disks.freeBytes();
-  if (freeBytes >= definition.memoryBytes) return;
-  throw new StillpointError(
-    "SPACE_INSUFFICIENT",
-    `the RAM of ${definition.name} may take ${definition.memoryBytes} bytes; ${freeBytes} are free`,
-  );
 }
 
 /** RAM that is taken from a frozen guest comes back frozen. Nobody else may hold a freeze here, so it is thawed. */

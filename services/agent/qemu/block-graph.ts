@@ -1,4 +1,6 @@
 import { relative } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { backingName } from "#libs/disk-image";
 import { StillpointError } from "#libs/errors";
 import type { LayerFile, MachineLayers, MergeControl } from "../ports.ts";
 import { blockNode, nodeName } from "./command-line.ts";
@@ -23,15 +25,26 @@ interface BlockJob {
 
 const READY_MS = 600_000;
 const JOB_LOOK_MS = 250;
+const JOB_GONE_MS = 5;
+const FLUSH_MS = 120_000;
+
+interface Ended {
+  readonly promise: Promise<"ended">;
+  failure: string | undefined;
+  stop(): void;
+}
 
 /** The block graph of a running QEMU, in layers. */
 export class QemuLayers implements MachineLayers {
   readonly #qmp: Qmp;
   readonly #root: string;
+  readonly #flushes: boolean;
 
-  constructor(qmp: Qmp, root: string) {
+  /** @param flushes whether QEMU must be told to write out what it holds in memory; else its end sees to that */
+  constructor(qmp: Qmp, root: string, { flushes }: { readonly flushes: boolean }) {
     this.#qmp = qmp;
     this.#root = root;
+    this.#flushes = flushes;
   }
 
   async prepare(layer: LayerFile): Promise<void> {
@@ -79,53 +92,103 @@ export class QemuLayers implements MachineLayers {
     await this.drop(top);
   }
 
-  async pullUp(into: string, base: LayerFile | null, control: MergeControl): Promise<void> {
-    const job = `merge-${nodeName(into)}`;
-    if ((await this.#job(job)) === undefined) {
+  async pullUp(into: LayerFile, base: LayerFile | null, control: MergeControl): Promise<void> {
+    const job = `merge-${nodeName(into.id)}`;
+    const ended = this.#whenEnded(job);
+    try {
       await this.#qmp.run("block-stream", {
         "job-id": job,
-        device: nodeName(into),
-        ...(base && { "base-node": nodeName(base.id), "backing-file": base.path }),
+        device: nodeName(into.id),
+        speed: control.bytesPerSecond,
+        ...(base && { "base-node": nodeName(base.id), "backing-file": backingName(into.path, base.path) }),
       });
+      await this.#follow(job, ended, control);
+      if (this.#flushes) await this.#flush(into.id);
+    } finally {
+      ended.stop();
     }
-    await this.#follow(job, control);
   }
 
-  /** Looks at the job until it is gone: the event of a job's end is lost to an agent that was away. */
-  async #follow(id: string, { signal, progress }: MergeControl): Promise<void> {
-    let failure: string | undefined;
+  async settle(): Promise<void> {
+    for (const { device } of await this.#jobs()) await this.#cancel(device);
+  }
+
+  #whenEnded(id: string): Ended {
+    const { promise, resolve } = Promise.withResolvers<"ended">();
+    const ended: Ended = { promise, failure: undefined, stop: () => stop() };
     const stop = this.#qmp.onEvent((event) => {
-      if (jobEvent(id, "BLOCK_JOB_COMPLETED")(event)) failure = event.data.error as string | undefined;
+      if (!jobEvent(id, "BLOCK_JOB_COMPLETED", "BLOCK_JOB_CANCELLED")(event)) return;
+      ended.failure = event.data.error as string | undefined;
+      resolve("ended");
     });
+    return ended;
+  }
+
+  /** Looks at the job until it is gone. A stream that is cancelled leaves a chain that reads as before. */
+  async #follow(id: string, ended: Ended, { signal, progress }: MergeControl): Promise<void> {
+    const wish = new AbortController();
+    const cancelled = aborted(AbortSignal.any([signal, wish.signal]));
     try {
       for (let job = await this.#job(id); job !== undefined; job = await this.#job(id)) {
-        progress(job.offset, job.len);
-        if (signal.aborted) return await this.#cancel(id, signal);
-        await this.#qmp.nextEvent(jobEvent(id, "BLOCK_JOB_COMPLETED"), JOB_LOOK_MS).catch(() => undefined);
+        await progress(job.offset, job.len);
+        if (signal.aborted) {
+          await this.#cancel(id);
+          throw signal.reason;
+        }
+        const pause = delay(JOB_LOOK_MS, undefined, { signal: wish.signal }).catch(() => undefined);
+        if ((await Promise.race([ended.promise, cancelled, pause])) === "ended") await delay(JOB_GONE_MS);
       }
     } finally {
-      stop();
+      wish.abort();
     }
-    if (failure !== undefined) throw new StillpointError("QEMU_FAILED", `merging layers failed: ${failure}`);
+    if (ended.failure !== undefined) throw failed(ended.failure);
   }
 
-  /** A stream that is cancelled leaves a working chain; it is begun again later and goes on where data is missing. */
-  async #cancel(id: string, signal: AbortSignal): Promise<never> {
-    const gone = this.#qmp.nextEvent(jobEvent(id, "BLOCK_JOB_CANCELLED", "BLOCK_JOB_COMPLETED"), READY_MS);
-    gone.catch(() => undefined);
-    await this.#qmp.run("job-cancel", { id });
-    await gone;
-    throw signal.reason;
+  /** A job's end is not durability: tables that say where the copied data lies may still be in QEMU's memory. */
+  async #flush(layer: string): Promise<void> {
+    const said = await this.#qmp.run<string>(
+      "human-monitor-command",
+      { "command-line": `qemu-io ${nodeName(layer)} flush` },
+      FLUSH_MS,
+    );
+    if (said.trim() !== "") throw new StillpointError("QEMU_FAILED", `a merged layer is not flushed: ${said.trim()}`);
+  }
+
+  async #cancel(id: string): Promise<void> {
+    const giveUp = performance.now() + READY_MS;
+    while ((await this.#job(id)) !== undefined) {
+      if (performance.now() > giveUp) throw new QmpError(`block job ${id} does not end`);
+      // One that is ending by itself is not there any more.
+      await this.#qmp.run("block-job-cancel", { device: id, force: true }).catch(() => undefined);
+      await delay(JOB_GONE_MS);
+    }
+  }
+
+  async #jobs(): Promise<BlockJob[]> {
+    return await this.#qmp.run<BlockJob[]>("query-block-jobs");
   }
 
   async #job(id: string): Promise<BlockJob | undefined> {
-    return (await this.#qmp.run<BlockJob[]>("query-block-jobs")).find((job) => job.device === id);
+    return (await this.#jobs()).find((job) => job.device === id);
   }
 
   async #has(layer: string): Promise<boolean> {
     const nodes = await this.#qmp.run<{ "node-name": string }[]>("query-named-block-nodes", { flat: true });
     return nodes.some((node) => node["node-name"] === nodeName(layer));
   }
+}
+
+/** The image of a disk that is full says so with errno's words. */
+function failed(why: string): StillpointError {
+  const reason = /no space left/i.test(why) ? "SPACE_INSUFFICIENT" : "QEMU_FAILED";
+  return new StillpointError(reason, `merging layers failed: ${why}`);
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener("abort", () => resolve(), { once: true });
+  });
 }
 
 function jobEvent(id: string, ...names: string[]) {

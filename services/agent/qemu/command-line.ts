@@ -49,12 +49,17 @@ export function blockNode(layer: LayerFile, path: string, options: { below: stri
   return layer.format === "raw" ? { driver: "raw", ...common } : { driver: "qcow2", ...common, backing: options.below };
 }
 
-function diskArguments(root: string, disk: MachineDisk, index: number): string[] {
-  const nodes = disk.chain.flatMap((layer, depth) => {
-    const below = disk.chain[depth - 1];
-    const options = { below: below ? nodeName(below.id) : null, readOnly: depth < disk.chain.length - 1 };
-    return ["-blockdev", JSON.stringify(blockNode(layer, relative(root, layer.path), options))];
+/** The nodes of a chain, base first; only the top is written to. */
+export function chainArguments(option: string, root: string, chain: readonly LayerFile[]): string[] {
+  return chain.flatMap((layer, depth) => {
+    const below = chain[depth - 1];
+    const options = { below: below ? nodeName(below.id) : null, readOnly: depth < chain.length - 1 };
+    return [option, JSON.stringify(blockNode(layer, relative(root, layer.path), options))];
   });
+}
+
+function diskArguments(root: string, disk: MachineDisk, index: number): string[] {
+  const nodes = chainArguments("-blockdev", root, disk.chain);
   const top = disk.chain.at(-1);
   const drive = top === undefined ? "" : nodeName(top.id);
   const device = `virtio-blk-pci,id=disk-${disk.id},drive=${drive},serial=${disk.id},bootindex=${index + 1}`;

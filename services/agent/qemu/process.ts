@@ -16,6 +16,12 @@ export interface DetachedProcess extends ProcessIdentity {
   readonly exited: Promise<string>;
 }
 
+/**
+ * glibc gives each buffer of a block job back to the kernel and gets it anew, page by page (mallopt(3), M_MMAP_THRESHOLD;
+ * a job's are 512 KiB). Kept, a merge is more than twice as fast; at most 16 MiB stay with the process.
+ */
+export const QEMU_MEMORY = { MALLOC_MMAP_THRESHOLD_: "4194304", MALLOC_TRIM_THRESHOLD_: "16777216" } as const;
+
 export interface DetachedOptions {
   readonly program: string;
   readonly args: readonly string[];
@@ -30,7 +36,7 @@ export async function spawnDetached({ program, args, cwd, log, uid }: DetachedOp
   await using output = await open(log, "a", 0o600);
   const user = uid === null ? {} : { uid, gid: uid };
   // Of our environment, which may hold passwords, it gets nothing but the way to programs.
-  const env = { PATH: process.env.PATH ?? "" };
+  const env = { PATH: process.env.PATH ?? "", ...QEMU_MEMORY };
   const child = spawn(program, args, { cwd, env, detached: true, stdio: ["ignore", output.fd, output.fd], ...user });
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   child.once("spawn", resolve);

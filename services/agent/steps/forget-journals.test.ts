@@ -10,7 +10,11 @@ const uidOf = (digit: number) => `vm-01a2047d-106e-7476-bcac-5b924359558${digit}
 
 test("a journal is removed a day after the last word on a workload that is gone, and no other", async () => {
   await using folder = temporaryFolder();
-  const steps = new StepRunner(folder.path, async () => ({ workload: undefined, checkpoint: undefined }));
+  const steps = new StepRunner(
+    folder.path,
+    async () => ({ workload: undefined, checkpoint: undefined }),
+    nothingToHold,
+  );
   const [gone, lately, there] = [uidOf(1), uidOf(2), uidOf(3)];
   for (const uid of [gone, lately, there]) await steps.fence({ uid, epoch: 7, operation: "op-1" });
   const dayAgo = new Date(Date.now() - 25 * 3_600_000);
@@ -21,3 +25,5 @@ test("a journal is removed a day after the last word on a workload that is gone,
   expect((await readdir(folder.path)).toSorted()).toEqual([`${lately}.jsonl`, `${there}.jsonl`]);
   expect(await steps.epochOf(gone)).toBe(0);
 });
+
+const nothingToHold = async () => ({ [Symbol.dispose]: () => undefined });

@@ -15,13 +15,17 @@ const answer: StepResult = { workload: undefined, checkpoint: undefined };
 function runnerIn(folder: string) {
   const seen = { runs: 0, signal: new AbortController().signal };
   const held: PromiseWithResolvers<StepResult>[] = [];
-  const runner = new StepRunner(folder, async ({ signal }) => {
-    seen.runs++;
-    seen.signal = signal;
-    const work = Promise.withResolvers<StepResult>();
-    held.push(work);
-    return await work.promise;
-  });
+  const runner = new StepRunner(
+    folder,
+    async ({ signal }) => {
+      seen.runs++;
+      seen.signal = signal;
+      const work = Promise.withResolvers<StepResult>();
+      held.push(work);
+      return await work.promise;
+    },
+    nothingToHold,
+  );
   const begun = async () => {
     while (held.length === 0) await systemClock.sleep(1);
     return held.shift();
@@ -91,3 +95,5 @@ test("a last line that was cut off is as if it had not been written", async () =
   expect(await runnerIn(folder.path).runner.fence(request(4))).toEqual([]);
   expect(await runnerIn(folder.path).runner.fence(request(5))).toEqual([]);
 });
+
+const nothingToHold = async () => ({ [Symbol.dispose]: () => undefined });

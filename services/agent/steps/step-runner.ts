@@ -18,6 +18,9 @@ export interface StepContext {
   readonly progress: (update: Partial<StepProgress>) => void;
 }
 
+/** Lets the background work on a workload rest until the answer is disposed of. */
+export type HoldBackground = (uid: string) => Promise<Disposable>;
+
 export type PerformAction = (context: StepContext, action: StepAction) => Promise<StepResult>;
 
 interface Station {
@@ -34,11 +37,13 @@ interface Station {
 export class StepRunner {
   readonly #journals: string;
   readonly #perform: PerformAction;
+  readonly #hold: HoldBackground;
   readonly #stations = new Map<string, Promise<Station>>();
 
-  constructor(journals: string, perform: PerformAction) {
+  constructor(journals: string, perform: PerformAction, hold: HoldBackground) {
     this.#journals = journals;
     this.#perform = perform;
+    this.#hold = hold;
   }
 
   /** Takes a workload for a claim, settles the step that still runs, and tells which steps are done. */
@@ -101,6 +106,7 @@ export class StepRunner {
   async #carryOut(journal: StepJournal, context: StepContext, step: string, action: StepAction): Promise<StepResult> {
     const point = `agent.${kebab(action.$case)}`;
     await journal.begin(step, action.$case);
+    using _background = await this.#hold(context.uid);
     await failpoint(`${point}.before`);
     const result = await this.#perform(context, action);
     await failpoint(`${point}.after`);

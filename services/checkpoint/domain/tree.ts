@@ -19,11 +19,6 @@ export function branchCount(tree: Tree, uid: string): number {
   return childrenOf(tree, uid).length + (tree.head === uid ? 1 : 0);
 }
 
-/** A checkpoint can be merged into the one line that goes on from it, or dropped when there is none. */
-export function canDelete(tree: Tree, uid: string): boolean {
-  return branchCount(tree, uid) <= 1;
-}
-
 /** The tree without a checkpoint: what stood on it stands on its parent. Deleting what is not there changes nothing. */
 export function withoutNode<Node extends TreeNode>(tree: Tree<Node>, uid: string): Tree<Node> {
   const gone = tree.nodes.find((node) => node.uid === uid);

@@ -10,10 +10,6 @@ export interface CreateInput {
   readonly displayName: string;
   /** Undefined: the VM's own type. */
   readonly asked?: TakenType;
-  /** Resource name of the schedule that takes it; empty when none does. */
-  readonly schedule?: string;
-  /** Resource name of the group checkpoint that it is a member of; empty when of none. */
-  readonly groupCheckpoint?: string;
 }
 
 /** Output of step `prepare`. */

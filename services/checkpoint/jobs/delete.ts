@@ -1,8 +1,7 @@
 import { CheckpointState } from "#contracts/checkpoint/v1/checkpoint";
 import type { Job, JobContext, JobOutput, Outcome, Step } from "#libs/operations";
-import { type CheckpointStore, deletedEvent, treeOf } from "../checkpoint-store.ts";
-import { branchCount } from "../domain/tree.ts";
-import { hasBranches, isProtected } from "../refusals.ts";
+import { type CheckpointStore, deletedEvent } from "../checkpoint-store.ts";
+import { isProtected } from "../refusals.ts";
 import { heldVm, releaseVm } from "./held-vm.ts";
 import type { JobDeps } from "./job-deps.ts";
 
@@ -15,11 +14,11 @@ export interface DeleteInput {
 
 type Context = JobContext<DeleteInput>;
 
-/** Removes a checkpoint: the host merges its layers into what stands on it, then the records follow. */
+/** Removes a checkpoint, in any position: the host forgets it and merges its layers later; the records follow at once. */
 export function deleteJob(deps: JobDeps): Job<DeleteInput> {
   return {
     kind: "checkpoint.delete",
-    steps: [markStep(deps), mergeStep(deps), forgetStep(deps)],
+    steps: [markStep(deps), removeStep(deps), forgetStep(deps)],
     conclude: (context, outcome) => conclude(deps, context, outcome),
   };
 }
@@ -37,9 +36,6 @@ function markStep({ vms, store, clock }: JobDeps): Step<DeleteInput> {
     name: "mark",
     async run(context) {
       const { host } = await heldVm(vms, context);
-      const { checkpoint, checkpointUid } = context.input;
-      const branches = branchCount(treeOf(await store.tree(workloadOf(context))), checkpointUid);
-      if (branches > 1) throw hasBranches(checkpoint, branches);
       await mark(context, CheckpointState.DELETING);
       return { host };
     },
@@ -49,19 +45,19 @@ function markStep({ vms, store, clock }: JobDeps): Step<DeleteInput> {
   };
 }
 
-function mergeStep({ store, agents }: JobDeps): Step<DeleteInput> {
+function removeStep({ store, agents }: JobDeps): Step<DeleteInput> {
   const at = ({ input, outputs }: Context) => ({ host: String(outputs.mark?.host), uid: input.workloadUid });
   return {
-    name: "merge",
+    name: "remove",
     async run(context) {
-      const value = { checkpointUid: context.input.checkpointUid };
-      await agents.runStep(context, at(context), "merge", { $case: "mergeCheckpoint", value });
+      const value = { checkpointUids: [context.input.checkpointUid] };
+      await agents.runStep(context, at(context), "remove", { $case: "removeCheckpoints", value });
       return undefined;
     },
-    /** A merge cannot be taken back: when the host has done it already, the records follow all the same. */
+    /** It cannot be taken back: when the host has done it already, the records follow all the same. */
     async undo(context) {
       const { stepsDone } = await agents.settle(context, at(context));
-      if (stepsDone.includes("merge")) await forget(store, context);
+      if (stepsDone.includes("remove")) await forget(store, context);
     },
   };
 }

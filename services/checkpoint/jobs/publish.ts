@@ -39,7 +39,7 @@ export function publishStep({ store, clock }: JobDeps): Step<CreateInput> {
 const workloadOf = ({ target, input }: JobContext<CreateInput>) => ({ name: target, uid: input.workloadUid });
 
 function writeCheckpoint(context: JobContext<CreateInput>, name: string, now: Date): Checkpoint {
-  const { checkpointUid, displayName, workloadUid, schedule = "", groupCheckpoint = "" } = context.input;
+  const { checkpointUid, displayName, workloadUid } = context.input;
   const state = createState(context);
   const verdict = verdictOf(state);
   const refused = refusedEvidence(state);
@@ -68,8 +68,6 @@ function writeCheckpoint(context: JobContext<CreateInput>, name: string, now: Da
     createTime: now,
     updateTime: now,
     host: state.prepared.host,
-    schedule,
-    groupCheckpoint,
   });
 }
 

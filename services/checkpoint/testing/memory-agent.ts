@@ -75,6 +75,7 @@ export class MemoryAgent {
       startTime: undefined,
       checkpoints: [...this.layers.keys()],
       head: this.head,
+      storage: undefined,
     };
   }
 
@@ -100,8 +101,10 @@ export class MemoryAgent {
       case "verifyCheckpoint":
         return { checkpoint: this.#verify() };
       case "discardCheckpoint":
-      case "mergeCheckpoint":
         this.layers.delete(action.value.checkpointUid);
+        return {};
+      case "removeCheckpoints":
+        for (const uid of action.value.checkpointUids) this.layers.delete(uid);
         return {};
       case "applyCheckpoint":
         return this.#apply(action.value.checkpointUid, action.value.generationId);

@@ -2,12 +2,11 @@ import { jetstream } from "@nats-io/jetstream";
 import type { NatsConnection } from "@nats-io/transport-node";
 import { Checkpoint, type CheckpointsClient, CheckpointsDefinition, Head } from "#contracts/checkpoint/v1/checkpoint";
 import { ProjectsDefinition } from "#contracts/checkpoint/v1/project";
-import { SchedulesDefinition } from "#contracts/checkpoint/v1/schedule";
 import { HostAgentDefinition, Observation, WorkloadState } from "#contracts/host/v1/agent";
 import type { Operation } from "#contracts/operation/v1/operation";
 import { Host } from "#contracts/scheduler/v1/scheduler";
 import { CheckpointType, Vm, VmState } from "#contracts/vm/v1/vm";
-import { type Clock, systemClock as clock, systemRandom as random } from "#libs/clock";
+import { systemClock as clock, systemRandom as random } from "#libs/clock";
 import { Lifecycle } from "#libs/lifecycle";
 import { connectRedis, RedisLeases } from "#libs/locks";
 import { silentLogger as logger } from "#libs/logger";
@@ -39,7 +38,7 @@ export const checkpointEvents = "rec.projects.*.vms.*.checkpoints.*";
 export const whatOf = (events: { what: string }[]) => events.map(({ what }) => what);
 
 /** Real NATS and Redis, the checkpoint service, and around it what others do: a host's agent, the VM's record. */
-export async function startControlPlane(env: Readonly<Record<string, string>> = {}, serviceClock: Clock = clock) {
+export async function startControlPlane(env: Readonly<Record<string, string>> = {}) {
   const [natsServer, redisServer] = await Promise.all([startNats(), startRedis()]);
   const lifecycle = new Lifecycle();
   const config = readCheckpointConfig({
@@ -59,20 +58,13 @@ export async function startControlPlane(env: Readonly<Record<string, string>> = 
   const agent = new MemoryAgent(random.id("vm"));
   const records = openRecords(rec);
   await startHost(records.hosts, agent, lifecycle);
-  const service = await startService(config, serviceClock, lifecycle);
-  const parts = {
-    agent,
-    operations,
-    client: service.checkpoints,
-    projects: service.projects,
-    schedules: service.schedules,
-    ...records,
-  };
+  const service = await startService(config, lifecycle);
+  const parts = { agent, operations, client: service.checkpoints, projects: service.projects, ...records };
   return {
     ...parts,
     ...createActions(parts),
     closeService: service.close,
-    start: () => startService(config, serviceClock, lifecycle),
+    start: () => startService(config, lifecycle),
     events: (filter: string) => eventsOf(rec, filter),
     observe: (observation: Parameters<typeof Observation.fromPartial>[0]) => observe(nats, observation),
     async [Symbol.asyncDispose]() {
@@ -162,17 +154,16 @@ function openRecords(log: Log) {
 }
 
 /** One replica of the service; closing it is what a crash looks like to the operations it runs. */
-async function startService(config: ReturnType<typeof readCheckpointConfig>, serviceClock: Clock, outer: Lifecycle) {
+async function startService(config: ReturnType<typeof readCheckpointConfig>, outer: Lifecycle) {
   const lifecycle = new Lifecycle();
   outer.add("service", lifecycle, (inner) => inner.close());
-  const { address } = await startCheckpoint(config, lifecycle, { clock: serviceClock });
+  const { address } = await startCheckpoint(config, lifecycle);
   const checkpoints = createRpcClient(CheckpointsDefinition, address);
   const projects = createRpcClient(ProjectsDefinition, address);
-  const schedules = createRpcClient(SchedulesDefinition, address);
-  outer.add("clients", [checkpoints, projects, schedules], (clients) => {
+  outer.add("clients", [checkpoints, projects], (clients) => {
     for (const client of clients) client.close();
   });
-  return { checkpoints, projects, schedules, close: () => lifecycle.close() };
+  return { checkpoints, projects, close: () => lifecycle.close() };
 }
 
 type Vms = RecordStore<Vm>;

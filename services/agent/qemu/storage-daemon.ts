@@ -1,0 +1,58 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { open } from "node:fs/promises";
+import { Socket } from "node:net";
+import { StillpointError } from "#libs/errors";
+import type { MergeControl, OfflineMerge } from "../ports.ts";
+import { QemuLayers } from "./block-graph.ts";
+import { chainArguments } from "./command-line.ts";
+import { QEMU_MEMORY } from "./process.ts";
+import { Qmp } from "./qmp.ts";
+
+const PROGRAM = "qemu-storage-daemon";
+/** Where the daemon finds its end of the socket: after stdin, stdout and stderr. */
+const CONTROL = 3;
+
+/**
+ * Merges layers of a disk that no machine has open, as a machine would: QEMU's block layer in a process of its own,
+ * with the rights of the machine's user, which ends when this one does.
+ */
+export async function pullUpOffline(merge: OfflineMerge, control: MergeControl): Promise<void> {
+  const into = merge.chain.at(-1);
+  if (into === undefined) throw new StillpointError("INTERNAL", "there is no chain to merge");
+  await withStorageDaemon(merge, (layers) => layers.pullUp(into, merge.base, control));
+  await using file = await open(into.path, "r");
+  await file.datasync();
+}
+
+async function withStorageDaemon(
+  { root, processUid, chain }: OfflineMerge,
+  work: (layers: QemuLayers) => Promise<void>,
+): Promise<void> {
+  const monitor = ["--chardev", `socket,id=qmp,fd=${CONTROL}`, "--monitor", "chardev=qmp"];
+  const nodes = chainArguments("--blockdev", root, chain);
+  const child = spawn("setpriv", ["--pdeathsig", "KILL", "--", PROGRAM, ...monitor, ...nodes], {
+    cwd: root,
+    env: { PATH: process.env.PATH ?? "", ...QEMU_MEMORY },
+    stdio: ["ignore", "ignore", "pipe", "pipe"],
+    ...(processUid === null ? {} : { uid: processUid, gid: processUid }),
+  });
+  let words = "";
+  child.stderr?.on("data", (text: Buffer) => {
+    words = text.toString().trim() || words;
+  });
+  const exited = once(child, "exit");
+  try {
+    const [, , , socket] = child.stdio;
+    if (!(socket instanceof Socket)) throw new Error(`${PROGRAM} has no control socket`);
+    const qmp = await Qmp.open(socket);
+    await work(new QemuLayers(qmp, root, { flushes: false }));
+    await qmp.run("quit"); // closes each file, flushed
+  } catch (cause) {
+    child.kill("SIGKILL");
+    if (words === "" || (cause instanceof StillpointError && cause.reason === "SPACE_INSUFFICIENT")) throw cause;
+    throw new StillpointError("QEMU_FAILED", `${PROGRAM} failed: ${words}`, { cause });
+  } finally {
+    await exited;
+  }
+}
