@@ -83,7 +83,9 @@ export async function changedRanges(layers: readonly string[], limits: QemuImgLi
     (backing, path) => ({ driver: "qcow2", file: { driver: "file", filename: filePath(path) }, backing }),
     null,
   );
-  return (await mapOf([`json:${JSON.stringify(chain)}`], limits)).filter(({ present }) => present === true).map(rangeOf);
+  return (await mapOf([`json:${JSON.stringify(chain)}`], limits))
+    .filter(({ present }) => present === true)
+    .map(rangeOf);
 }
 
 interface MapPart {

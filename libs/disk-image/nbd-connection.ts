@@ -87,7 +87,8 @@ export class NbdConnection {
     const reply = await this.#take(16);
     const error = reply.readUInt32BE(4);
     if (reply.readUInt32BE(0) !== REPLY_MAGIC) throw gone(new Error("the reply is not one"));
-    if (error !== 0) throw new StillpointError("INTERNAL", `the disk answered error ${error} at byte ${request.offset}`);
+    if (error !== 0)
+      throw new StillpointError("INTERNAL", `the disk answered error ${error} at byte ${request.offset}`);
     return request.command === commands.read ? await this.#take(request.length ?? 0) : Buffer.alloc(0);
   }
 }

@@ -99,7 +99,14 @@ function readManifest(bytes: Buffer) {
 }
 
 function manifestBytes({ artifactType, config, layers, ...more }: Artifact): ManifestBytes {
-  const manifest: Manifest = { schemaVersion: 2, mediaType: mediaTypes.manifest, artifactType, config, layers, ...more };
+  const manifest: Manifest = {
+    schemaVersion: 2,
+    mediaType: mediaTypes.manifest,
+    artifactType,
+    config,
+    layers,
+    ...more,
+  };
   return toBytes(mediaTypes.manifest, manifest);
 }
 
