@@ -9,6 +9,7 @@ const FIXED_NEWSTYLE_NO_ZEROES = 3;
 const EXPORT_NAME = 1;
 const REQUEST_MAGIC = 0x25609513;
 const REPLY_MAGIC = 0x67446698;
+const NO_SPACE = 28;
 const commands = { read: 0, write: 1, disconnect: 2, flush: 3 } as const;
 
 interface Request {
@@ -87,6 +88,7 @@ export class NbdConnection {
     const reply = await this.#take(16);
     const error = reply.readUInt32BE(4);
     if (reply.readUInt32BE(0) !== REPLY_MAGIC) throw gone(new Error("the reply is not one"));
+    if (error === NO_SPACE) throw new StillpointError("SPACE_INSUFFICIENT", "there is no room for the disk's data");
     if (error !== 0)
       throw new StillpointError("INTERNAL", `the disk answered error ${error} at byte ${request.offset}`);
     return request.command === commands.read ? await this.#take(request.length ?? 0) : Buffer.alloc(0);

@@ -28,6 +28,8 @@ export interface ManifestBytes {
 export interface PackedArtifact {
   readonly top: ManifestBytes;
   readonly parts: readonly ManifestBytes[];
+  /** The empty blob stands in where the format wants a config or a layer. */
+  readonly usesEmpty: boolean;
 }
 
 /** Registries take manifests of 4 MiB (distribution-spec 1.1, "Pushing Manifests"). */
@@ -41,10 +43,12 @@ export const emptyDescriptor: Descriptor = { mediaType: mediaTypes.empty, digest
 
 /** One manifest where that is small enough; otherwise an index of manifests, the first with the config. */
 export function packArtifact({ groups, ...rest }: ArtifactToPack): PackedArtifact {
-  const whole = manifestBytes({ ...rest, layers: [...rest.layers, ...groups.flat()] });
-  if (whole.bytes.length <= MAX_MANIFEST_BYTES) return { top: whole, parts: [] };
+  const all = [...rest.layers, ...groups.flat()];
+  const whole = manifestBytes({ ...rest, layers: orEmpty(all) });
+  const usesEmpty = all.length === 0 || rest.config.mediaType === mediaTypes.empty;
+  if (whole.bytes.length <= MAX_MANIFEST_BYTES) return { top: whole, parts: [], usesEmpty };
   const { artifactType, config, layers, subject, annotations } = rest;
-  const first = manifestBytes({ artifactType, config, layers: layers.length > 0 ? layers : [emptyDescriptor] });
+  const first = manifestBytes({ artifactType, config, layers: orEmpty(layers) });
   const others = groups.map((group) => manifestBytes({ artifactType, config: emptyDescriptor, layers: group }));
   const parts = [first, ...others];
   const index: Index = {
@@ -53,8 +57,11 @@ export function packArtifact({ groups, ...rest }: ArtifactToPack): PackedArtifac
     ...(subject && { subject }),
     ...(annotations && { annotations }),
   };
-  return { top: toBytes(mediaTypes.index, index), parts };
+  return { top: toBytes(mediaTypes.index, index), parts, usesEmpty: true };
 }
+
+/** A manifest has at least one layer. */
+const orEmpty = (layers: readonly Descriptor[]) => (layers.length > 0 ? layers : [emptyDescriptor]);
 
 const descriptorShape = z.object({
   mediaType: z.string(),
@@ -78,7 +85,7 @@ export async function unpackArtifact(
 ): Promise<Artifact> {
   const body = parseJson(top);
   const single = manifestShape.safeParse(body);
-  if (single.success) return clean(single.data);
+  if (single.success) return clean({ ...single.data, layers: withoutEmpty(single.data.layers) });
   const index = indexShape.safeParse(body);
   if (!index.success) throw invalid("it is no artifact of ours", single.error);
   const parts: z.infer<typeof manifestShape>[] = [];
@@ -87,10 +94,13 @@ export async function unpackArtifact(
   if (first === undefined || parts.some(({ artifactType }) => artifactType !== index.data.artifactType)) {
     throw invalid("its manifests are of different kinds");
   }
-  const layers = parts.flatMap((part) => part.layers).filter(({ mediaType }) => mediaType !== mediaTypes.empty);
+  const layers = withoutEmpty(parts.flatMap((part) => part.layers));
   const { artifactType, subject, annotations } = index.data;
   return clean({ artifactType, config: first.config, layers, subject, annotations });
 }
+
+const withoutEmpty = <Layer extends { readonly mediaType: string }>(layers: readonly Layer[]) =>
+  layers.filter(({ mediaType }) => mediaType !== mediaTypes.empty);
 
 function readManifest(bytes: Buffer) {
   const { success, data, error } = manifestShape.safeParse(parseJson(bytes));

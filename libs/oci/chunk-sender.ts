@@ -29,10 +29,11 @@ export class ChunkSender {
     this.#known = known;
   }
 
-  static async start(target: Target): Promise<ChunkSender> {
+  /** @param known layers that are probably there, besides those of the artifact that the tag names so far */
+  static async start(target: Target, known: readonly Descriptor[] = []): Promise<ChunkSender> {
     const { registry, repository, tag, signal } = target;
     const before = await getArtifact(registry, repository, tag, signal).catch(otherArtifact);
-    return new ChunkSender(target, contentsOf(before?.layers ?? []));
+    return new ChunkSender(target, contentsOf([...(before?.layers ?? []), ...known]));
   }
 
   get counts(): { readonly sentChunks: number; readonly transferredBytes: number } {

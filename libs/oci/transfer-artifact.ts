@@ -25,16 +25,25 @@ export interface StoredArtifact {
   readonly totalBytes: number;
 }
 
+/** Where an artifact goes. */
+export interface ArtifactTarget {
+  readonly repository: string;
+  /** Left out: it has no name but its digest. */
+  readonly tag?: string;
+  /** What has to be there before the artifact can be seen: its referrers. */
+  readonly before?: (top: Descriptor) => Promise<void>;
+}
+
 /** Stores an artifact whose blobs are all there: the manifests that it lists first, what stands for the whole last. */
 export async function putArtifact(
   registry: RegistryClient,
-  { repository, tag }: { readonly repository: string; readonly tag: string },
+  { repository, tag, before }: ArtifactTarget,
   artifact: ArtifactToPack,
   signal?: AbortSignal,
 ): Promise<StoredArtifact> {
-  const { top, parts } = packArtifact(artifact);
+  const { top, parts, usesEmpty } = packArtifact(artifact);
   let sentBytes = 0;
-  if (parts.length > 0 && !(await registry.hasBlob(repository, emptyDescriptor.digest, signal))) {
+  if (usesEmpty && !(await registry.hasBlob(repository, emptyDescriptor.digest, signal))) {
     await registry.putBlob(repository, bytesSource(emptyBlob), signal);
   }
   for (const { descriptor, bytes } of parts) {
@@ -42,8 +51,14 @@ export async function putArtifact(
     await registry.putManifest(repository, descriptor.digest, { mediaType: mediaTypes.manifest, bytes }, signal);
     sentBytes += bytes.length;
   }
+  await before?.(top.descriptor);
   if (!(await registry.hasManifest(repository, top.descriptor.digest, signal))) sentBytes += top.bytes.length;
-  await registry.putManifest(repository, tag, { mediaType: top.descriptor.mediaType, bytes: top.bytes }, signal);
+  await registry.putManifest(
+    repository,
+    tag ?? top.descriptor.digest,
+    { mediaType: top.descriptor.mediaType, bytes: top.bytes },
+    signal,
+  );
   const totalBytes = [top, ...parts].reduce((sum, { bytes }) => sum + bytes.length, 0);
   return { descriptor: top.descriptor, sentBytes, totalBytes };
 }
