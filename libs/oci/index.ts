@@ -1,6 +1,11 @@
 /** A client of OCI registries, the rules of names and digests, and VM images and checkpoints as chunked artifacts. */
 
-export { type CheckpointConfig, checkpointChunkSize, readCheckpoint } from "./checkpoint-artifact.ts";
+export {
+  type CheckpointConfig,
+  type CheckpointContents,
+  checkpointChunkSize,
+  readCheckpoint,
+} from "./checkpoint-artifact.ts";
 export { type Digest, digestOf, isDigest, parseDigest } from "./digest.ts";
 export type { ChunkDescriptor } from "./disk-chunks.ts";
 export { importVmImage } from "./import-vm-image.ts";

@@ -26,6 +26,18 @@ export async function machineSpec(workload: Workload, images: ImageStore): Promi
   };
 }
 
+/** Kernel, initrd and command line that a workload boots without a boot loader; undefined for one with a boot loader. */
+export async function bootOf({ definition, manifest, folder }: Workload, images: ImageStore) {
+  if (manifest.boot !== undefined) {
+    const { initrd, cmdline } = manifest.boot;
+    const kernel = folder.bootFiles.kernel;
+    return { kernel, ...(initrd !== undefined && { initrd: folder.bootFiles.initrd }), cmdline };
+  }
+  if (definition.image === "") return undefined;
+  const { kernel, initrd, cmdline = "" } = await images.find(definition.image);
+  return kernel === undefined ? undefined : { kernel, ...(initrd !== undefined && { initrd }), cmdline };
+}
+
 /** A layer as a file. */
 export function layerFile(workload: Workload, disk: string, layer: string): LayerFile {
   return { id: layer, path: workload.folder.layer(disk, layer), format: "qcow2" };

@@ -8,6 +8,7 @@ import { acceptCreate } from "./accept-create.ts";
 import { cloneHandlers } from "./clone-handlers.ts";
 import { findCheckpoint, findVm, toApi } from "./find-checkpoint.ts";
 import { protectCheckpoint } from "./protect.ts";
+import { acceptPush } from "./push.ts";
 import { renameCheckpoint } from "./rename.ts";
 
 export interface HandlerDeps extends AcceptDeps {
@@ -46,6 +47,11 @@ export function checkpointsHandlers(deps: HandlerDeps): CheckpointsServiceImplem
     },
 
     ...cloneHandlers(deps),
+
+    async pushCheckpoint(request, call) {
+      authorise(call.principal, "get", request.name);
+      return acceptPush(deps, request, call);
+    },
 
     async renameCheckpoint(request, call) {
       authorise(call.principal, "update", request.name);
