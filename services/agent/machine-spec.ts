@@ -66,11 +66,10 @@ function nowOf({ manifest }: Workload, disk: string): string {
   return manifest.disks[disk]?.now ?? "";
 }
 
-/** The image's kernel, for images that are booted without a boot loader. */
-async function directBoot({ definition }: Workload, images: ImageStore): Promise<Pick<MachineSpec, "kernel">> {
-  if (definition.image === "") return {};
-  const { kernel, initrd, cmdline } = await images.find(definition.image);
-  if (kernel === undefined) return {};
-  const words = [cmdline, definition.kernelArgs].filter(Boolean).join(" ");
-  return { kernel: { path: kernel, ...(initrd && { initrd }), cmdline: words } };
+async function directBoot(workload: Workload, images: ImageStore): Promise<Pick<MachineSpec, "kernel">> {
+  const boot = await bootOf(workload, images);
+  if (boot === undefined) return {};
+  const { kernel: path, initrd } = boot;
+  const cmdline = [boot.cmdline, workload.definition.kernelArgs].filter(Boolean).join(" ");
+  return { kernel: { path, ...(initrd !== undefined && { initrd }), cmdline } };
 }

@@ -4,9 +4,9 @@ import { parseVmName } from "#libs/names";
 import type { CallScope } from "#libs/rpc";
 import { accepting } from "./accepting.ts";
 import { type CloneDeps, holdReady } from "./clone.ts";
-import { pushTarget } from "./domain/push-reference.ts";
 import { findCheckpoint } from "./find-checkpoint.ts";
 import type { PushInput } from "./jobs/push.ts";
+import { pushTarget } from "./push-reference.ts";
 
 /** Accepts the job that sends a checkpoint to the registry; it holds the checkpoint, not its VM. */
 export async function acceptPush(

@@ -29,7 +29,7 @@ export async function pushToRegistry(
   const known = await findPushed(workload, [checkpointUid, ...ancestorsOf(workload.manifest, parent)], {
     ...{ registry, repository, logger, signal },
   });
-  const turn = undisturbed(parts, context, workloadUid);
+  const turn = undisturbed(parts, workloadUid, checkpointUid);
   let disks: readonly DiskToPush[] = [];
   await turn(async () => {
     disks = await disksToPush(workload, checkpointUid, known, signal);

@@ -61,7 +61,7 @@ function planOf(
   const tops: Record<string, string> = {};
   for (const { id } of disks) {
     const layer = newLayerId(parts);
-    layers[layer] = { disk: id, parent: null };
+    layers[layer] = { disk: id, parent: null, base: null };
     tops[id] = layer;
   }
   const boot: BootFiles | undefined =
