@@ -7,8 +7,8 @@ import { type Descriptor, mediaTypes } from "./manifest.ts";
 
 interface SendRam {
   readonly signal: AbortSignal | undefined;
-  begun(totalBytes: number): void;
-  sent(bytes: number): void;
+  readonly begun: (totalBytes: number) => void;
+  readonly sent: (bytes: number) => void;
 }
 
 export interface SentRam {
