@@ -7,6 +7,7 @@ import type {
   StepResult,
   Workload,
 } from "#contracts/host/v1/agent";
+import type { CheckpointReadiness } from "#contracts/vm/v1/vm";
 import type { JobContext } from "#libs/operations";
 
 /** What services ask of the agents on the hosts. Every failure is a StillpointError. */
@@ -25,6 +26,8 @@ export interface HostAgents {
   settle(context: StepContext, at: WorkloadOnHost): Promise<FenceResponse>;
   /** The workload as its host sees it; undefined when the host has none of that uid. As patient as `runStep`. */
   getWorkload(at: WorkloadOnHost, signal: AbortSignal): Promise<Workload | undefined>;
+  /** What a checkpoint of the workload would give now, without the policy. As patient as `runStep`. */
+  inspectReadiness(at: WorkloadOnHost, signal: AbortSignal): Promise<CheckpointReadiness>;
   /** Runs a command in the guest; the last message carries the exit code. */
   exec(
     at: WorkloadOnHost,
@@ -49,5 +52,5 @@ export type AgentAction = NonNullable<RunStepRequest["action"]>;
 /** The agent's gRPC client, as far as it is used here. */
 export type AgentClient = Pick<
   HostAgentClient<{ idleTimeoutMs?: number }>,
-  "fence" | "runStep" | "getWorkload" | "exec"
+  "fence" | "runStep" | "getWorkload" | "inspectReadiness" | "exec"
 > & { close(): void };

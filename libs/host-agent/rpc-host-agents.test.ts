@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { CheckpointReadiness } from "#contracts/vm/v1/vm";
 import type { Clock } from "#libs/clock";
 import { StillpointError } from "#libs/errors";
 import { type AgentClient, createHostAgents, type StepContext } from "./index.ts";
@@ -40,6 +41,11 @@ class ScriptedAgent implements AgentClient {
 
   async getWorkload(): Promise<never> {
     throw new StillpointError("WORKLOAD_NOT_FOUND", "there is none");
+  }
+
+  async inspectReadiness(): Promise<CheckpointReadiness> {
+    this.script.shift()?.();
+    return CheckpointReadiness.fromPartial({ freeBytes: 1 });
   }
 
   async *exec() {
@@ -126,6 +132,14 @@ test("settling always asks the agent", async () => {
 test("a workload that the host does not have is undefined", async () => {
   const { agents } = setUp();
   expect(await agents.getWorkload(at, new AbortController().signal)).toBeUndefined();
+});
+
+test("what a checkpoint would give is asked again while the agent is away for a moment", async () => {
+  const { agent, agents } = setUp();
+  agent.script.push(() => {
+    throw unavailable();
+  });
+  expect(await agents.inspectReadiness(at, new AbortController().signal)).toMatchObject({ freeBytes: 1 });
 });
 
 test("one connection for each address, closed together", async () => {

@@ -54,6 +54,12 @@ export function createHostAgents(deps: HostAgentsDeps): HostAgents {
         return findWorkload(client, uid, signal);
       }),
 
+    inspectReadiness: ({ host, uid }, signal) =>
+      patiently({ clock, patienceMs, signal, host }, async () => {
+        const client = await clientOf(host);
+        return client.inspectReadiness({ uid }, { signal });
+      }),
+
     async *exec({ host, uid }, request, options) {
       const client = await clientOf(host);
       try {

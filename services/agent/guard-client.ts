@@ -16,6 +16,8 @@ export interface FreezeGuard {
   arm(id: string, socket: string, windowMs: number): Promise<void>;
   /** The guest has been thawed. */
   disarm(id: string): void;
+  /** Between arming and disarming: the guest is or may be frozen. */
+  isArmed(id: string): boolean;
 }
 
 type GuardProcess = ChildProcessByStdio<Writable, Readable, null>;
@@ -28,6 +30,7 @@ export class GuardClient implements FreezeGuard {
   readonly #log: string;
   readonly #logger: Logger;
   readonly #armed = new Map<string, () => void>();
+  readonly #leases = new Set<string>();
   #guard: GuardProcess | undefined;
   #closed = false;
 
@@ -47,6 +50,7 @@ export class GuardClient implements FreezeGuard {
   }
 
   async arm(id: string, socket: string, windowMs: number): Promise<void> {
+    this.#leases.add(id);
     const guard = this.#guard ?? (await this.#launch());
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const silent = new StillpointError("UNAVAILABLE", "the guard does not answer; no guest is frozen without it");
@@ -55,13 +59,21 @@ export class GuardClient implements FreezeGuard {
     this.#tell(guard, { arm: id, socket, windowMs });
     try {
       await promise;
+    } catch (error) {
+      this.#leases.delete(id); // it is not frozen without the guard
+      throw error;
     } finally {
       clearTimeout(timer);
       this.#armed.delete(id);
     }
   }
 
+  isArmed(id: string): boolean {
+    return this.#leases.has(id);
+  }
+
   disarm(id: string): void {
+    this.#leases.delete(id);
     if (this.#guard !== undefined) this.#tell(this.#guard, { disarm: id });
   }
 

@@ -5,6 +5,7 @@ import { StillpointError } from "#libs/errors";
 import type { CallScope } from "#libs/rpc";
 import type { StorageWatch } from "./checkpoints/storage-watch.ts";
 import { execInGuest } from "./guest-exec.ts";
+import type { ReadinessWatch } from "./readiness/readiness-watch.ts";
 import type { StepRunner } from "./steps/step-runner.ts";
 import type { Workloads } from "./workloads.ts";
 
@@ -12,6 +13,7 @@ export interface HandlerDeps {
   readonly workloads: Workloads;
   readonly steps: StepRunner;
   readonly storage: Pick<StorageWatch, "measure">;
+  readonly readiness: Pick<ReadinessWatch, "ask">;
   readonly clock: Clock;
   /** hosts/<host> */
   readonly host: string;
@@ -22,6 +24,7 @@ export function createHandlers({
   workloads,
   steps,
   storage,
+  readiness,
   clock,
   host,
 }: HandlerDeps): HostAgentServiceImplementation<CallScope> {
@@ -51,6 +54,11 @@ export function createHandlers({
       authorise(principal, "list", host);
       const described = workloads.list().map(async (workload) => workload.describe(await steps.epochOf(workload.uid)));
       return { workloads: await Promise.all(described) };
+    },
+
+    async inspectReadiness({ uid }, { principal }) {
+      authorise(principal, "get", host);
+      return await readiness.ask(workloads.get(uid));
     },
 
     async *exec(request, { principal, signal }) {

@@ -63,6 +63,7 @@ export class Observations {
     if ("guestAgent" in happened) return { ...common, happened: { $case: "guestAgent", value: happened.guestAgent } };
     if ("digests" in happened) return { ...common, happened: { $case: "digests", value: happened.digests } };
     if ("storage" in happened) return { ...common, happened: { $case: "storage", value: happened.storage } };
+    if ("readiness" in happened) return { ...common, happened: { $case: "readiness", value: happened.readiness } };
     const reason = "found frozen without a live lease; thawed";
     return { ...common, reason, happened: { $case: "foundFrozen", value: {} } };
   }

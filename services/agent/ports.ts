@@ -119,8 +119,17 @@ export interface MachineMemory {
    * stands. Whatever happens, a machine that ran goes on. Resolves when all is sent.
    */
   save(path: string, freezeDisks: () => Promise<void>): Promise<SavedMemory>;
+  /** What stands against saving RAM now; found without touching the guest. */
+  obstacles(): Promise<MemoryObstacles>;
   /** Loads RAM into a machine that was started for it; `send` is called when it listens at the unix socket `path`. */
   load(path: string, send: (path: string) => Promise<void>): Promise<void>;
+}
+
+export interface MemoryObstacles {
+  /** Why it cannot be saved at all, in the hypervisor's words; empty when it can. */
+  readonly blocked: readonly string[];
+  /** Why the guest stands still for longer than an instant meanwhile; empty when it does not. */
+  readonly slow: string;
 }
 
 export interface SavedMemory {

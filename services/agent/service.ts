@@ -6,7 +6,7 @@ import { HostAgentDefinition } from "#contracts/host/v1/agent";
 import { systemClock, systemRandom } from "#libs/clock";
 import type { Lifecycle } from "#libs/lifecycle";
 import { createLogger, type Logger } from "#libs/logger";
-import { clearUnfinishedPulls, createRegistryClient, type RegistryClient } from "#libs/oci";
+import { clearUnfinishedPulls, createRegistryClient } from "#libs/oci";
 import { connectNats } from "#libs/records";
 import { RpcServer } from "#libs/rpc";
 import manifest from "../../package.json" with { type: "json" };
@@ -27,6 +27,8 @@ import { Observations } from "./observations.ts";
 import type { ImageStore } from "./ports.ts";
 import { QemuHypervisor } from "./qemu/hypervisor.ts";
 import { probeQemu, type QemuFacts } from "./qemu/probe.ts";
+import { inspectWorkload } from "./readiness/inspect.ts";
+import { ReadinessWatch } from "./readiness/readiness-watch.ts";
 import { forgetJournals } from "./steps/forget-journals.ts";
 import { StepRunner } from "./steps/step-runner.ts";
 import { type DataFolder, dataFolder } from "./workload-folder.ts";
@@ -51,25 +53,29 @@ export async function startAgent(
   const observations = await openObservations(config, lifecycle, nats, logger);
   const workloads = await Workloads.open(data, {
     logger,
-    observe: (workload, happened) => observations.add(workload, happened),
+    observe(workload, happened) {
+      observations.add(workload, happened);
+      if ("state" in happened || "guestAgent" in happened) readiness.touch(workload.uid);
+    },
   });
-  const client = createRegistryClient({ address: config.REGISTRY_HTTP_URL });
-  const registry = lifecycle.add("registry client", client, (opened) => opened.close());
-  const images = options.images ?? (await openImages(data, registry));
-  const parts = await makeParts({ config, lifecycle, logger, data, facts, workloads, images, registry });
+  const images = options.images ?? (await openImages(config, data, lifecycle));
+  const parts = await makeParts({ config, lifecycle, logger, data, facts, workloads, images });
   const steps = new StepRunner(
     data.journals,
-    (context, action) => perform(parts, context, action),
+    (context, action) => perform(parts, context, action).finally(() => readiness.touch(context.uid)),
     (uid) => holdBackground(parts, uid),
   );
+  const readiness = lifecycle.add("readiness", readinessWatch(parts, steps), (watch) => watch.close());
+  // Letting go of the machines ends the calls that the closer above waits for.
   lifecycle.add("machines", workloads, (all) => all.release());
   await adoptAll(parts);
+  readiness.start();
   watchStorage(parts, lifecycle);
   const host = `hosts/${config.AGENT_HOST_NAME}`;
   const server = lifecycle.add("agent API", new RpcServer({ logger }), (s) => s.close());
   server.add(
     HostAgentDefinition,
-    createHandlers({ workloads, steps, storage: parts.storage, clock: systemClock, host }),
+    createHandlers({ workloads, steps, storage: parts.storage, readiness, clock: systemClock, host }),
   );
   const address = await server.listen(config.AGENT_ADDRESS ?? `unix:${join(data.root, "agent.sock")}`);
   const exists = (uid: string) => workloads.find(uid) !== undefined;
@@ -88,16 +94,15 @@ interface Wiring {
   readonly facts: QemuFacts;
   readonly workloads: Workloads;
   readonly images: ImageStore;
-  readonly registry: RegistryClient;
 }
 
-async function makeParts({ config, lifecycle, logger, data, facts, ...given }: Wiring) {
+async function makeParts({ config, lifecycle, logger, data, facts, workloads, images }: Wiring) {
   const guard = lifecycle.add("guard", await GuardClient.start(data.root, logger), (g) => g.close());
   const background = lifecycle.add("digests", new BackgroundWork({ logger }), (work) => work.close());
   const merges = lifecycle.add("merges", new BackgroundWork({ logger }), (work) => work.close());
   const disks = createLocalDisks(data.workloads);
   const parts: AgentParts = {
-    ...{ ...given, guard, background, merges, disks, logger, clock: systemClock, random: systemRandom },
+    ...{ workloads, images, guard, background, merges, disks, logger, clock: systemClock, random: systemRandom },
     hypervisor: new QemuHypervisor(facts),
     storage: new StorageWatch({ disks, clock: systemClock, logger }),
     mergeBytesPerSecond: config.AGENT_MERGE_BYTES_PER_SECOND,
@@ -121,14 +126,32 @@ function watchStorage(parts: AgentParts, lifecycle: Lifecycle): void {
   lifecycle.add("storage watch", { watching }, (watch) => watch.watching);
 }
 
+/** A guest is left alone while a step acts on it, and as long as it is or may be frozen. */
+function readinessWatch(parts: AgentParts, steps: StepRunner): ReadinessWatch {
+  const { workloads, guard, clock, logger } = parts;
+  return new ReadinessWatch({
+    list: () => workloads.list(),
+    find: (uid) => workloads.find(uid),
+    isDisturbed: async (workload) =>
+      workload.owesThaw || guard.isArmed(workload.uid) || (await steps.isBusy(workload.uid)),
+    inspect: (workload, options) => inspectWorkload(parts, workload, options),
+    clock,
+    logger,
+  });
+}
+
 /** Only root can run a VM as another user. */
 function processUid({ AGENT_QEMU_UID }: AgentConfig): number | null {
   return process.getuid?.() === 0 ? AGENT_QEMU_UID : null;
 }
 
-async function openImages(data: DataFolder, registry: RegistryClient): Promise<ImageStore> {
+async function openImages(config: AgentConfig, data: DataFolder, lifecycle: Lifecycle): Promise<ImageStore> {
   await clearUnfinishedPulls(data.images);
-  return createImageStore(data.images, registry);
+  const registry = createRegistryClient({ address: config.REGISTRY_HTTP_URL });
+  return createImageStore(
+    data.images,
+    lifecycle.add("registry client", registry, (client) => client.close()),
+  );
 }
 
 async function openObservations(config: AgentConfig, lifecycle: Lifecycle, nats: NatsConnection, logger: Logger) {

@@ -1,5 +1,5 @@
 import { type VmDefinition, type Workload as WorkloadMessage, WorkloadState } from "#contracts/host/v1/agent";
-import type { CheckpointStorage, GuestAgent } from "#contracts/vm/v1/vm";
+import type { CheckpointReadiness, CheckpointStorage, GuestAgent } from "#contracts/vm/v1/vm";
 import { StillpointError } from "#libs/errors";
 import type { Logger } from "#libs/logger";
 import type { HeldTake } from "./checkpoints/held-take.ts";
@@ -12,6 +12,7 @@ export type Happened =
   | { readonly guestAgent: GuestAgent }
   | { readonly digests: { readonly checkpointUid: string; readonly digests: Record<string, string> } }
   | { readonly storage: CheckpointStorage }
+  | { readonly readiness: CheckpointReadiness }
   | { readonly foundFrozen: true };
 
 export interface MergeProgress {

@@ -13,19 +13,20 @@ import { type AcceptDeps, acceptAction, acceptDelete } from "./accept-action.ts"
 import { acceptCreate, type CreateDeps } from "./accept-create.ts";
 import { type ExecDeps, execInVm } from "./exec.ts";
 import { setDrillCommand } from "./set-drill-command.ts";
-import { showVm, vmEvent, vmNotFound } from "./vm-record.ts";
+import { type ShowVm, vmEvent, vmNotFound } from "./vm-record.ts";
 import { watchVms } from "./watch-vms.ts";
 
 export interface VmDeps extends AcceptDeps, CreateDeps, ExecDeps {
   readonly vms: RecordStore<Vm>;
   readonly view: RecordView<Vm>;
+  readonly show: ShowVm;
 }
 
 const defaultStopSeconds = 60;
 
 /** A VM's life as its users ask for it: each method authorises, checks, and accepts a job or answers at once. */
 export function vmHandlers(deps: VmDeps): VmsServiceImplementation<CallScope> {
-  const { vms, view } = deps;
+  const { vms, view, show } = deps;
   return {
     async createVm(request, call) {
       authorise(call.principal, "create", request.parent);
@@ -37,32 +38,32 @@ export function vmHandlers(deps: VmDeps): VmsServiceImplementation<CallScope> {
       parseVmName(name);
       const stored = await vms.get(name);
       if (stored === undefined) throw vmNotFound(name);
-      return showVm(stored);
+      return show(stored);
     },
 
     async listVms({ parent, waitFor }, { principal, signal }) {
       authorise(principal, "list", parent);
       parseProject(parent);
       await view.waitFor(waitFor, signal);
-      return { vms: view.list(`${parent}/vms/`).map(showVm), token: view.token };
+      return { vms: view.list(`${parent}/vms/`).map(show), token: view.token };
     },
 
     async *watchVms({ parent, since }, { principal, signal }) {
       authorise(principal, "watch", parent);
       parseProject(parent);
-      yield* watchVms(view, { prefix: `${parent}/vms/`, since, signal });
+      yield* watchVms(view, { prefix: `${parent}/vms/`, since, signal, show });
     },
 
     ...powerHandlers(deps),
 
     async setCheckpointType(request, { principal }) {
       authorise(principal, "update", request.name);
-      return setCheckpointType(vms, request);
+      return show(await setCheckpointType(vms, request));
     },
 
     async setDrillCommand(request, { principal }) {
       authorise(principal, "update", request.name);
-      return setDrillCommand(vms, request);
+      return show(await setDrillCommand(vms, request));
     },
 
     async *execVm(request, { principal, signal }) {
@@ -127,5 +128,5 @@ async function setCheckpointType(vms: RecordStore<Vm>, { name, checkpointType }:
     return { body: { ...body, spec: { ...body.spec, checkpointType } }, events: [event] };
   });
   if (stored === undefined) throw vmNotFound(name);
-  return showVm(stored);
+  return stored;
 }

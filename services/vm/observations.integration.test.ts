@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { WorkloadState } from "#contracts/host/v1/agent";
-import { VmState } from "#contracts/vm/v1/vm";
+import { CheckpointReadiness, CheckpointType, VmState } from "#contracts/vm/v1/vm";
 import { systemClock as clock, systemRandom as random } from "#libs/clock";
 import { createRecordStore, rawCodec } from "#libs/records";
 import { eventually } from "#libs/testing";
@@ -56,6 +56,31 @@ describe("observations", () => {
     await eventually(async () => (await plane.happened(name)).includes("found_frozen"));
     const after = await vm.get();
     expect(after).toMatchObject({ state: VmState.RUNNING, version: version + 1 });
+  });
+
+  test("what a checkpoint would give is folded in, told when it changes, and judged by the policy that holds", async () => {
+    const { uid } = await vm.made({ start: true });
+    const seen = (ms: number, ...codes: string[]) => {
+      const findings = codes.map((code) => ({ code }));
+      const value = CheckpointReadiness.fromPartial({ time: new Date(ms), freeBytes: ms, findings });
+      return plane.observe({ uid, workload: name, happened: { $case: "readiness", value } });
+    };
+    const outcome = async () => (await vm.get()).checkpointReadiness?.outcome;
+    await seen(2, "agent.absent");
+    await eventually(async () => (await outcome()) === "standard");
+    await seen(1);
+    await seen(3, "agent.absent");
+    await eventually(async () => (await vm.get()).checkpointReadiness?.freeBytes === 3);
+    await seen(4);
+    await eventually(async () => (await outcome()) === "production");
+    expect(await plane.happened(name)).toEqual(["created", "started", "readiness_changed"]);
+    await seen(5, "agent.absent");
+    await eventually(async () => (await outcome()) === "standard");
+    await plane.vms.setCheckpointType({ name, checkpointType: CheckpointType.PRODUCTION_ONLY });
+    expect((await vm.get()).checkpointReadiness).toMatchObject({
+      outcome: "refused",
+      policy: CheckpointType.PRODUCTION_ONLY,
+    });
   });
 
   test("a host that says otherwise than it saw is asked again before it is believed", async () => {

@@ -4,11 +4,13 @@ import { isStillpointError } from "#libs/errors";
 import type { HostAgents } from "#libs/host-agent";
 import type { RecordStore, StoredRecord } from "#libs/records";
 import { hasGuest } from "./domain/vm-state.ts";
+import { foldReadiness, type TypeOfProject } from "./readiness.ts";
 import { foldGuestAgent, foldWorkload, vmEvent } from "./vm-record.ts";
 
 export interface ObservationsDeps {
   readonly vms: RecordStore<Vm>;
   readonly agents: HostAgents;
+  readonly typeOfProject: TypeOfProject;
 }
 
 /** From this attempt on the host is believed, whatever was seen before. */
@@ -97,10 +99,11 @@ export class Observations {
     return true;
   }
 
-  async #foldReadiness({ workload, uid }: Observation, readiness: CheckpointReadiness): Promise<boolean> {
+  async #foldReadiness({ workload, uid }: Observation, seen: CheckpointReadiness): Promise<boolean> {
     await this.#deps.vms.modify(workload, ({ body }) => {
-      if (body.uid !== uid || !isNewer(readiness, body.checkpointReadiness)) return undefined;
-      return { body: { ...body, checkpointReadiness: readiness } };
+      if (body.uid !== uid || !isNewer(seen, body.checkpointReadiness)) return undefined;
+      const { vm, events } = foldReadiness(body, seen, this.#deps.typeOfProject);
+      return { body: vm, events };
     });
     return true;
   }

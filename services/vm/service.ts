@@ -1,3 +1,4 @@
+import { Project } from "#contracts/checkpoint/v1/project";
 import { ImagesDefinition } from "#contracts/registry/v1/registry";
 import { Host, SchedulerDefinition } from "#contracts/scheduler/v1/scheduler";
 import { Vm, VmsDefinition } from "#contracts/vm/v1/vm";
@@ -23,6 +24,7 @@ import type { VmConfig } from "./config.ts";
 import { vmHandlers } from "./handlers.ts";
 import { vmJobs } from "./jobs/vm-jobs.ts";
 import { Observations } from "./observations.ts";
+import { showWith, typeOfProject } from "./readiness.ts";
 
 /** Wires the service together. With `server`, the API is added there and `address` is empty. */
 export async function startVm(
@@ -50,7 +52,9 @@ export async function startVm(
     ttlMs: config.OPERATION_TTL_MS,
   });
   lifecycle.add("vm runner", runner, (it) => it.close());
-  const observations = new Observations({ vms, agents });
+  const projects = await RecordView.start({ log: streams.rec, filter: "rec.projects.*", codec: Project, signal });
+  const inherited = typeOfProject(projects);
+  const observations = new Observations({ vms, agents, typeOfProject: inherited });
   const following = followObservations({ service: "vm", nats, clock, logger, signal }, (...seen) =>
     observations.fold(...seen),
   );
@@ -60,7 +64,8 @@ export async function startVm(
     const newest = await streams.rec.newest(`${subjectOfName(vm)}.checkpoints.*`);
     return newest.filter(({ data }) => decodeRecord(data).deleted !== true).length;
   };
-  const handlers = vmHandlers({ vms, view, countCheckpoints, operations, images, agents, clock, random });
+  const show = showWith(inherited);
+  const handlers = vmHandlers({ vms, view, show, countCheckpoints, operations, images, agents, clock, random });
   if (server !== undefined) {
     server.add(VmsDefinition, handlers);
     return { address: "" };

@@ -1,15 +1,15 @@
 import type { SetDrillCommandRequest, Vm } from "#contracts/vm/v1/vm";
 import { StillpointError } from "#libs/errors";
 import { parseVmName } from "#libs/names";
-import type { RecordStore } from "#libs/records";
+import type { RecordStore, StoredRecord } from "#libs/records";
 import { drillCommandProblems } from "./domain/validate-spec.ts";
-import { showVm, vmEvent, vmNotFound } from "./vm-record.ts";
+import { vmEvent, vmNotFound } from "./vm-record.ts";
 
 /** Changes what a drill runs in a clone of the VM. */
 export async function setDrillCommand(
   vms: RecordStore<Vm>,
   { name, drillCommand }: SetDrillCommandRequest,
-): Promise<Vm> {
+): Promise<StoredRecord<Vm>> {
   parseVmName(name);
   const [problem] = drillCommandProblems("drill_command", drillCommand);
   if (problem !== undefined) {
@@ -24,5 +24,5 @@ export async function setDrillCommand(
     return { body: { ...body, spec: { ...spec, drillCommand } }, events: [event] };
   });
   if (stored === undefined) throw vmNotFound(name);
-  return showVm(stored);
+  return stored;
 }

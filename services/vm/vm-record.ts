@@ -5,8 +5,11 @@ import { operationName } from "#libs/names";
 import type { RecordEvent, StoredRecord } from "#libs/records";
 import { happened, hasGuest } from "./domain/vm-state.ts";
 
-/** A VM as the API shows it: what the record's body says, and what the record itself knows. */
-export function showVm({ body, operation, version, time }: StoredRecord<Vm>): Vm {
+/** A stored VM as the API shows it. */
+export type ShowVm = (stored: StoredRecord<Vm>) => Vm;
+
+/** What the record's body says, and what the record itself knows. */
+export function toApi({ body, operation, version, time }: StoredRecord<Vm>): Vm {
   return { ...body, operation: operation === undefined ? "" : operationName(operation), version, updateTime: time };
 }
 

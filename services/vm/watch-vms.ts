@@ -1,6 +1,6 @@
 import { WatchVmsResponse_Kind as Kind, Vm, type WatchVmsResponse } from "#contracts/vm/v1/vm";
 import type { RecordView, ViewChange } from "#libs/records";
-import { showVm } from "./vm-record.ts";
+import type { ShowVm } from "./vm-record.ts";
 
 const kinds = {
   current: Kind.CURRENT,
@@ -10,18 +10,25 @@ const kinds = {
   bookmark: Kind.BOOKMARK,
 } as const;
 
+interface WatchOptions {
+  readonly prefix: string;
+  readonly since: number;
+  readonly signal: AbortSignal;
+  readonly show: ShowVm;
+}
+
 /** The VMs under a prefix, then what happens to them. `since` 0 begins with a snapshot. */
 export async function* watchVms(
   view: RecordView<Vm>,
-  { prefix, since, signal }: { readonly prefix: string; readonly since: number; readonly signal: AbortSignal },
+  { prefix, since, signal, show }: WatchOptions,
 ): AsyncGenerator<WatchVmsResponse> {
   for await (const change of view.watch({ prefix, signal, ...(since === 0 ? {} : { since }) })) {
-    yield { kind: kinds[change.kind], vm: vmIn(change), token: change.token };
+    yield { kind: kinds[change.kind], vm: vmIn(change, show), token: change.token };
   }
 }
 
-function vmIn(change: ViewChange<Vm>): Vm | undefined {
+function vmIn(change: ViewChange<Vm>, show: ShowVm): Vm | undefined {
   if (!("record" in change)) return undefined;
   const { record } = change;
-  return change.kind === "deleted" ? Vm.fromPartial({ name: record.name, uid: record.uid }) : showVm(record);
+  return change.kind === "deleted" ? Vm.fromPartial({ name: record.name, uid: record.uid }) : show(record);
 }

@@ -1,10 +1,9 @@
 import { z } from "zod";
+import { emptyGuestFile, readGuestFile } from "../guest-file.ts";
 import type { GuestAgentChannel } from "../qemu/guest-agent.ts";
 
 /** Where the freeze hook in the guest says what its writers did (deploy/guest/README.md). */
 const REPORT = "/run/stillpoint/writers.json";
-const FILE_MS = 3_000;
-const LONGEST_REPORT = 64 * 1024;
 
 const reportShape = z.object({
   version: z.literal(1),
@@ -15,20 +14,13 @@ export type Writer = z.infer<typeof reportShape>["writers"][number];
 
 /** Empties the report of an earlier freeze, so that what is read later is of this one. A guest without it has none. */
 export async function clearReport(guest: GuestAgentChannel): Promise<void> {
-  await withFile(guest, "w", async () => undefined).catch(() => undefined);
+  await guest.turn((call) => emptyGuestFile(call, REPORT)).catch(() => undefined);
 }
 
 /** What the writers did; none when the guest has no report. */
 export async function readReport(guest: GuestAgentChannel): Promise<Writer[]> {
-  const text = await withFile(guest, "r", async (handle) => {
-    const { "buf-b64": bytes } = await guest.call<{ "buf-b64": string }>(
-      "guest-file-read",
-      { handle, count: LONGEST_REPORT },
-      FILE_MS,
-    );
-    return Buffer.from(bytes, "base64").toString("utf8");
-  }).catch(() => "");
-  if (text === "") return [];
+  const text = await guest.turn((call) => readGuestFile(call, REPORT)).catch(() => "");
+  if (text === undefined || text === "") return [];
   const report = parseReport(text);
   return report ?? [{ name: "report", state: "failed", ms: 0 }];
 }
@@ -45,13 +37,4 @@ export function parseReport(text: string): Writer[] | undefined {
 /** A writer that was held and let go, or had nothing to hold, has done its part. */
 export function hasFailed({ state }: Writer): boolean {
   return state !== "thawed" && state !== "absent";
-}
-
-async function withFile<Result>(guest: GuestAgentChannel, mode: string, use: (handle: number) => Promise<Result>) {
-  const handle = await guest.call<number>("guest-file-open", { path: REPORT, mode }, FILE_MS);
-  try {
-    return await use(handle);
-  } finally {
-    await guest.call("guest-file-close", { handle }, FILE_MS);
-  }
 }

@@ -13,6 +13,14 @@ interface GuestAnswer {
   readonly error?: { readonly desc: string };
 }
 
+/**
+ * One call to the guest's agent.
+ * @throws GuestAgentError when the agent says no
+ * @throws StillpointError GUEST_AGENT_FAILED when it does not answer in time; the command may still be carried out
+ */
+export type GuestCall = <Result = unknown>(command: string, args?: object, timeoutMs?: number) => Promise<Result>;
+
+const CALL_MS = 5_000;
 const SENTINEL = 0xff;
 const SYNC_MS = 3_000;
 
@@ -35,14 +43,16 @@ export class GuestAgentChannel {
     this.#path = path;
   }
 
-  /**
-   * @throws GuestAgentError when the agent says no
-   * @throws StillpointError GUEST_AGENT_FAILED when it does not answer in time; the command may still be carried out
-   */
-  call<Result = unknown>(command: string, args?: object, timeoutMs = 5_000): Promise<Result> {
-    const turn = this.#last.then(() => this.#call(command, args, timeoutMs));
+  readonly call: GuestCall = <Result>(command: string, args?: object, timeoutMs?: number) =>
+    this.turn((call) => call<Result>(command, args, timeoutMs));
+
+  /** Several calls with nobody else's between them, such as opening, reading and closing a file. */
+  turn<Result>(use: (call: GuestCall) => Promise<Result>): Promise<Result> {
+    const call: GuestCall = <Answer>(command: string, args?: object, timeoutMs = CALL_MS) =>
+      this.#call(command, args, timeoutMs) as Promise<Answer>;
+    const turn = this.#last.then(() => use(call));
     this.#last = turn.catch(() => undefined);
-    return turn as Promise<Result>;
+    return turn;
   }
 
   /** The machine is gone. */

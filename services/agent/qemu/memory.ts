@@ -1,4 +1,4 @@
-import type { EventTimes, MachineMemory, MachineState, SavedMemory } from "../ports.ts";
+import type { EventTimes, MachineMemory, MachineState, MemoryObstacles, SavedMemory } from "../ports.ts";
 import { type Qmp, QmpError, type QmpEvent } from "./qmp.ts";
 
 /** QEMU stops by itself at 128 MiB/s otherwise (qapi/migration.json, max-bandwidth). */
@@ -34,6 +34,14 @@ export class QemuMemory implements MachineMemory {
     } finally {
       timeline.close();
     }
+  }
+
+  async obstacles(): Promise<MemoryObstacles> {
+    const migration = await this.#qmp.run<{ "blocked-reasons"?: string[] }>("query-migrate");
+    const backends = await this.#qmp.run<{ share: boolean }[]>("query-memdev");
+    const blocked = migration["blocked-reasons"] ?? [];
+    if (!this.#backgroundSnapshot) return { blocked, slow: "the host's kernel does not write-protect RAM for QEMU" };
+    return { blocked, slow: backends.some(({ share }) => share) ? "the VM's RAM is shared with another process" : "" };
   }
 
   async load(path: string, send: (path: string) => Promise<void>): Promise<void> {

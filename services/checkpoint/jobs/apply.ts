@@ -5,13 +5,11 @@ import { StillpointError } from "#libs/errors";
 import type { Job, JobContext, JobOutput, Outcome, Step } from "#libs/operations";
 import type { CheckpointStore } from "../checkpoint-store.ts";
 import { noCheckpoint, notReady } from "../refusals.ts";
-import { firstContext, takenFirst, type WithFirst } from "./checkpoint-first.ts";
-import { createSteps, failedEvents } from "./create.ts";
 import { heldVm, releaseVm } from "./held-vm.ts";
 import type { JobDeps } from "./job-deps.ts";
 import { vmReaches } from "./vm-reaches.ts";
 
-export interface ApplyInput extends WithFirst {
+export interface ApplyInput {
   readonly workloadUid: string;
   /** Resource name. */
   readonly checkpoint: string;
@@ -23,14 +21,11 @@ export interface ApplyInput extends WithFirst {
 /** How long the VM's record may lag behind what the host did. */
 const settleMs = 15_000;
 
-/**
- * Brings a VM back to a checkpoint. From the step `apply` on there is no way back: what now had is discarded, unless a
- * checkpoint of it was asked for; that is taken first, and without it nothing is applied.
- */
+/** Brings a VM back to a checkpoint. From the step `apply` on there is no way back: what now had is discarded. */
 export function applyJob(deps: JobDeps): Job<ApplyInput> {
   return {
     kind: "checkpoint.apply",
-    steps: [...takenFirst<ApplyInput>(createSteps(deps)), applyStep(deps), moveHeadStep(deps), settleStep(deps)],
+    steps: [applyStep(deps), moveHeadStep(deps), settleStep(deps)],
     conclude: (context, outcome) => conclude(deps, context, outcome),
   };
 }
@@ -105,17 +100,12 @@ async function conclude(
   outcome: Outcome,
 ): Promise<JobOutput | undefined> {
   const { checkpoint, generationId } = context.input;
-  const first = context.outputs.publish?.name;
   if (outcome.succeeded) {
     await releaseVm(vms, context);
-    const state = vmStates[String(context.outputs.apply?.state)] ?? "";
-    return { checkpoint, generationId, state, ...(first === undefined ? {} : { first }) };
+    return { checkpoint, generationId, state: vmStates[String(context.outputs.apply?.state)] ?? "" };
   }
   const { reason, message } = outcome.error;
   const data = { name: checkpoint, workload: context.target, error: reason, message };
-  const events = [{ aggregate: "checkpoint", happened: "apply_failed", data }];
-  const own = firstContext(context);
-  const isFirst = own !== undefined && first === undefined;
-  await releaseVm(vms, context, isFirst ? [...failedEvents(own, outcome.error), ...events] : events);
+  await releaseVm(vms, context, [{ aggregate: "checkpoint", happened: "apply_failed", data }]);
   return undefined;
 }
