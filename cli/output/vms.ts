@@ -1,4 +1,5 @@
 import type { CheckpointType, Vm, WatchVmsResponse } from "#contracts/vm/v1/vm";
+import { forecast, mergeDebt } from "./storage.ts";
 import { renderFields, renderTable } from "./table.ts";
 import { lastPart, showAge, showBytes, showEnum, showTime } from "./units.ts";
 
@@ -33,6 +34,7 @@ export function showVm(vm: Vm): string {
     ["Ports", (spec?.ports ?? []).map(({ hostPort, guestPort }) => `${hostPort} to ${guestPort}`).join("\n")],
     ["Checkpoints", checkpointType(spec?.checkpointType)],
     ["Guest agent", agent(vm)],
+    ...storage(vm),
     [
       "Labels",
       Object.entries(vm.labels)
@@ -61,6 +63,15 @@ function disks({ spec }: Vm): string {
       return `${id} ${showBytes(sizeBytes)}${excluded}`;
     })
     .join("\n");
+}
+
+/** What waits to be merged, and how long the host's disk lasts. */
+function storage({ checkpointStorage }: Vm): [string, string][] {
+  if (checkpointStorage === undefined) return [];
+  return [
+    ["To be merged", mergeDebt(checkpointStorage)],
+    ["Free space", forecast(checkpointStorage)],
+  ];
 }
 
 const state = (vm: Vm): string => showEnum(vm.state, "VM_STATE_");

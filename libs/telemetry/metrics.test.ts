@@ -3,7 +3,7 @@ import { OperationsDefinition, type OperationsServiceImplementation } from "#con
 import { Lifecycle } from "#libs/lifecycle";
 import { silentLogger } from "#libs/logger";
 import { type CallScope, createRpcClient, RpcServer } from "#libs/rpc";
-import { metricsAreServed, serveMetrics } from "#libs/telemetry";
+import { metricsAreServed, observeGauge, serveMetrics } from "#libs/telemetry";
 import { partialService } from "#libs/testing";
 
 test("without an address there are no metrics", async () => {
@@ -27,7 +27,13 @@ test("served, they tell of the process and of its calls", async () => {
   const client = createRpcClient(OperationsDefinition, await server.listen("127.0.0.1:0"));
   await client.getOperation({ name: "operations/x" });
   client.close();
+  const readings = [{ value: 7, attributes: { vm: "web-1" } }];
+  const gauge = { unit: "By", description: "What waits.", attributes: ["vm"], read: () => readings } as const;
+  const forget = observeGauge({ name: "stillpoint.test.debt", ...gauge });
   const text = await (await fetch(`http://${address}/metrics`)).text();
+  expect(text).toContain('stillpoint_test_debt_bytes{vm="web-1"} 7');
+  forget();
+  expect(await (await fetch(`http://${address}/metrics`)).text()).not.toContain("stillpoint_test_debt");
   expect(text).toContain("nodejs_eventloop_lag_seconds");
   expect(text).toMatch(/^grpc_server_handled_total\{.*grpc_method="GetOperation".*grpc_code="OK".*\} 1$/m);
   expect((await fetch(`http://${address}/other`)).status).toBe(404);

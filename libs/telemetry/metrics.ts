@@ -3,7 +3,7 @@ import type { AddressInfo } from "node:net";
 import { collectDefaultMetrics, Registry } from "prom-client";
 
 /** The process's own metrics; those of its calls are in the registry of nice-grpc-prometheus. */
-const metrics = new Registry();
+export const processMetrics = new Registry();
 
 let served = false;
 
@@ -26,15 +26,16 @@ export async function serveMetrics(
   if (address === undefined) return undefined;
   const [, host, port] = /^(127\.\d+\.\d+\.\d+|localhost):(\d+)$/.exec(address) ?? [];
   if (host === undefined) throw new Error(`refusing to serve metrics on ${address}: use 127.0.0.1:<port>`);
-  if (!served) collectDefaultMetrics({ register: metrics });
+  if (!served) collectDefaultMetrics({ register: processMetrics });
   served = true;
   const { registry } = await import("nice-grpc-prometheus");
-  const all = Registry.merge([metrics, registry]);
   const server = createServer((request, response) => {
     if (request.url !== "/metrics") {
       response.writeHead(404).end();
       return;
     }
+    // Anew for each answer: what was registered after the start is in it.
+    const all = Registry.merge([processMetrics, registry]);
     all.metrics().then(
       (text) => response.writeHead(200, { "content-type": all.contentType }).end(text),
       () => response.writeHead(500).end(),

@@ -16,6 +16,7 @@ import { adoptAll } from "./adopt.ts";
 import { capabilityNames, hostUid, readCapacity } from "./capabilities.ts";
 import { BackgroundWork } from "./checkpoints/background-work.ts";
 import { queueMerges } from "./checkpoints/merge.ts";
+import { observeStorage } from "./checkpoints/storage-metrics.ts";
 import { StorageWatch } from "./checkpoints/storage-watch.ts";
 import type { AgentConfig } from "./config.ts";
 import { createLocalDisks } from "./disks.ts";
@@ -124,6 +125,7 @@ function watchStorage(parts: AgentParts, lifecycle: Lifecycle): void {
   };
   const watching = parts.storage.watch(() => parts.workloads.list(), retry, lifecycle.signal);
   lifecycle.add("storage watch", { watching }, (watch) => watch.watching);
+  lifecycle.add("storage metrics", observeStorage(parts), (forget) => forget());
 }
 
 /** A guest is left alone while a step acts on it, and as long as it is or may be frozen. */

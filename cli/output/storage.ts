@@ -1,0 +1,32 @@
+import type { CheckpointStorage } from "#contracts/vm/v1/vm";
+import { showBytes } from "./units.ts";
+
+/** What waits to be merged: "nothing", "120 MiB (40 MiB done)", "120 MiB, waits for space.insufficient". */
+export function mergeDebt(storage: CheckpointStorage): string {
+  const { mergeDebtBytes, mergeDoneBytes, mergeTotalBytes, mergeWaitsFor, hiddenLayers } = storage;
+  const running = mergeTotalBytes > 0 ? ` (${showBytes(mergeDoneBytes)} of ${showBytes(mergeTotalBytes)} done)` : "";
+  const parts = [
+    mergeDebtBytes > 0 ? `${showBytes(mergeDebtBytes)}${running}` : "nothing",
+    mergeWaitsFor === "" ? "" : `waits for ${mergeWaitsFor}`,
+    hiddenLayers > 0 ? `${hiddenLayers} hidden ${hiddenLayers === 1 ? "layer" : "layers"}` : "",
+  ];
+  return parts.filter((part) => part !== "").join(", ");
+}
+
+/** How long the space lasts: "40 GiB", "40 GiB, full in 3 d; this VM takes 2 GiB an hour". */
+export function forecast({ freeBytes, growthBytesPerHour, fullIn }: CheckpointStorage): string {
+  const full = fullIn === undefined ? "" : `, full in ${showDuration(fullIn.seconds)}`;
+  const growth = growthBytesPerHour > 0 ? `; this VM takes ${showBytes(growthBytesPerHour)} an hour` : "";
+  return `${showBytes(freeBytes)}${full}${growth}`;
+}
+
+/** In the largest whole unit: "3 d", "5 h", "12 min". */
+function showDuration(seconds: number): string {
+  for (const [unit, size] of [
+    ["d", 86_400],
+    ["h", 3_600],
+  ] as const) {
+    if (seconds >= size) return `${Math.floor(seconds / size)} ${unit}`;
+  }
+  return `${Math.ceil(seconds / 60)} min`;
+}
