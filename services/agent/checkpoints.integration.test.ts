@@ -13,6 +13,8 @@ import { cacheImage, type TestHost, testHost, vmDefinition } from "./testing/tes
 const resources = new AsyncDisposableStack();
 let host: TestHost;
 let vm: VmDefinition;
+const PLENTY = 2 ** 40;
+let freeBytes = PLENTY;
 
 beforeAll(async () => {
   const folder = resources.use(temporaryFolder());
@@ -30,7 +32,7 @@ beforeAll(async () => {
   const lifecycle = new Lifecycle();
   resources.defer(() => lifecycle.close());
   const config = readAgentConfig({ AGENT_DATA: data, NATS_URL: nats.url, LOG_LEVEL: "warn" });
-  host = testHost((await startAgent(config, lifecycle)).address);
+  host = testHost((await startAgent(config, lifecycle, { freeBytes: async () => freeBytes })).address);
   await host.act(vm.uid, { $case: "createVm", value: { definition: vm } });
   await host.act(vm.uid, { $case: "startVm", value: {} });
   await agentReady();
@@ -131,6 +133,26 @@ test("one with two branches stays hidden when it is removed; when one is left it
   expect(await storage()).toMatchObject({ hiddenLayers: 0, sizes: [{ uid: third }] });
   await remove(third);
   await merged();
+  expect(await read()).toBe("four\n");
+});
+
+test("without space nothing is taken and nothing merged; with it the merge goes on", async () => {
+  const uid = systemRandom.id("ckpt");
+  const value = { checkpointUid: uid, parentCheckpointUid: "", freezeWindowMs: 0, excludeDisks: [] };
+  freeBytes = 100 * 2 ** 20;
+  const { checkpoint: none } = await host.act(vm.uid, { $case: "takeProduction", value });
+  expect(none?.refusedReason).toBe("space.insufficient");
+  const standard = host.act(vm.uid, { $case: "takeStandard", value: { checkpointUid: uid, parentCheckpointUid: "" } });
+  await expect(standard).rejects.toMatchObject({ reason: "SPACE_INSUFFICIENT" });
+  freeBytes = PLENTY;
+  await host.act(vm.uid, { $case: "takeProduction", value });
+  freeBytes = 1;
+  await remove(uid);
+  await eventually(async () => (await storage())?.mergeWaitsFor === "space.insufficient");
+  expect((await storage())?.mergeDebtBytes).toBeGreaterThan(0);
+  freeBytes = PLENTY;
+  await merged();
+  expect(await storage()).toMatchObject({ mergeWaitsFor: "", freeBytes: PLENTY });
   expect(await read()).toBe("four\n");
 });
 

@@ -25,19 +25,22 @@ import { createHandlers } from "./handlers.ts";
 import { beat } from "./heartbeat.ts";
 import { createImageStore } from "./images.ts";
 import { Observations } from "./observations.ts";
-import type { ImageStore } from "./ports.ts";
+import type { DiskStore, ImageStore } from "./ports.ts";
 import { QemuHypervisor } from "./qemu/hypervisor.ts";
 import { probeQemu, type QemuFacts } from "./qemu/probe.ts";
 import { inspectWorkload } from "./readiness/inspect.ts";
 import { ReadinessWatch } from "./readiness/readiness-watch.ts";
 import { forgetJournals } from "./steps/forget-journals.ts";
 import { StepRunner } from "./steps/step-runner.ts";
+import type { Workload } from "./workload.ts";
 import { type DataFolder, dataFolder } from "./workload-folder.ts";
 import { Workloads } from "./workloads.ts";
 
 export interface AgentOptions {
   /** Instead of the registry's; for tests. */
   readonly images?: ImageStore;
+  /** Instead of what the file system says is free; for tests. */
+  readonly freeBytes?: () => Promise<number>;
 }
 
 /** Starts the agent of this host; it listens when it has adopted what runs. Closing it leaves VMs running. */
@@ -60,7 +63,8 @@ export async function startAgent(
     },
   });
   const images = options.images ?? (await openImages(config, data, lifecycle));
-  const parts = await makeParts({ config, lifecycle, logger, data, facts, workloads, images });
+  const disks = { ...createLocalDisks(data.workloads), ...(options.freeBytes && { freeBytes: options.freeBytes }) };
+  const parts = await makeParts({ config, lifecycle, logger, data, facts, workloads, images, disks });
   const steps = new StepRunner(
     data.journals,
     (context, action) => perform(parts, context, action).finally(() => readiness.touch(context.uid)),
@@ -95,13 +99,13 @@ interface Wiring {
   readonly facts: QemuFacts;
   readonly workloads: Workloads;
   readonly images: ImageStore;
+  readonly disks: DiskStore;
 }
 
-async function makeParts({ config, lifecycle, logger, data, facts, workloads, images }: Wiring) {
+async function makeParts({ config, lifecycle, logger, data, facts, workloads, images, disks }: Wiring) {
   const guard = lifecycle.add("guard", await GuardClient.start(data.root, logger), (g) => g.close());
   const background = lifecycle.add("digests", new BackgroundWork({ logger }), (work) => work.close());
   const merges = lifecycle.add("merges", new BackgroundWork({ logger }), (work) => work.close());
-  const disks = createLocalDisks(data.workloads);
   const parts: AgentParts = {
     ...{ workloads, images, guard, background, merges, disks, logger, clock: systemClock, random: systemRandom },
     hypervisor: new QemuHypervisor(facts),
@@ -118,11 +122,9 @@ async function holdBackground({ background, merges }: AgentParts, uid: string): 
   return held;
 }
 
-/** Sizes every minute; then merges that failed or that waited for space or for a clone are tried again. */
+/** After each look merges that failed, or that waited for space or for a clone, are tried again. */
 function watchStorage(parts: AgentParts, lifecycle: Lifecycle): void {
-  const retry = () => {
-    for (const workload of parts.workloads.list()) queueMerges(parts, workload);
-  };
+  const retry = (workload: Workload) => queueMerges(parts, workload);
   const watching = parts.storage.watch(() => parts.workloads.list(), retry, lifecycle.signal);
   lifecycle.add("storage watch", { watching }, (watch) => watch.watching);
   lifecycle.add("storage metrics", observeStorage(parts), (forget) => forget());

@@ -7,6 +7,8 @@ import { Growth, secondsUntilFull } from "./growth.ts";
 import { storageSizes } from "./storage-sizes.ts";
 
 const EVERY_MS = 60_000;
+/** So long a merge waits before it looks for space again. */
+const WAITING_MS = 5_000;
 /** Growth that is worth a word. */
 const MATERIAL_BYTES = 16 * 2 ** 20;
 
@@ -45,12 +47,22 @@ export class StorageWatch {
     return (await this.#measure(workload)).storage;
   }
 
-  /** Looks at once and every minute, until the signal; `next` is called after each look. */
-  async watch(workloads: () => readonly Workload[], next: () => void, signal: AbortSignal): Promise<void> {
-    while (!signal.aborted) {
-      await this.#look(workloads()).catch((err: unknown) => this.#deps.logger.warn({ err }, "disks are not measured"));
-      next();
-      await this.#deps.clock.sleep(EVERY_MS, signal).catch(() => undefined);
+  /**
+   * Looks at once and every minute, until the signal. `next` is called for each workload after a look, and for one
+   * whose merge waits more often.
+   */
+  async watch(
+    workloads: () => readonly Workload[],
+    next: (workload: Workload) => void,
+    signal: AbortSignal,
+  ): Promise<void> {
+    for (let passedMs = 0; !signal.aborted; passedMs = (passedMs + WAITING_MS) % EVERY_MS) {
+      const isLook = passedMs === 0;
+      if (isLook) await this.#look(workloads());
+      workloads()
+        .filter(({ merging }) => isLook || merging.waitsFor !== "")
+        .forEach(next);
+      await this.#deps.clock.sleep(WAITING_MS, signal).catch(() => undefined);
     }
   }
 
@@ -70,12 +82,16 @@ export class StorageWatch {
   }
 
   async #look(workloads: readonly Workload[]): Promise<void> {
-    const { clock, disks } = this.#deps;
-    this.#taken.add(clock.monotonicMs(), await disks.freeBytes());
-    for (const workload of workloads) {
-      const { totalBytes } = await storageSizes(disks, workload);
-      this.#knownOf(workload).growth.add(clock.monotonicMs(), totalBytes);
-      await this.#tell(workload, MATERIAL_BYTES);
+    const { clock, disks, logger } = this.#deps;
+    try {
+      this.#taken.add(clock.monotonicMs(), await disks.freeBytes());
+      for (const workload of workloads) {
+        const { totalBytes } = await storageSizes(disks, workload);
+        this.#knownOf(workload).growth.add(clock.monotonicMs(), totalBytes);
+        await this.#tell(workload, MATERIAL_BYTES);
+      }
+    } catch (err) {
+      logger.warn({ err }, "disks are not measured");
     }
   }
 
