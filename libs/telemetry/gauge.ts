@@ -24,7 +24,8 @@ const suffixes = { By: "_bytes", s: "_seconds", "1": "" } as const;
  * A number that is read whenever somebody asks: by Prometheus where metrics are served, and by OpenTelemetry where its
  * SDK is set up to send metrics. Observed until the answered function is called; another of the same name replaces it.
  */
-export function observeGauge({ name, unit, description, attributes = [], read }: ObservedGauge): () => void {
+export function observeGauge(observed: ObservedGauge): () => void {
+  const { name, unit, description, attributes = [] } = observed;
   const served = name.replaceAll(".", "_") + suffixes[unit];
   processMetrics.removeSingleMetric(served);
   const gauge = new Gauge({
@@ -34,12 +35,12 @@ export function observeGauge({ name, unit, description, attributes = [], read }:
     registers: [processMetrics],
     collect() {
       this.reset();
-      for (const { value, attributes: labels = {} } of read()) this.set(labels, value);
+      for (const { value, attributes: labels = {} } of observed.read()) this.set(labels, value);
     },
   });
   const sent = openTelemetry.getMeter("stillpoint").createObservableGauge(name, { unit, description });
   const report: Parameters<typeof sent.addCallback>[0] = (result) => {
-    for (const reading of read()) result.observe(reading.value, reading.attributes);
+    for (const reading of observed.read()) result.observe(reading.value, reading.attributes);
   };
   sent.addCallback(report);
   return () => {

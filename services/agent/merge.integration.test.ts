@@ -12,7 +12,7 @@ import { expectWholeLayers } from "./testing/whole-layers.ts";
 
 const MIB = 2 ** 20;
 /** A merge of the test's files takes seconds: long enough to be cut off. */
-const SLOWLY = String(6 * MIB);
+const SLOWLY = String(12 * MIB);
 
 const resources = new AsyncDisposableStack();
 let data: string;
