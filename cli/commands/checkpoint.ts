@@ -4,6 +4,7 @@ import type { Terminal } from "../terminal.ts";
 import { checkpointChangeCommands } from "./checkpoint-change.ts";
 import { checkpointEditCommands } from "./checkpoint-edit.ts";
 import { checkpointReadCommands } from "./checkpoint-read.ts";
+import { checkpointTransportCommands } from "./checkpoint-transport.ts";
 
 /** stillpoint checkpoint ... */
 export function checkpointCommand(terminal: Terminal): Command {
@@ -12,6 +13,7 @@ export function checkpointCommand(terminal: Terminal): Command {
     ...checkpointChangeCommands(terminal),
     ...checkpointReadCommands(terminal),
     ...checkpointEditCommands(terminal),
+    ...checkpointTransportCommands(terminal),
   ];
   for (const verb of verbs) noun.addCommand(verb);
   return noun;

@@ -21,6 +21,8 @@ const words: Readonly<Record<string, string>> = {
   forget: "removing its record",
   apply: "bringing disks and RAM back",
   "move-head": "recording where now is",
+  push: "sending it to the registry",
+  record: "recording where it is",
   settle: "recording the VM's state",
 };
 

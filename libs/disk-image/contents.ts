@@ -66,17 +66,43 @@ export async function readGuestBytes(
   }
 }
 
-/** The parts of an unused disk that hold data; everything between reads as zeros. */
+/** The parts of a disk that hold data, through its chain; everything between reads as zeros. */
 export async function dataRanges(path: string, format: DiskFormat, limits: QemuImgLimits = {}): Promise<GuestRange[]> {
-  const listed: unknown = JSON.parse(await qemuImg(["map", "-f", format, "--output=json", filePath(path)], limits));
-  if (!Array.isArray(listed)) throw new StillpointError("INTERNAL", "qemu-img map did not answer a list");
-  return listed
-    .filter((part: { data?: unknown; zero?: unknown }) => part.data === true && part.zero !== true)
-    .map((part: { start?: unknown; length?: unknown }) => ({
-      offset: Number(part.start),
-      length: Number(part.length),
-    }));
+  const parts = await mapOf(["-f", format, filePath(path)], limits);
+  return parts.filter(({ data, zero }) => data === true && zero !== true).map(rangeOf);
 }
+
+/**
+ * The parts of a disk that these qcow2 layers alone say anything of, also that they are zeros: what may differ from
+ * what lies below them. Only their own tables are read, however large the disk is.
+ * @param layers absolute paths, the top first, each standing on the next
+ */
+export async function changedRanges(layers: readonly string[], limits: QemuImgLimits = {}): Promise<GuestRange[]> {
+  if (layers.length === 0) return [];
+  const chain = layers.reduceRight<object | null>(
+    (backing, path) => ({ driver: "qcow2", file: { driver: "file", filename: filePath(path) }, backing }),
+    null,
+  );
+  return (await mapOf([`json:${JSON.stringify(chain)}`], limits))
+    .filter(({ present }) => present === true)
+    .map(rangeOf);
+}
+
+interface MapPart {
+  readonly start?: unknown;
+  readonly length?: unknown;
+  readonly data?: unknown;
+  readonly zero?: unknown;
+  readonly present?: unknown;
+}
+
+async function mapOf(source: readonly string[], limits: QemuImgLimits): Promise<readonly MapPart[]> {
+  const listed: unknown = JSON.parse(await qemuImg(["map", "--output=json", ...source], limits));
+  if (Array.isArray(listed)) return listed;
+  throw new StillpointError("INTERNAL", "qemu-img map did not answer a list");
+}
+
+const rangeOf = ({ start, length }: MapPart): GuestRange => ({ offset: Number(start), length: Number(length) });
 
 async function readRaw(path: string, { offset, length }: GuestRange): Promise<Buffer> {
   await using file = await open(path, "r");

@@ -3,7 +3,9 @@
  * read by our own code first, and the process has limits and a deadline.
  */
 export { checkImage } from "./check-image.ts";
-export { convertToRaw, dataRanges, type GuestRange, readGuestBytes } from "./contents.ts";
+export { changedRanges, convertToRaw, dataRanges, type GuestRange, readGuestBytes } from "./contents.ts";
 export { flattenDisk } from "./flatten.ts";
+export { type GuestDisk, type OpenGuestDisk, openGuestDisk } from "./guest-disk.ts";
+export type { DiskFormat } from "./image-format.ts";
 export { DEFAULT_MAX_VIRTUAL_SIZE_BYTES, inspectImage } from "./inspect-image.ts";
 export { backingName, commitOverlay, createEmpty, createOverlay } from "./overlays.ts";

@@ -1,11 +1,11 @@
-import type { FileHandle } from "node:fs/promises";
-import { StillpointError } from "#libs/errors";
+import { isStillpointError } from "#libs/errors";
 import { type BlobSource, bytesSource } from "./blob-source.ts";
-import { type ChunkPlace, isZero } from "./chunks.ts";
+import { isZero } from "./chunks.ts";
 import { digestOf } from "./digest.ts";
+import { chunkLayer, contentsOf } from "./disk-chunks.ts";
 import { type Descriptor, mediaTypes } from "./manifest.ts";
 import type { RegistryClient } from "./registry-client.ts";
-import { annotations, contentsOf } from "./vm-image.ts";
+import { getArtifact } from "./transfer-artifact.ts";
 import { compress } from "./zstd.ts";
 
 interface Target {
@@ -29,29 +29,31 @@ export class ChunkSender {
     this.#known = known;
   }
 
-  static async start(target: Target): Promise<ChunkSender> {
-    const before = await target.registry.getManifest(target.repository, target.tag, target.signal);
-    return new ChunkSender(target, before === undefined ? new Map() : contentsOf(before.bytes));
+  /** @param known layers that are probably there, besides those of the artifact that the tag names so far */
+  static async start(target: Target, known: readonly Descriptor[] = []): Promise<ChunkSender> {
+    const { registry, repository, tag, signal } = target;
+    const before = await getArtifact(registry, repository, tag, signal).catch(otherArtifact);
+    return new ChunkSender(target, contentsOf([...(before?.layers ?? []), ...known]));
   }
 
   get counts(): { readonly sentChunks: number; readonly transferredBytes: number } {
     return { sentChunks: this.#sentChunks, transferredBytes: this.#transferredBytes };
   }
 
-  /** Sends the chunk at that place of a raw disk; undefined when it is all zeros, unless these are to be kept. */
+  /** Sends a chunk and gives its layer; undefined when it is all zeros, unless these are to be kept. */
   async sendChunk(
-    disk: FileHandle,
-    place: ChunkPlace,
-    { keepZeros }: { readonly keepZeros: boolean },
+    content: Buffer,
+    {
+      offset,
+      disk,
+      keepZeros = false,
+    }: { readonly offset: number; readonly disk?: string; readonly keepZeros?: boolean },
     signal: AbortSignal,
   ): Promise<Descriptor | undefined> {
-    const content = await readChunk(disk, place);
     if (!keepZeros && isZero(content)) return undefined;
     const contentDigest = digestOf(content);
-    const { mediaType, digest, size } =
-      (await this.#findKnown(contentDigest, signal)) ?? (await this.#sendNew(content, signal));
-    const marks = { [annotations.offset]: String(place.offset), [annotations.contentDigest]: contentDigest };
-    return { mediaType, digest, size, annotations: marks };
+    const blob = (await this.#findKnown(contentDigest, signal)) ?? (await this.#sendNew(content, signal));
+    return chunkLayer({ offset, contentDigest, blob }, disk);
   }
 
   /** Sends a blob unless the registry has it; true when it had to be sent. */
@@ -88,12 +90,7 @@ export class ChunkSender {
   }
 }
 
-/** Reads a whole chunk; beyond the end of a file that is no multiple of 512 bytes there are zeros. */
-async function readChunk(disk: FileHandle, { offset, length }: ChunkPlace): Promise<Buffer> {
-  const buffer = Buffer.allocUnsafeSlow(length);
-  const { bytesRead } = await disk.read(buffer, 0, length, offset);
-  if (length - bytesRead >= 512) {
-    throw new StillpointError("IMAGE_INVALID", "the disk changed while it was read", { help: "Stop who writes it." });
-  }
-  return buffer.fill(0, bytesRead);
+/** What is no artifact of ours has no chunks of ours. */
+function otherArtifact(error: unknown): undefined {
+  if (!isStillpointError(error, "IMAGE_INVALID")) throw error;
 }

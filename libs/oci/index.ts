@@ -1,8 +1,18 @@
-/** A client of OCI registries, the rules of names and digests, and VM images as chunked artifacts. */
+/** A client of OCI registries, the rules of names and digests, and VM images and checkpoints as chunked artifacts. */
 
+export {
+  type CheckpointConfig,
+  type CheckpointContents,
+  checkpointChunkSize,
+  readCheckpoint,
+} from "./checkpoint-artifact.ts";
 export { type Digest, digestOf, isDigest, parseDigest } from "./digest.ts";
+export type { ChunkDescriptor } from "./disk-chunks.ts";
 export { importVmImage } from "./import-vm-image.ts";
 export { type Descriptor, mediaTypes } from "./manifest.ts";
+export { bytesToFetch, fetchDisk, fetchRam, findRemoteCheckpoint, type RemoteCheckpoint } from "./pull-checkpoint.ts";
 export { clearUnfinishedPulls, type PulledVmImage, pullVmImage } from "./pull-vm-image.ts";
+export { type DiskToPush, type PushedCheckpoint, pushCheckpoint } from "./push-checkpoint.ts";
+export { readReceipt } from "./receipt-referrer.ts";
 export { isRepository, isTag, parseReference, type Reference, referenceText } from "./reference.ts";
 export { createRegistryClient, type RegistryClient } from "./registry-client.ts";

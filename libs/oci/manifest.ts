@@ -20,6 +20,16 @@ export interface Manifest {
   readonly annotations?: Readonly<Record<string, string>>;
 }
 
+/** image-spec 1.1, image-index.md: what we write. */
+export interface Index {
+  readonly schemaVersion: 2;
+  readonly mediaType: string;
+  readonly artifactType: string;
+  readonly manifests: readonly Descriptor[];
+  readonly subject?: Descriptor;
+  readonly annotations?: Readonly<Record<string, string>>;
+}
+
 export const mediaTypes = {
   manifest: "application/vnd.oci.image.manifest.v1+json",
   index: "application/vnd.oci.image.index.v1+json",
@@ -31,4 +41,8 @@ export const mediaTypes = {
   diskChunk: "application/vnd.stillpoint.disk.chunk.v1+zstd",
   kernel: "application/vnd.stillpoint.vm.kernel.v1",
   initrd: "application/vnd.stillpoint.vm.initrd.v1",
+  checkpoint: "application/vnd.stillpoint.vm.checkpoint.v1+json",
+  checkpointConfig: "application/vnd.stillpoint.vm.checkpoint.config.v1+json",
+  ramPiece: "application/vnd.stillpoint.vm.ram.piece.v1",
+  receipt: "application/vnd.stillpoint.checkpoint.receipt.v1+json",
 } as const;

@@ -45,6 +45,10 @@ export class MemoryRegistry implements RegistryClient {
     return this.#manifests.get(`${repository}@${reference}`);
   }
 
+  async hasManifest(repository: string, reference: string) {
+    return this.#manifests.has(`${repository}@${reference}`);
+  }
+
   async putManifest(repository: string, reference: string, manifest: { mediaType: string; bytes: Uint8Array }) {
     const bytes = Buffer.from(manifest.bytes);
     const digest = digestOf(bytes);

@@ -1,17 +1,18 @@
 import { randomUUID } from "node:crypto";
-import { type FileHandle, mkdir, open, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { mkdir, open, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { DEFAULT_MAX_VIRTUAL_SIZE_BYTES } from "#libs/disk-image";
 import { StillpointError } from "#libs/errors";
 import { chunksAtATime, dataPieces } from "./chunks.ts";
-import { type Digest, digestOf, parseDigest } from "./digest.ts";
+import { type Digest, parseDigest } from "./digest.ts";
+import { fetchChunk } from "./fetch-chunk.ts";
 import { cancellable, inParallel } from "./in-parallel.ts";
 import type { Progress } from "./progress.ts";
 import { parseReference } from "./reference.ts";
 import type { RegistryClient } from "./registry-client.ts";
 import { SharedWork } from "./shared-work.ts";
-import { type ChunkDescriptor, configOf, readVmImage, type VmImage } from "./vm-image.ts";
-import { decompress } from "./zstd.ts";
+import { type FoundArtifact, getArtifact } from "./transfer-artifact.ts";
+import { configOf, readVmImage, type VmImage } from "./vm-image.ts";
 
 /** More bring no speed, and memory to a process that lives long. */
 const MOST_AT_A_TIME = 4;
@@ -61,9 +62,9 @@ async function findOrFetch(pull: PullVmImage): Promise<PulledVmImage> {
   const { repository, tag, digest } = parseReference(pull.reference);
   const present = digest === undefined ? undefined : await readPulled(pull.into, digest);
   if (present !== undefined) return present;
-  const manifest = await pull.registry.getManifest(repository, digest ?? tag ?? "", pull.signal);
-  if (manifest === undefined) throw new StillpointError("IMAGE_NOT_FOUND", `there is no image ${pull.reference}`);
-  const wanted = { ...pull, repository, digest: manifest.descriptor.digest, manifest: manifest.bytes };
+  const artifact = await getArtifact(pull.registry, repository, digest ?? tag ?? "", pull.signal);
+  if (artifact === undefined) throw new StillpointError("IMAGE_NOT_FOUND", `there is no image ${pull.reference}`);
+  const wanted = { ...pull, repository, digest: artifact.descriptor.digest, artifact };
   return await pulls.share(folderOf(pull.into, wanted.digest), pull.signal, async (signal) => {
     return (await readPulled(wanted.into, wanted.digest)) ?? (await fetchImage(wanted, signal));
   });
@@ -79,7 +80,7 @@ export async function clearUnfinishedPulls(into: string): Promise<void> {
 interface Wanted extends PullVmImage {
   readonly repository: string;
   readonly digest: Digest;
-  readonly manifest: Buffer;
+  readonly artifact: FoundArtifact;
 }
 
 async function fetchImage(wanted: Wanted, signal: AbortSignal): Promise<PulledVmImage> {
@@ -100,9 +101,9 @@ async function fetchImage(wanted: Wanted, signal: AbortSignal): Promise<PulledVm
 
 async function readConfig(wanted: Wanted, signal: AbortSignal): Promise<VmImage> {
   const { registry, repository, maxVirtualSizeBytes = DEFAULT_MAX_VIRTUAL_SIZE_BYTES } = wanted;
-  const manifest: unknown = JSON.parse(wanted.manifest.toString());
-  const config: unknown = JSON.parse((await registry.readBlob(repository, configOf(manifest), signal)).toString());
-  const image = readVmImage(manifest, config);
+  const { artifact } = wanted;
+  const config: unknown = JSON.parse((await registry.readBlob(repository, configOf(artifact), signal)).toString());
+  const image = readVmImage(artifact, config);
   if (image.virtualSizeBytes <= maxVirtualSizeBytes) return image;
   const message = `${wanted.reference} is a disk of ${image.virtualSizeBytes} bytes; the quota is ${maxVirtualSizeBytes}`;
   throw new StillpointError("IMAGE_TOO_LARGE", message);
@@ -117,26 +118,14 @@ async function fetchDisk(wanted: Wanted, image: VmImage, path: string, signal: A
     image.chunks,
     { limit: chunksAtATime(image.chunkSizeBytes, MOST_AT_A_TIME), signal },
     async (chunk, aborted) => {
-      await fetchChunk(wanted, chunk, file, aborted);
+      const content = await fetchChunk(wanted, chunk, aborted);
+      for (const { at, bytes } of dataPieces(content)) await file.write(bytes, 0, bytes.length, chunk.offset + at);
       doneBytes += chunk.length;
       transferredBytes += chunk.blob.size;
       wanted.onProgress?.({ doneBytes, totalBytes, transferredBytes });
     },
   );
   await file.sync();
-}
-
-async function fetchChunk(
-  { registry, repository }: Wanted,
-  { offset, length, contentDigest, blob }: ChunkDescriptor,
-  file: FileHandle,
-  signal: AbortSignal,
-): Promise<void> {
-  const content = await decompress(await registry.readBlob(repository, blob, signal), length);
-  if (digestOf(content, parseDigest(contentDigest)?.algorithm) !== contentDigest) {
-    throw new StillpointError("IMAGE_CORRUPT", `the chunk at byte ${offset} is not what the manifest says`);
-  }
-  for (const { at, bytes } of dataPieces(content)) await file.write(bytes, 0, bytes.length, offset + at);
 }
 
 async function fetchBoot(

@@ -1,15 +1,16 @@
-import { open, stat } from "node:fs/promises";
+import { type FileHandle, open, stat } from "node:fs/promises";
 import { dataRanges } from "#libs/disk-image";
 import { StillpointError } from "#libs/errors";
 import { type BlobSource, bytesSource, fileSource } from "./blob-source.ts";
 import { ChunkSender } from "./chunk-sender.ts";
-import { chunksAtATime, chunksOf } from "./chunks.ts";
+import { type ChunkPlace, chunksAtATime, chunksOf } from "./chunks.ts";
 import { cancellable, inParallel } from "./in-parallel.ts";
 import { type Descriptor, mediaTypes } from "./manifest.ts";
 import type { Progress } from "./progress.ts";
 import { parseReference } from "./reference.ts";
 import type { RegistryClient } from "./registry-client.ts";
-import { chunkSizeFor, MAX_CHUNKS, type VmImageConfig, vmImageManifest } from "./vm-image.ts";
+import { putArtifact } from "./transfer-artifact.ts";
+import { chunkSizeFor, type VmImageConfig, vmImageArtifact } from "./vm-image.ts";
 
 /** Enough to have one compress while others wait for the registry's disk. */
 const MOST_AT_A_TIME = 8;
@@ -41,7 +42,7 @@ export interface PushedVmImage {
 /**
  * Pushes a disk as a VM image: only its data, only the chunks that the registry lacks, the manifest last. An
  * interrupted push leaves nothing that can be seen; repeated, it goes on where it was.
- * @throws StillpointError IMAGE_TOO_LARGE, NAME_INVALID, REGISTRY_UNREACHABLE, CANCELLED
+ * @throws StillpointError NAME_INVALID, REGISTRY_UNREACHABLE, CANCELLED
  */
 export async function pushVmImage(push: PushVmImage): Promise<PushedVmImage> {
   return await cancellable(`the push of ${push.reference}`, push.signal, () => sendImage(push));
@@ -67,13 +68,14 @@ async function sendImage(push: PushVmImage): Promise<PushedVmImage> {
   const configSource = bytesSource(Buffer.from(JSON.stringify({ ...config, ...cmdlineOf(push) })));
   await sender.send(configSource, signal);
 
-  const manifest = vmImageManifest({
+  const artifact = vmImageArtifact({
     config: descriptor(mediaTypes.vmImageConfig, configSource),
-    layers: [...boot.map(({ mediaType, source }) => descriptor(mediaType, source)), ...chunkLayers],
+    boot: boot.map(({ mediaType, source }) => descriptor(mediaType, source)),
+    chunks: chunkLayers,
+    chunkSizeBytes: config.chunkSizeBytes,
   });
-  const bytes = Buffer.from(JSON.stringify(manifest));
-  const digest = await registry.putManifest(repository, tag, { mediaType: mediaTypes.manifest, bytes }, signal);
-  return { digest, virtualSizeBytes, chunks: chunkLayers.length, ...sender.counts };
+  const stored = await putArtifact(registry, { repository, tag }, artifact, signal);
+  return { digest: stored.descriptor.digest, virtualSizeBytes, chunks: chunkLayers.length, ...sender.counts };
 }
 
 async function sendChunks(
@@ -85,7 +87,6 @@ async function sendChunks(
   const places = chunksOf(await dataRanges(disk, "raw", { signal }), config);
   // A manifest has at least one layer, also that of an empty disk.
   if (places.length === 0) places.push({ offset: 0, length: Math.min(config.chunkSizeBytes, config.virtualSizeBytes) });
-  if (places.length > MAX_CHUNKS) throw tooManyChunks(places.length, config);
   const totalBytes = places.reduce((sum, { length }) => sum + length, otherBytes);
   let doneBytes = 0;
   const layers = new Map<number, Descriptor>();
@@ -94,7 +95,8 @@ async function sendChunks(
     places,
     { limit: chunksAtATime(config.chunkSizeBytes, MOST_AT_A_TIME), signal },
     async (place, aborted) => {
-      const layer = await sender.sendChunk(file, place, { keepZeros: places.length === 1 }, aborted);
+      const content = await readChunk(file, place);
+      const layer = await sender.sendChunk(content, { offset: place.offset, keepZeros: places.length === 1 }, aborted);
       if (layer !== undefined) layers.set(place.offset, layer);
       doneBytes += place.length;
       onProgress?.({ doneBytes, totalBytes, transferredBytes: sender.counts.transferredBytes });
@@ -123,7 +125,12 @@ function cmdlineOf({ cmdline }: PushVmImage): { cmdline?: string } {
   return cmdline === undefined ? {} : { cmdline };
 }
 
-function tooManyChunks(count: number, { chunkSizeBytes }: VmImageConfig): StillpointError {
-  const message = `the disk holds ${count} chunks of ${chunkSizeBytes} bytes; an image may have ${MAX_CHUNKS}`;
-  return new StillpointError("IMAGE_TOO_LARGE", message);
+/** Reads a whole chunk; beyond the end of a file that is no multiple of 512 bytes there are zeros. */
+async function readChunk(disk: FileHandle, { offset, length }: ChunkPlace): Promise<Buffer> {
+  const buffer = Buffer.allocUnsafeSlow(length);
+  const { bytesRead } = await disk.read(buffer, 0, length, offset);
+  if (length - bytesRead >= 512) {
+    throw new StillpointError("IMAGE_INVALID", "the disk changed while it was read", { help: "Stop who writes it." });
+  }
+  return buffer.fill(0, bytesRead);
 }

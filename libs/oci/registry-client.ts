@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { open } from "node:fs/promises";
 import type { Clock } from "#libs/clock";
 import { StillpointError } from "#libs/errors";
+import { MAX_MANIFEST_BYTES } from "./artifact.ts";
 import { type BlobSource, bytesSource } from "./blob-source.ts";
 import { type Digest, digestOf, parseDigest } from "./digest.ts";
 import { HttpExchange, type HttpRequest, type HttpResponse } from "./http-exchange.ts";
@@ -34,6 +35,7 @@ export interface RegistryClient {
     reference: string,
     signal?: AbortSignal,
   ): Promise<{ readonly descriptor: Descriptor; readonly bytes: Buffer } | undefined>;
+  hasManifest(repository: string, reference: string, signal?: AbortSignal): Promise<boolean>;
   /** Stores a manifest under a tag or its digest. */
   putManifest(
     repository: string,
@@ -53,7 +55,6 @@ export interface RegistryClient {
   close(): void;
 }
 
-const MAX_MANIFEST_BYTES = 4 * 2 ** 20;
 const accept = [mediaTypes.manifest, mediaTypes.index, mediaTypes.dockerManifest, mediaTypes.dockerManifestList];
 
 export function createRegistryClient({ address, connections = 8, clock }: RegistryClientOptions): RegistryClient {
@@ -107,6 +108,15 @@ class HttpRegistryClient implements RegistryClient {
       checkBytes(bytes, descriptor);
       return { descriptor, bytes };
     });
+  }
+
+  async hasManifest(repository: string, reference: string, signal?: AbortSignal) {
+    const path = `/v2/${repository}/manifests/${reference}`;
+    return await this.#send(
+      { method: "HEAD", path, headers: { accept: accept.join(", ") }, signal },
+      [200, 404],
+      isFound,
+    );
   }
 
   async putManifest(

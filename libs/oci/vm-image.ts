@@ -1,6 +1,8 @@
 import { z } from "zod";
 import { StillpointError } from "#libs/errors";
-import { type Descriptor, type Manifest, mediaTypes } from "./manifest.ts";
+import type { Artifact, ArtifactToPack } from "./artifact.ts";
+import { type ChunkDescriptor, groupChunks, plain, readChunks } from "./disk-chunks.ts";
+import { type Descriptor, mediaTypes } from "./manifest.ts";
 
 /** The config blob of a VM image. */
 export interface VmImageConfig {
@@ -12,15 +14,6 @@ export interface VmImageConfig {
   readonly cmdline?: string;
 }
 
-/** A chunk of the disk that is not all zeros. */
-export interface ChunkDescriptor {
-  readonly offset: number;
-  readonly length: number;
-  /** Of the bytes before compression. */
-  readonly contentDigest: string;
-  readonly blob: Descriptor;
-}
-
 /** A VM image's manifest and config, checked. */
 export interface VmImage extends VmImageConfig {
   readonly chunks: readonly ChunkDescriptor[];
@@ -28,14 +21,9 @@ export interface VmImage extends VmImageConfig {
   readonly initrd?: Descriptor;
 }
 
-export const annotations = {
-  offset: "vnd.stillpoint.disk.offset",
-  contentDigest: "vnd.stillpoint.disk.digest",
-} as const;
-
 const MIB = 2 ** 20;
-/** A chunk's descriptor takes about 320 bytes; a manifest may have 4 MiB. */
-export const MAX_CHUNKS = 12_000;
+/** More make it slow to list and to look at. */
+const WANTED_CHUNKS = 12_000;
 const chunkSizes = [MIB, 4 * MIB, 16 * MIB, 64 * MIB];
 
 /**
@@ -43,20 +31,12 @@ const chunkSizes = [MIB, 4 * MIB, 16 * MIB, 64 * MIB];
  * cut at the same places. The largest size serves sparse disks beyond 750 GiB too.
  */
 export function chunkSizeFor(virtualSizeBytes: number): number {
-  return chunkSizes.find((size) => virtualSizeBytes / size <= MAX_CHUNKS) ?? 64 * MIB;
+  return chunkSizes.find((size) => virtualSizeBytes / size <= WANTED_CHUNKS) ?? 64 * MIB;
 }
 
-const digest = z.string().regex(/^sha(256:[0-9a-f]{64}|512:[0-9a-f]{128})$/);
-const descriptorShape = z.object({
-  mediaType: z.string(),
-  digest,
-  size: z.int().min(0),
-  annotations: z.record(z.string(), z.string()).optional(),
-});
-const manifestShape = z.object({
+const artifactShape = z.object({
   artifactType: z.literal(mediaTypes.vmImage),
-  config: descriptorShape.extend({ mediaType: z.literal(mediaTypes.vmImageConfig), size: z.int().max(MIB) }),
-  layers: z.array(descriptorShape).min(1),
+  config: z.object({ mediaType: z.literal(mediaTypes.vmImageConfig), size: z.int().max(MIB) }),
 });
 const configShape = z.object({
   virtualSizeBytes: z.int().positive().multipleOf(512),
@@ -67,65 +47,40 @@ const configShape = z.object({
   cmdline: z.string().max(4096).optional(),
 });
 
-/** The config's descriptor of a VM image's manifest. @throws StillpointError IMAGE_INVALID when it is something else */
-export function configOf(manifest: unknown): Descriptor {
-  const { config } = parse(manifestShape, manifest, "manifest");
-  return { mediaType: config.mediaType, digest: config.digest, size: config.size };
+/** The config's descriptor of a VM image. @throws StillpointError IMAGE_INVALID when it is something else */
+export function configOf(artifact: Artifact): Descriptor {
+  parse(artifactShape, artifact, "manifest");
+  return plain(artifact.config);
 }
 
 /**
- * Reads manifest and config of a VM image; trusts neither: chunks lie inside the disk, aligned and without overlap.
+ * Reads the layers and the config of a VM image; trusts neither: chunks lie inside the disk, aligned, without overlap.
  * @throws StillpointError IMAGE_INVALID
  */
-export function readVmImage(manifest: unknown, config: unknown): VmImage {
-  const { layers } = parse(manifestShape, manifest, "manifest");
+export function readVmImage(artifact: Artifact, config: unknown): VmImage {
+  const { layers } = artifact;
   const { cmdline, ...sizes } = parse(configShape, config, "config");
-  const chunks = layers.filter(({ mediaType }) => mediaType === mediaTypes.diskChunk).map((it) => readChunk(it, sizes));
-  if (new Set(chunks.map(({ offset }) => offset)).size !== chunks.length) throw invalid("two chunks overlap");
   const kernel = layers.find(({ mediaType }) => mediaType === mediaTypes.kernel);
   const initrd = layers.find(({ mediaType }) => mediaType === mediaTypes.initrd);
   return {
     ...sizes,
     ...(cmdline !== undefined && { cmdline }),
-    chunks,
+    chunks: readChunks(layers, sizes),
     ...(kernel && { kernel: plain(kernel) }),
     ...(initrd && { initrd: plain(initrd) }),
   };
 }
 
-/** The chunks of a VM image's manifest by the digest of their content; none when it is another artifact. */
-export function contentsOf(manifest: Buffer): Map<string, Descriptor> {
-  const { success, data } = manifestShape.safeParse(JSON.parse(manifest.toString()));
-  if (!success) return new Map();
-  const chunks = data.layers.filter(({ mediaType }) => mediaType === mediaTypes.diskChunk);
-  return new Map(
-    chunks.flatMap((layer) => {
-      const content = layer.annotations?.[annotations.contentDigest];
-      return content === undefined ? [] : [[content, plain(layer)]];
-    }),
-  );
+/** A VM image; layers in the order kernel, initrd, chunks by offset. */
+export function vmImageArtifact({ config, boot, chunks, chunkSizeBytes }: VmImageParts): ArtifactToPack {
+  return { artifactType: mediaTypes.vmImage, config, layers: boot, groups: groupChunks(chunks, chunkSizeBytes) };
 }
 
-/** The manifest of a VM image; layers in the order kernel, initrd, chunks by offset. */
-export function vmImageManifest(parts: { config: Descriptor; layers: readonly Descriptor[] }): Manifest {
-  return { schemaVersion: 2, mediaType: mediaTypes.manifest, artifactType: mediaTypes.vmImage, ...parts };
-}
-
-type Layer = z.infer<typeof descriptorShape>;
-
-function readChunk(layer: Layer, { virtualSizeBytes, chunkSizeBytes }: VmImageConfig): ChunkDescriptor {
-  const offset = Number(layer.annotations?.[annotations.offset] ?? Number.NaN);
-  const contentDigest = layer.annotations?.[annotations.contentDigest];
-  if (!Number.isSafeInteger(offset) || offset < 0 || offset >= virtualSizeBytes || offset % chunkSizeBytes !== 0) {
-    throw invalid("a chunk lies outside the disk");
-  }
-  if (contentDigest === undefined || !digest.safeParse(contentDigest).success) throw invalid("a chunk has no digest");
-  const length = Math.min(chunkSizeBytes, virtualSizeBytes - offset);
-  return { offset, length, contentDigest, blob: plain(layer) };
-}
-
-function plain({ mediaType, digest, size }: Layer): Descriptor {
-  return { mediaType, digest, size };
+interface VmImageParts {
+  readonly config: Descriptor;
+  readonly boot: readonly Descriptor[];
+  readonly chunks: readonly Descriptor[];
+  readonly chunkSizeBytes: number;
 }
 
 function parse<Value>(shape: z.ZodType<Value>, value: unknown, part: string): Value {

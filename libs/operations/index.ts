@@ -7,7 +7,7 @@ export type { JobState, LiveState } from "./job-state.ts";
 export { MemoryJobQueue } from "./memory-job-queue.ts";
 export { MemoryJobState } from "./memory-job-state.ts";
 export { openOperations } from "./open-operations.ts";
-export { Operations } from "./operations.ts";
+export { Operations, type RepeatedRequest } from "./operations.ts";
 export { probeJob } from "./probe.ts";
 export { RedisJobState } from "./redis-job-state.ts";
 export { startRewriter } from "./rewriter.ts";

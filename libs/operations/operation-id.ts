@@ -3,13 +3,18 @@ import type { Random } from "#libs/clock";
 import type { AcceptRequest } from "./accept-request.ts";
 
 /** The same request gives the same id: `op-` and 32 hex digits; without a request id a new one, sortable by time. */
-export function operationIdOf({ project, principal, requestId }: AcceptRequest, random: Random): string {
+export function operationIdOf(
+  { project, principal, requestId }: Pick<AcceptRequest, "project" | "principal" | "requestId">,
+  random: Random,
+): string {
   if (requestId === undefined || requestId === "") return random.id("op");
   return `op-${digest(JSON.stringify([project, principal, requestId]))}`;
 }
 
+type Fingerprinted = Pick<AcceptRequest, "kind" | "target" | "fingerprint"> & Partial<Pick<AcceptRequest, "input">>;
+
 /** Equal for requests that ask for the same. */
-export function fingerprintOf({ kind, target, input, fingerprint = input }: AcceptRequest): string {
+export function fingerprintOf({ kind, target, input, fingerprint = input }: Fingerprinted): string {
   return digest(canonicalJson({ kind, target, asked: fingerprint }));
 }
 

@@ -44,6 +44,11 @@ export interface ListOptions {
   readonly limit?: number;
 }
 
+/** What tells a repeated request, known before its target is looked at. */
+export type RepeatedRequest = Omit<AcceptRequest, "input" | "fingerprint" | "traceparent"> & {
+  readonly fingerprint: Json;
+};
+
 const PATIENCE = { forMs: 10_000 };
 const PROGRESS_EVERY_MS = 250;
 /** Finished operations that are not kept here are read from the log, so many at a time. */
@@ -103,6 +108,21 @@ export class Operations {
     await this.log.modify(operationId, { wanted, transition: renewed, write }, PATIENCE);
   }
 
+  /**
+   * The operation that an earlier call with this request id was given, whatever became of its target since; undefined
+   * when there was none. Fails with REQUEST_ID_REUSED, or with the refusal of the first.
+   */
+  async repeated(request: RepeatedRequest): Promise<Operation | undefined> {
+    const { requestId } = request;
+    if (requestId === undefined || requestId === "") return undefined;
+    const stored = await this.log.read(operationIdOf(request, this.deps.random));
+    if (stored === undefined) return undefined;
+    const { record } = stored;
+    if (record.fingerprint !== fingerprintOf(request)) throw reused(requestId);
+    if (record.refused === true && record.error !== undefined) throw restoreError(record.error);
+    return toOperation(record);
+  }
+
   /** As it stands in the log, with its live progress; undefined when there is none. */
   async get(id: string): Promise<Operation | undefined> {
     const stored = await this.log.read(id);
@@ -150,7 +170,7 @@ export class Operations {
     }
     const stored = await this.log.read(id);
     if (stored?.record.fingerprint !== record.fingerprint) {
-      throw new StillpointError("REQUEST_ID_REUSED", `request id ${request.requestId} was used for another request`);
+      throw reused(request.requestId);
     }
     return { stored, isNew: false };
   }
@@ -203,6 +223,9 @@ export class Operations {
     return live;
   }
 }
+
+const reused = (requestId = ""): StillpointError =>
+  new StillpointError("REQUEST_ID_REUSED", `request id ${requestId} was used for another request`);
 
 export const serviceOf = (kind: string): string => kind.slice(0, kind.indexOf("."));
 

@@ -26,6 +26,18 @@ export async function machineSpec(workload: Workload, images: ImageStore): Promi
   };
 }
 
+/** Kernel, initrd and command line that a workload boots without a boot loader; undefined for one with a boot loader. */
+export async function bootOf({ definition, manifest, folder }: Workload, images: ImageStore) {
+  if (manifest.boot !== undefined) {
+    const { initrd, cmdline } = manifest.boot;
+    const kernel = folder.bootFiles.kernel;
+    return { kernel, ...(initrd !== undefined && { initrd: folder.bootFiles.initrd }), cmdline };
+  }
+  if (definition.image === "") return undefined;
+  const { kernel, initrd, cmdline = "" } = await images.find(definition.image);
+  return kernel === undefined ? undefined : { kernel, ...(initrd !== undefined && { initrd }), cmdline };
+}
+
 /** A layer as a file. */
 export function layerFile(workload: Workload, disk: string, layer: string): LayerFile {
   return { id: layer, path: workload.folder.layer(disk, layer), format: "qcow2" };
@@ -54,11 +66,10 @@ function nowOf({ manifest }: Workload, disk: string): string {
   return manifest.disks[disk]?.now ?? "";
 }
 
-/** The image's kernel, for images that are booted without a boot loader. */
-async function directBoot({ definition }: Workload, images: ImageStore): Promise<Pick<MachineSpec, "kernel">> {
-  if (definition.image === "") return {};
-  const { kernel, initrd, cmdline } = await images.find(definition.image);
-  if (kernel === undefined) return {};
-  const words = [cmdline, definition.kernelArgs].filter(Boolean).join(" ");
-  return { kernel: { path: kernel, ...(initrd && { initrd }), cmdline: words } };
+async function directBoot(workload: Workload, images: ImageStore): Promise<Pick<MachineSpec, "kernel">> {
+  const boot = await bootOf(workload, images);
+  if (boot === undefined) return {};
+  const { kernel: path, initrd } = boot;
+  const cmdline = [boot.cmdline, workload.definition.kernelArgs].filter(Boolean).join(" ");
+  return { kernel: { path, ...(initrd !== undefined && { initrd }), cmdline } };
 }

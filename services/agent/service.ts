@@ -6,7 +6,7 @@ import { HostAgentDefinition } from "#contracts/host/v1/agent";
 import { systemClock, systemRandom } from "#libs/clock";
 import type { Lifecycle } from "#libs/lifecycle";
 import { createLogger, type Logger } from "#libs/logger";
-import { clearUnfinishedPulls, createRegistryClient } from "#libs/oci";
+import { clearUnfinishedPulls, createRegistryClient, type RegistryClient } from "#libs/oci";
 import { connectNats } from "#libs/records";
 import { RpcServer } from "#libs/rpc";
 import manifest from "../../package.json" with { type: "json" };
@@ -62,9 +62,11 @@ export async function startAgent(
       if ("state" in happened || "guestAgent" in happened) readiness.touch(workload.uid);
     },
   });
-  const images = options.images ?? (await openImages(config, data, lifecycle));
+  const client = createRegistryClient({ address: config.REGISTRY_HTTP_URL });
+  const registry = lifecycle.add("registry client", client, (opened) => opened.close());
+  const images = options.images ?? (await openImages(data, registry));
   const disks = { ...createLocalDisks(data.workloads), ...(options.freeBytes && { freeBytes: options.freeBytes }) };
-  const parts = await makeParts({ config, lifecycle, logger, data, facts, workloads, images, disks });
+  const parts = await makeParts({ config, lifecycle, logger, data, facts, workloads, images, registry, disks });
   const steps = new StepRunner(
     data.journals,
     (context, action) => perform(parts, context, action).finally(() => readiness.touch(context.uid)),
@@ -99,17 +101,18 @@ interface Wiring {
   readonly facts: QemuFacts;
   readonly workloads: Workloads;
   readonly images: ImageStore;
+  readonly registry: RegistryClient;
   readonly disks: DiskStore;
 }
 
-async function makeParts({ config, lifecycle, logger, data, facts, workloads, images, disks }: Wiring) {
+async function makeParts({ config, lifecycle, logger, data, facts, ...given }: Wiring) {
   const guard = lifecycle.add("guard", await GuardClient.start(data.root, logger), (g) => g.close());
   const background = lifecycle.add("digests", new BackgroundWork({ logger }), (work) => work.close());
   const merges = lifecycle.add("merges", new BackgroundWork({ logger }), (work) => work.close());
   const parts: AgentParts = {
-    ...{ workloads, images, guard, background, merges, disks, logger, clock: systemClock, random: systemRandom },
+    ...{ ...given, guard, background, merges, logger, clock: systemClock, random: systemRandom },
     hypervisor: new QemuHypervisor(facts),
-    storage: new StorageWatch({ disks, clock: systemClock, logger }),
+    storage: new StorageWatch({ disks: given.disks, clock: systemClock, logger }),
     mergeBytesPerSecond: config.AGENT_MERGE_BYTES_PER_SECOND,
     firstProcessUid: processUid(config),
   };
@@ -149,13 +152,9 @@ function processUid({ AGENT_QEMU_UID }: AgentConfig): number | null {
   return process.getuid?.() === 0 ? AGENT_QEMU_UID : null;
 }
 
-async function openImages(config: AgentConfig, data: DataFolder, lifecycle: Lifecycle): Promise<ImageStore> {
+async function openImages(data: DataFolder, registry: RegistryClient): Promise<ImageStore> {
   await clearUnfinishedPulls(data.images);
-  const registry = createRegistryClient({ address: config.REGISTRY_HTTP_URL });
-  return createImageStore(
-    data.images,
-    lifecycle.add("registry client", registry, (client) => client.close()),
-  );
+  return createImageStore(data.images, registry);
 }
 
 async function openObservations(config: AgentConfig, lifecycle: Lifecycle, nats: NatsConnection, logger: Logger) {

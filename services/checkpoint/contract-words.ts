@@ -26,6 +26,14 @@ export const consistencyWords = {
   crash: Consistency.CRASH,
 } as const satisfies Record<ReachedConsistency, Consistency>;
 
+/** What a checkpoint promises, as receipts and artifacts say it. */
+export function consistencyWord(consistency: Consistency): ReachedConsistency {
+  const words = Object.keys(consistencyWords) as ReachedConsistency[];
+  const word = words.find((it) => consistencyWords[it] === consistency);
+  if (word !== undefined) return word;
+  throw new StillpointError("INTERNAL", `there is no word for the consistency ${consistency}`);
+}
+
 /** The type that holds for a VM: its own, else its project's; production where neither is set, as in Hyper-V. */
 export function policyType(own: CheckpointType | undefined, project: CheckpointType): PolicyType {
   return wordOf(own) ?? wordOf(project) ?? "production";

@@ -1,39 +1,19 @@
-import {
-  type ApplyCheckpointRequest,
-  CheckpointState,
-  type CheckpointsServiceImplementation,
-  type CreateCheckpointRequest,
-  type DeleteCheckpointRequest,
-} from "#contracts/checkpoint/v1/checkpoint";
-import type { Operation } from "#contracts/operation/v1/operation";
-import { type CheckpointType, Vm } from "#contracts/vm/v1/vm";
+import type { CheckpointsServiceImplementation } from "#contracts/checkpoint/v1/checkpoint";
 import { authorise } from "#libs/auth";
-import type { Clock, Random } from "#libs/clock";
-import { checkDisplayName, parseVmName } from "#libs/names";
-import type { AcceptRequest, HoldTarget, Operations } from "#libs/operations";
-import type { StoredRecord } from "#libs/records";
+import type { Operations } from "#libs/operations";
 import type { CallScope } from "#libs/rpc";
-import { treeOf } from "./checkpoint-store.ts";
+import type { AcceptDeps } from "./accept.ts";
+import { acceptApply, acceptDelete } from "./accept-change.ts";
+import { acceptCreate } from "./accept-create.ts";
 import { cloneHandlers } from "./clone-handlers.ts";
-import { askedType, policyType } from "./contract-words.ts";
-import { defaultDisplayName } from "./domain/display-name.ts";
-import { chooseType, type TakenType } from "./domain/policy.ts";
-import { checkSettled, type FindDeps, type Found, findCheckpoint, findVm, toApi } from "./find-checkpoint.ts";
-import type { ApplyInput } from "./jobs/apply.ts";
-import type { CreateInput } from "./jobs/create-state.ts";
-import type { DeleteInput } from "./jobs/delete.ts";
-import { type ProjectDeps, projectType } from "./projects.ts";
+import { findCheckpoint, findVm, toApi } from "./find-checkpoint.ts";
 import { protectCheckpoint } from "./protect.ts";
+import { acceptPush } from "./push.ts";
 import { checkReadiness, type ReadinessDeps } from "./readiness.ts";
-import { full, isProtected, nameTaken, notReady, typeRefused } from "./refusals.ts";
 import { renameCheckpoint } from "./rename.ts";
 
-export interface HandlerDeps extends FindDeps, Pick<ProjectDeps, "projects">, ReadinessDeps {
-  readonly operations: Pick<Operations, "accept" | "get">;
-  readonly clock: Clock;
-  readonly random: Random;
-  /** Checkpoints of one VM at most. */
-  readonly limit: number;
+export interface HandlerDeps extends AcceptDeps, ReadinessDeps {
+  readonly operations: Pick<Operations, "accept" | "repeated" | "get">;
 }
 
 /** Checks a request, and accepts it as an operation that holds the VM. */
@@ -41,7 +21,7 @@ export function checkpointsHandlers(deps: HandlerDeps): CheckpointsServiceImplem
   return {
     async createCheckpoint(request, call) {
       authorise(call.principal, "create", request.parent);
-      return createCheckpoint(deps, request, call);
+      return acceptCreate(deps, request, call);
     },
 
     async getCheckpoint({ name }, { principal }) {
@@ -59,15 +39,20 @@ export function checkpointsHandlers(deps: HandlerDeps): CheckpointsServiceImplem
 
     async applyCheckpoint(request, call) {
       authorise(call.principal, "apply", request.name);
-      return applyCheckpoint(deps, request, call);
+      return acceptApply(deps, request, call);
     },
 
     async deleteCheckpoint(request, call) {
       authorise(call.principal, "delete", request.name);
-      return deleteCheckpoint(deps, request, call);
+      return acceptDelete(deps, request, call);
     },
 
     ...cloneHandlers(deps),
+
+    async pushCheckpoint(request, call) {
+      authorise(call.principal, "get", request.name);
+      return acceptPush(deps, request, call);
+    },
 
     async renameCheckpoint(request, call) {
       authorise(call.principal, "update", request.name);
@@ -84,88 +69,4 @@ export function checkpointsHandlers(deps: HandlerDeps): CheckpointsServiceImplem
       return checkReadiness(deps, name, signal);
     },
   };
-}
-
-async function createCheckpoint(deps: HandlerDeps, request: CreateCheckpointRequest, call: CallScope) {
-  const { parent, displayName, type, requestId } = request;
-  const asked = askedType(type);
-  if (displayName !== "") checkDisplayName(displayName);
-  const vm = await findVm(deps, parent);
-  const inherited = await projectType(deps, parent);
-  const tree = treeOf(await deps.store.tree({ name: parent, uid: vm.uid }));
-  const taken = new Set(tree.nodes.map((node) => node.displayName));
-  const input: CreateInput = {
-    workloadUid: vm.uid,
-    checkpointUid: deps.random.id("ckpt"),
-    displayName: displayName || defaultDisplayName(parseVmName(parent).vm, deps.clock.now(), taken),
-    ...(asked === undefined ? {} : { asked }),
-  };
-  const fingerprint = { parent, displayName, type };
-  const accepted = { ...common(call, parent, requestId), kind: "checkpoint.create", input: { ...input }, fingerprint };
-  return accept(deps, accepted, vm, (held) => {
-    checkPolicy(held, { asked, inherited });
-    if (tree.nodes.length >= deps.limit) throw full(parent, deps.limit);
-    if (taken.has(displayName)) throw nameTaken(parent, displayName);
-  });
-}
-
-async function applyCheckpoint(deps: HandlerDeps, { name, requestId }: ApplyCheckpointRequest, call: CallScope) {
-  const found = await findCheckpoint(deps, name);
-  const input: ApplyInput = { ...inputOf(found), generationId: deps.random.id("gen").slice("gen-".length) };
-  const accepted = { ...common(call, found.vm.name, requestId), kind: "checkpoint.apply", input: { ...input } };
-  return accept(deps, { ...accepted, fingerprint: { name } }, found.vm, (held) => checkReady(held, found));
-}
-
-async function deleteCheckpoint(deps: HandlerDeps, { name, requestId }: DeleteCheckpointRequest, call: CallScope) {
-  const found = await findCheckpoint(deps, name);
-  const input: DeleteInput = inputOf(found);
-  const accepted = { ...common(call, found.vm.name, requestId), kind: "checkpoint.delete", input: { ...input } };
-  return accept(deps, { ...accepted, fingerprint: { name } }, found.vm, (held) => {
-    checkReady(held, found);
-    if (found.checkpoint.body.protected) throw isProtected(found.checkpoint.name);
-  });
-}
-
-/**
- * Accepts when `check` does not throw, on the VM as it was read and again on the very state that is held. A request
- * id that may be a repetition is checked on the held state alone: the first call's own work must not refuse the second.
- */
-async function accept(
-  { operations }: HandlerDeps,
-  request: AcceptRequest,
-  vm: StoredRecord<Vm>,
-  check: (held: StoredRecord<Vm>) => void,
-): Promise<Operation> {
-  if (request.requestId === "") check(vm);
-  const hold: HoldTarget<Vm> = { codec: Vm, uid: vm.uid, expect: check, missingReason: "VM_NOT_FOUND" };
-  return operations.accept(request, hold);
-}
-
-interface Wanted {
-  readonly asked: TakenType | undefined;
-  /** The project's default. */
-  readonly inherited: CheckpointType;
-}
-
-function checkPolicy(vm: StoredRecord<Vm>, { asked, inherited }: Wanted): void {
-  checkSettled(vm);
-  const choice = chooseType(asked, policyType(vm.body.spec?.checkpointType, inherited));
-  if (!choice.allowed) throw typeRefused(vm.name, choice.why, asked);
-}
-
-function checkReady(vm: StoredRecord<Vm>, { checkpoint }: Found): void {
-  checkSettled(vm);
-  if (checkpoint.body.state !== CheckpointState.READY) throw notReady(checkpoint.name);
-}
-
-const inputOf = ({ vm, checkpoint }: Found) => ({
-  workloadUid: vm.uid,
-  checkpoint: checkpoint.name,
-  checkpointUid: checkpoint.uid,
-});
-
-function common(call: CallScope, target: string, requestId: string): Omit<AcceptRequest, "kind" | "input"> {
-  const { principal, traceparent } = call;
-  const trace = traceparent === undefined ? {} : { traceparent };
-  return { target, principal: principal.name, project: parseVmName(target).project, requestId, ...trace };
 }

@@ -37,6 +37,20 @@ export function productionNotReached(workload: string, { code, detail }: Cause):
   );
 }
 
+/** Why nothing of the type was taken at all. */
+export function notTaken(workload: string, type: TakenType, cause: Cause): StillpointError {
+  if (type !== "standard") return productionNotReached(workload, cause);
+  const { code, detail } = cause;
+  return new StillpointError(
+    "STANDARD_FAILED",
+    `no standard checkpoint of ${workload} could be had (${code}: ${detail})`,
+    {
+      help: adviceFor(code),
+      metadata: { reason: code },
+    },
+  );
+}
+
 export function wrongState(workload: string, state: VmState): StillpointError {
   const word = state.replace("VM_STATE_", "").toLowerCase();
   return new StillpointError("VM_STATE", `${workload} is ${word}`, {

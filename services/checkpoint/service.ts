@@ -29,6 +29,7 @@ import { applyJob } from "./jobs/apply.ts";
 import { createJob } from "./jobs/create.ts";
 import { deleteJob } from "./jobs/delete.ts";
 import { drillJob } from "./jobs/drill.ts";
+import { pushJob } from "./jobs/push.ts";
 import { receiveJob } from "./jobs/receive.ts";
 import { projectsHandlers } from "./projects.ts";
 
@@ -57,7 +58,7 @@ export async function startCheckpoint(
 
   const limit = config.CHECKPOINT_LIMIT;
   const deps = { ...parts, agents, vmService, operations, clock: systemClock, random: systemRandom, logger, limit };
-  const jobs = [createJob(deps), applyJob(deps), deleteJob(deps), receiveJob(deps), drillJob(deps)];
+  const jobs = [createJob(deps), applyJob(deps), deleteJob(deps), receiveJob(deps), pushJob(deps), drillJob(deps)];
   lifecycle.add("runner", startRunner(operations, { jobs, ttlMs: config.OPERATION_TTL_MS }), (runner) =>
     runner.close(),
   );

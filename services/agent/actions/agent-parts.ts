@@ -1,5 +1,6 @@
 import type { Clock, Random } from "#libs/clock";
 import type { Logger } from "#libs/logger";
+import type { RegistryClient } from "#libs/oci";
 import type { BackgroundWork } from "../checkpoints/background-work.ts";
 import type { StorageWatch } from "../checkpoints/storage-watch.ts";
 import type { FreezeGuard } from "../guard-client.ts";
@@ -11,6 +12,7 @@ export interface AgentParts {
   readonly workloads: Workloads;
   readonly hypervisor: Hypervisor;
   readonly images: ImageStore;
+  readonly registry: RegistryClient;
   readonly disks: DiskStore;
   readonly guard: FreezeGuard;
   /** Digests. */

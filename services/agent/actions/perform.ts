@@ -4,6 +4,7 @@ import { applyCheckpoint } from "../checkpoints/apply.ts";
 import { holdFrozen, takeHeld, thawHeld } from "../checkpoints/held.ts";
 import { takeOffline } from "../checkpoints/offline.ts";
 import { takeProduction } from "../checkpoints/production.ts";
+import { pushToRegistry } from "../checkpoints/push.ts";
 import { receiveCheckpoint } from "../checkpoints/receive.ts";
 import { discardCheckpoint, removeCheckpoints } from "../checkpoints/remove.ts";
 import { takeStandard } from "../checkpoints/standard.ts";
@@ -25,12 +26,13 @@ export async function perform(parts: AgentParts, context: StepContext, action: S
     if (definition === undefined) throw new StillpointError("ARGUMENT_INVALID", "the VM's definition is missing");
     return answer(context, await createVm(parts, context, definition));
   }
+  if (action.$case === "pushCheckpoint") return await pushToRegistry(parts, context, action.value);
   const workload = parts.workloads.get(context.uid);
   const outcome = await performOn(parts, context, workload, action);
   return answer(context, workload, outcome);
 }
 
-type OnWorkload = Exclude<StepAction, { readonly $case: "createVm" | "deleteVm" }>;
+type OnWorkload = Exclude<StepAction, { readonly $case: "createVm" | "deleteVm" | "pushCheckpoint" }>;
 
 async function performOn(
   parts: AgentParts,

@@ -13,6 +13,7 @@ import { hasDigests, queueDigests } from "./digests.ts";
 import { queueMerges } from "./merge.ts";
 import { unfinishedFolder } from "./pending.ts";
 import { RAM_FILE } from "./ram-file.ts";
+import { registrySource } from "./receive-from-registry.ts";
 import type { ReceivePlaces, ReceivePlan, ReceiveSource } from "./receive-source.ts";
 import { sweepFiles } from "./sweep-files.ts";
 
@@ -30,7 +31,7 @@ export async function receiveCheckpoint(
   if (parentCheckpointUid !== "") throw new StillpointError("ARGUMENT_INVALID", "what is received has no parent");
   const stored = await storedOutcome(workload, checkpointUid);
   if (stored !== undefined) return stored;
-  const source = sourceOf(request);
+  const source = sourceOf(parts, context, workload, request);
   using _held = await source.hold?.();
   const plan = await begin(parts, context, workload, { checkpointUid, source });
   const places = placesOf(workload, checkpointUid);
@@ -40,7 +41,13 @@ export async function receiveCheckpoint(
   return await commit(parts, workload, { checkpointUid, operation: context.operation, plan });
 }
 
-function sourceOf({ source }: ReceiveCheckpoint): ReceiveSource {
+function sourceOf(
+  parts: AgentParts,
+  context: StepContext,
+  workload: Workload,
+  { source }: ReceiveCheckpoint,
+): ReceiveSource {
+  if (source?.$case === "reference") return registrySource(parts, context, workload, source.value);
   throw new StillpointError("CAPABILITY_MISSING", `this agent cannot receive a checkpoint by ${source?.$case}`);
 }
 

@@ -58,23 +58,57 @@ describe("what is taken first", () => {
     ["standard", "crashed", "offline", "vm.crashed"],
   ];
   test.each(table)("%s of a VM that is %s: %s %s", (type, condition, expected, code) => {
-    const decision = decideFirst(type, condition);
+    const decision = decideFirst(type, condition, false);
     const fellBack = decision.action === "standard" && decision.fellBack;
     expect(`${decision.action}${fellBack ? ", fell back" : ""}`).toBe(expected);
     expect(decision.cause?.code).toBe(code);
   });
 });
 
+describe("what is taken first with a disk left out", () => {
+  const table: [TakenType, Condition, string, string?][] = [
+    ["production", "running", "production"],
+    ["production", "paused", "refuse", "vm.paused"],
+    ["production", "off", "offline"],
+    ["production", "crashed", "offline", "vm.crashed"],
+    ["production-only", "running", "production"],
+    ["production-only", "paused", "refuse", "vm.paused"],
+    ["production-only", "off", "offline"],
+    ["production-only", "crashed", "refuse", "vm.crashed"],
+    ["standard", "running", "refuse", "disk.excluded"],
+    ["standard", "paused", "refuse", "disk.excluded"],
+    ["standard", "off", "offline"],
+    ["standard", "crashed", "offline", "vm.crashed"],
+  ];
+  test.each(table)("%s of a VM that is %s: %s %s", (type, condition, expected, code) => {
+    const decision = decideFirst(type, condition, true);
+    expect({ action: decision.action, code: decision.cause?.code }).toEqual({ action: expected, code });
+  });
+
+  test("production that is not reached does not fall back, and says both reasons", () => {
+    expect(decideWithoutProduction("production", { code: "agent.absent", detail: "no answer" }, true)).toEqual({
+      action: "refuse",
+      cause: {
+        code: "agent.absent",
+        detail: "no answer; standard could not be had either: RAM does not fit together with a disk that is left out",
+      },
+    });
+    expect(decideWithoutProduction("production", { code: "vm.off", detail: "" }, true)).toEqual({ action: "offline" });
+  });
+});
+
 describe("when production is not reached", () => {
   const cause = { code: "agent.absent", detail: "no answer" };
   test("production falls back to standard and keeps the reason", () => {
-    expect(decideWithoutProduction("production", cause)).toEqual({ action: "standard", fellBack: true, cause });
+    expect(decideWithoutProduction("production", cause, false)).toEqual({ action: "standard", fellBack: true, cause });
   });
   test("production-only refuses with the reason", () => {
-    expect(decideWithoutProduction("production-only", cause)).toEqual({ action: "refuse", cause });
+    expect(decideWithoutProduction("production-only", cause, false)).toEqual({ action: "refuse", cause });
   });
   test("a guest that powered off meanwhile is taken offline", () => {
-    expect(decideWithoutProduction("production-only", { code: "vm.off", detail: "" })).toEqual({ action: "offline" });
+    expect(decideWithoutProduction("production-only", { code: "vm.off", detail: "" }, false)).toEqual({
+      action: "offline",
+    });
   });
 });
 
@@ -86,6 +120,6 @@ test("unclean disks of a VM that is off: production-only refuses, the others say
 
 test("a production-only checkpoint never becomes a standard one", () => {
   for (const condition of ["running", "paused", "off", "crashed"] as const) {
-    expect(decideFirst("production-only", condition).action).not.toBe("standard");
+    expect(decideFirst("production-only", condition, false).action).not.toBe("standard");
   }
 });

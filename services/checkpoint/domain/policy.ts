@@ -19,6 +19,9 @@
  *     production-only  | production, else refused     | refused             | offline | refused
  *     standard         | standard                     | standard            | offline | offline
  *
+ * With a disk left out, nothing that holds RAM is taken of a VM that has any: RAM and a disk of another time do not fit
+ * together. `standard` is refused then, and `production` does not fall back.
+ *
  * A paused VM is never frozen: the freeze would wait in its queue and catch the guest when it goes on.
  * The disks of a VM that crashed are only crash-consistent, and the receipt says so.
  */
@@ -55,25 +58,36 @@ export function chooseType(asked: TakenType | undefined, own: CheckpointType): T
 const crashed: Cause = { code: "vm.crashed", detail: "the VM ended without a shutdown of the guest" };
 const paused: Cause = { code: "vm.paused", detail: "a paused VM cannot be frozen" };
 
-/** What to take first. */
-export function decideFirst(type: TakenType, condition: Condition): Decision {
+const diskExcluded: Cause = {
+  code: "disk.excluded",
+  detail: "RAM does not fit together with a disk that is left out",
+};
+
+/** What to take first; `excludes` is true when a disk is left out. */
+export function decideFirst(type: TakenType, condition: Condition, excludes: boolean): Decision {
   if (condition === "off") return { action: "offline" };
   if (condition === "crashed") {
     return type === "production-only" ? { action: "refuse", cause: crashed } : { action: "offline", cause: crashed };
   }
-  if (type === "standard") return { action: "standard", fellBack: false };
-  return condition === "paused" ? decideWithoutProduction(type, paused) : { action: "production" };
+  if (type === "standard") {
+    return excludes ? { action: "refuse", cause: diskExcluded } : { action: "standard", fellBack: false };
+  }
+  return condition === "paused" ? decideWithoutProduction(type, paused, excludes) : { action: "production" };
 }
 
 /**
  * What to do when production was tried and not reached, or was not proven. A guest that had just powered off needs
  * no freeze.
  */
-export function decideWithoutProduction(type: TakenType, cause: Cause): Decision {
+export function decideWithoutProduction(type: TakenType, cause: Cause, excludes: boolean): Decision {
   if (cause.code === "vm.off") return { action: "offline" };
   if (type === "production-only") return { action: "refuse", cause };
+  if (excludes) return { action: "refuse", cause: { ...cause, detail: neither(cause) } };
   return { action: "standard", fellBack: true, cause };
 }
+
+const neither = ({ detail }: Cause) =>
+  `${detail === "" ? "" : `${detail}; `}standard could not be had either: ${diskExcluded.detail}`;
 
 /** What to do for an offline checkpoint whose disks turned out not to be clean, as after a power cut. */
 export function decideUncleanOffline(type: TakenType, cause: Cause): Decision {

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { canonicalJson, foldDigests, isSealed, sealReceipt, type Verdict, writeReceipt } from "./receipt.ts";
+import { canonicalJson, foldDigests, isSealed, sealReceipt, summaryOf, type Verdict, writeReceipt } from "./receipt.ts";
 
 const hash = (text: string) => `sha256:${createHash("sha256").update(text).digest("hex")}`;
 const gathered = {
@@ -17,6 +17,7 @@ const gathered = {
     ],
     ram: { bytes: 5 },
   },
+  excluded: [{ id: "disk2", why: "it was asked to be left out" }],
 };
 const verdict: Verdict = {
   requestedType: "production",
@@ -32,15 +33,31 @@ describe("a receipt", () => {
     expect(Object.keys(receipt).toSorted()).toEqual(
       [
         ["checkpoint", "consistency", "detail", "digest", "disks", "fellBack", "freeze", "kind", "machine", "parent"],
-        ["pauseMs", "ram", "reason", "refused", "requestedType", "timeline", "verification", "version"],
+        ["pauseMs", "ram", "reason", "refused", "requestedType", "summary", "timeline", "verification", "version"],
         ["workload", "workloadUid"],
       ].flat(),
     );
     expect(receipt).toMatchObject({ version: 1, reason: "agent.absent", pauseMs: null, verification: null });
   });
   test("marks digests of included files as pending", () => {
-    expect(receipt).toMatchObject({ ram: { bytes: 5, digest: "pending" }, disks: [{ digest: "pending" }, {}] });
+    expect(receipt).toMatchObject({ ram: { bytes: 5, digest: "pending" }, disks: [{ digest: "pending" }, {}, {}] });
     expect(receipt.disks).toHaveProperty("1", { id: "seed", included: false, why: "read-only" });
+  });
+  test("lists each disk that was left out, and why, once", () => {
+    const left = { id: "disk2", included: false, why: "it was asked to be left out" };
+    expect(receipt.disks).toHaveProperty("2", left);
+    const disks = [...gathered.evidence.disks, { id: "disk2", included: false }];
+    const again = writeReceipt(verdict, { ...gathered, evidence: { ...gathered.evidence, disks } });
+    expect(again.disks).toEqual(receipt.disks);
+  });
+  test("says in one sentence what was asked for, what came of it and why", () => {
+    expect(receipt.summary).toBe("asked for production, got standard, because agent.absent: no answer in 3 s");
+    const { cause: _cause, ...whole } = verdict;
+    expect(summaryOf({ ...whole, kind: "production", fellBack: false })).toBe("asked for production, got production");
+    const crash = { kind: "production", consistency: "crash", cause: { code: "vm.crashed", detail: "" } } as const;
+    expect(summaryOf({ ...verdict, ...crash })).toBe(
+      "asked for production, got production that is only crash consistent, because vm.crashed",
+    );
   });
   test("shows when a word of it was changed", () => {
     expect(isSealed(receipt, hash)).toBe(true);
@@ -48,7 +65,7 @@ describe("a receipt", () => {
   });
   test("takes digests in, and its own changes with them", () => {
     const folded = sealReceipt(foldDigests(receipt, { root: "sha256:aa", ram: "sha256:bb" }), hash);
-    expect(folded).toMatchObject({ disks: [{ digest: "sha256:aa" }, {}], ram: { digest: "sha256:bb" } });
+    expect(folded).toMatchObject({ disks: [{ digest: "sha256:aa" }, {}, {}], ram: { digest: "sha256:bb" } });
     expect(folded.digest).not.toBe(receipt.digest);
     expect(isSealed(folded, hash)).toBe(true);
   });

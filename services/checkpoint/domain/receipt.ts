@@ -1,3 +1,4 @@
+import type { Excluded } from "./exclusions.ts";
 import type { Cause, TakenType } from "./policy.ts";
 
 export type JsonObject = Readonly<Record<string, unknown>>;
@@ -23,12 +24,21 @@ export interface Gathered {
   readonly parent: string;
   readonly evidence: JsonObject;
   readonly refused?: JsonObject;
+  readonly excluded: readonly Excluded[];
 }
 
 const receiptVersion = 1;
 
 /** The digest of a part that has not been computed yet. */
 const pending = "pending";
+
+/** What was asked for, what came of it, and why that is not the same, in one sentence without a full stop. */
+export function summaryOf({ requestedType, kind, consistency, cause }: Verdict): string {
+  const got = consistency === "crash" ? `${kind} that is only crash consistent` : kind;
+  const because =
+    cause === undefined ? "" : `, because ${[cause.code, cause.detail].filter((it) => it !== "").join(": ")}`;
+  return `asked for ${requestedType}, got ${got}${because}`;
+}
 
 /** The receipt, still without its own digest. Parts that have no evidence are null, so that every receipt has every key. */
 export function writeReceipt(verdict: Verdict, gathered: Gathered): JsonObject {
@@ -46,9 +56,10 @@ export function writeReceipt(verdict: Verdict, gathered: Gathered): JsonObject {
     fellBack,
     reason: cause?.code ?? "",
     detail: cause?.detail ?? "",
+    summary: summaryOf(verdict),
     freeze: evidence.freeze ?? null,
     pauseMs: evidence.pauseMs ?? null,
-    disks: listOf(evidence.disks).map(withDigest),
+    disks: disksOf(evidence, gathered.excluded).map(withDigest),
     ram: isObject(evidence.ram) ? withDigest(evidence.ram) : null,
     verification: evidence.verification ?? null,
     machine: evidence.machine ?? null,
@@ -88,6 +99,13 @@ export function canonicalJson(value: unknown): string {
     .toSorted(([a], [b]) => (a < b ? -1 : 1))
     .map(([key, member]) => `${JSON.stringify(key)}:${canonicalJson(member)}`);
   return `{${members.join(",")}}`;
+}
+
+/** What the host tells of each disk, but of those that were left out what we know of them. */
+function disksOf(evidence: JsonObject, excluded: readonly Excluded[]): readonly unknown[] {
+  const isExcluded = (disk: unknown) => isObject(disk) && excluded.some(({ id }) => id === disk.id);
+  const included = listOf(evidence.disks).filter((disk) => !isExcluded(disk));
+  return [...included, ...excluded.map(({ id, why }) => ({ id, included: false, why }))];
 }
 
 const withDigest = (part: unknown): unknown =>

@@ -1,45 +1,41 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { branchCount, childrenOf, type Tree, withoutNode } from "./tree.ts";
+import { subtreeOf, type Tree, withoutNodes } from "./tree.ts";
 
-const chain: Tree = {
+//   a ─ b ─ c ─ now
+//       └── d ─ e
+const tree: Tree = {
   nodes: [
     { uid: "a", parent: "" },
     { uid: "b", parent: "a" },
     { uid: "c", parent: "b" },
+    { uid: "d", parent: "b" },
+    { uid: "e", parent: "d" },
   ],
   head: "c",
 };
+const without = (...uids: string[]) => {
+  const { nodes, head } = withoutNodes(tree, new Set(uids));
+  return [...nodes.map(({ uid, parent }) => `${uid}<${parent}`), `now<${head}`].join(" ");
+};
 
-describe("a simple chain", () => {
-  test("each checkpoint has one line that goes on from it", () => {
-    expect(["a", "b", "c"].map((uid) => branchCount(chain, uid))).toEqual([1, 1, 1]);
-  });
-  test("deleting the middle joins its ends", () => {
-    expect(withoutNode(chain, "b")).toEqual({
-      nodes: [
-        { uid: "a", parent: "" },
-        { uid: "c", parent: "a" },
-      ],
-      head: "c",
-    });
-  });
-  test("deleting the newest moves now to its parent", () => {
-    expect(withoutNode(chain, "c").head).toBe("b");
-  });
-  test("deleting the root makes its child the root", () => {
-    expect(withoutNode(chain, "a").nodes[0]).toEqual({ uid: "b", parent: "" });
-  });
+describe("taking a checkpoint away", () => {
+  test.each([
+    { what: "the root", gone: ["a"], left: "b< c<b d<b e<d now<c" },
+    { what: "one with two branches", gone: ["b"], left: "a< c<a d<a e<d now<c" },
+    { what: "the one that now stands on", gone: ["c"], left: "a< b<a d<b e<d now<b" },
+    { what: "a leaf", gone: ["e"], left: "a< b<a c<b d<b now<c" },
+    { what: "two in a row, whatever the order", gone: ["c", "b"], left: "a< d<a e<d now<a" },
+    { what: "all", gone: ["a", "b", "c", "d", "e"], left: "now<" },
+    { what: "one that is not there", gone: ["x"], left: "a< b<a c<b d<b e<d now<c" },
+  ])("$what", ({ gone, left }) => expect(without(...gone)).toBe(left));
 });
 
-describe("a checkpoint that was applied", () => {
-  const applied = { ...chain, head: "a" };
-  test("has two branches: the older line and now", () => {
-    expect(branchCount(applied, "a")).toBe(2);
-  });
-  test("the end of the older line has none", () => {
-    expect(branchCount(applied, "c")).toBe(0);
-  });
+test("a subtree is a checkpoint and all above it, parents first", () => {
+  const subtree = (uid: string) => subtreeOf(tree, uid).map((node) => node.uid);
+  expect(subtree("b")).toEqual(["b", "c", "d", "e"]);
+  expect(subtree("e")).toEqual(["e"]);
+  expect(subtree("x")).toEqual([]);
 });
 
 /** Trees in which every parent comes before its children. */
@@ -51,20 +47,24 @@ const trees = fc.array(fc.nat(), { minLength: 1, maxLength: 20 }).chain((choices
   return fc.record({ nodes: fc.constant(nodes), head: fc.constantFrom(...nodes.map(({ uid }) => uid)) });
 });
 
-test("deleting keeps every other checkpoint, leaves no parent dangling and no line lost", () => {
+/** uids from a checkpoint down to its root. */
+function lineOf({ nodes }: Tree, uid: string): string[] {
+  const node = nodes.find((it) => it.uid === uid);
+  return node === undefined ? [] : [uid, ...lineOf({ nodes, head: "" }, node.parent)];
+}
+
+test("what stays keeps its line but for what went, in whatever order and however often it goes", () => {
   fc.assert(
-    fc.property(trees, fc.nat(), (tree, choice) => {
-      const { uid, parent } = tree.nodes[choice % tree.nodes.length] ?? { uid: "", parent: "" };
-      const before = branchCount(tree, parent);
-      const moved = branchCount(tree, uid);
-      const after = withoutNode(tree, uid);
-      const uids = new Set(after.nodes.map((node) => node.uid));
-      expect(after.nodes).toHaveLength(tree.nodes.length - 1);
-      for (const node of after.nodes) expect(node.parent === "" || uids.has(node.parent)).toBe(true);
-      expect(after.head === "" || uids.has(after.head)).toBe(true);
-      if (parent !== "") expect(branchCount(after, parent)).toBe(before - 1 + moved);
-      expect(childrenOf(after, uid)).toEqual([]);
-      expect(withoutNode(after, uid)).toEqual(after);
+    fc.property(trees, fc.infiniteStream(fc.boolean()), (before, coins) => {
+      const gone = before.nodes.filter(() => coins.next().value).map(({ uid }) => uid);
+      const after = withoutNodes(before, new Set(gone));
+      const left = (line: string[]) => line.filter((uid) => !gone.includes(uid));
+      expect(lineOf(after, after.head)).toEqual(left(lineOf(before, before.head)));
+      for (const { uid } of after.nodes) expect(lineOf(after, uid)).toEqual(left(lineOf(before, uid)));
+      expect(after.nodes.map(({ uid }) => uid)).toEqual(left(before.nodes.map(({ uid }) => uid)));
+      expect(withoutNodes(after, new Set(gone))).toEqual(after);
+      const oneByOne = gone.reduce<Tree>((rest, uid) => withoutNodes(rest, new Set([uid])), before);
+      expect(oneByOne).toEqual(after);
     }),
   );
 });

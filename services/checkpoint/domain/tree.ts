@@ -10,20 +10,26 @@ export interface Tree<Node extends TreeNode = TreeNode> {
   readonly head: string;
 }
 
-export function childrenOf<Node extends TreeNode>({ nodes }: Tree<Node>, uid: string): Node[] {
-  return nodes.filter(({ parent }) => parent === uid);
+/** A checkpoint and all that stand on it, each after the one it stands on; empty when there is no such checkpoint. */
+export function subtreeOf<Node extends TreeNode>({ nodes }: Tree<Node>, uid: string): Node[] {
+  const found = nodes.filter((node) => node.uid === uid);
+  for (const { uid: parent } of found) found.push(...nodes.filter((node) => node.parent === parent));
+  return found;
 }
 
-/** How many lines go on from a checkpoint; *now* is one of them where it stands on it. */
-export function branchCount(tree: Tree, uid: string): number {
-  return childrenOf(tree, uid).length + (tree.head === uid ? 1 : 0);
-}
-
-/** The tree without a checkpoint: what stood on it stands on its parent. Deleting what is not there changes nothing. */
-export function withoutNode<Node extends TreeNode>(tree: Tree<Node>, uid: string): Tree<Node> {
-  const gone = tree.nodes.find((node) => node.uid === uid);
-  if (gone === undefined) return tree;
-  const moved = (parent: string) => (parent === uid ? gone.parent : parent);
-  const nodes = tree.nodes.filter((node) => node !== gone).map((node) => ({ ...node, parent: moved(node.parent) }));
-  return { nodes, head: moved(tree.head) };
+/**
+ * The tree without some checkpoints: what stood on them, *now* too, stands on the nearest one below that stays.
+ * Taking away what is not there changes nothing.
+ */
+export function withoutNodes<Node extends TreeNode>(
+  { nodes, head }: Tree<Node>,
+  uids: ReadonlySet<string>,
+): Tree<Node> {
+  const parents = new Map(nodes.filter(({ uid }) => uids.has(uid)).map(({ uid, parent }) => [uid, parent]));
+  const staying = (uid: string): string => {
+    const parent = parents.get(uid);
+    return parent === undefined ? uid : staying(parent);
+  };
+  const kept = nodes.filter(({ uid }) => !uids.has(uid)).map((node) => ({ ...node, parent: staying(node.parent) }));
+  return { nodes: kept, head: staying(head) };
 }

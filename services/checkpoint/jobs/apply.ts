@@ -5,11 +5,13 @@ import { StillpointError } from "#libs/errors";
 import type { Job, JobContext, JobOutput, Outcome, Step } from "#libs/operations";
 import type { CheckpointStore } from "../checkpoint-store.ts";
 import { noCheckpoint, notReady } from "../refusals.ts";
+import { firstContext, takenFirst, type WithFirst } from "./checkpoint-first.ts";
+import { createSteps, failedEvents } from "./create.ts";
 import { heldVm, releaseVm } from "./held-vm.ts";
 import type { JobDeps } from "./job-deps.ts";
 import { vmReaches } from "./vm-reaches.ts";
 
-export interface ApplyInput {
+export interface ApplyInput extends WithFirst {
   readonly workloadUid: string;
   /** Resource name. */
   readonly checkpoint: string;
@@ -21,11 +23,14 @@ export interface ApplyInput {
 /** How long the VM's record may lag behind what the host did. */
 const settleMs = 15_000;
 
-/** Brings a VM back to a checkpoint. From the step `apply` on there is no way back: what now had is discarded. */
+/**
+ * Brings a VM back to a checkpoint. From the step `apply` on there is no way back: what now had is discarded, unless a
+ * checkpoint of it was asked for; that is taken first, and without it nothing is applied.
+ */
 export function applyJob(deps: JobDeps): Job<ApplyInput> {
   return {
     kind: "checkpoint.apply",
-    steps: [applyStep(deps), moveHeadStep(deps), settleStep(deps)],
+    steps: [...takenFirst<ApplyInput>(createSteps(deps)), applyStep(deps), moveHeadStep(deps), settleStep(deps)],
     conclude: (context, outcome) => conclude(deps, context, outcome),
   };
 }
@@ -100,12 +105,17 @@ async function conclude(
   outcome: Outcome,
 ): Promise<JobOutput | undefined> {
   const { checkpoint, generationId } = context.input;
+  const first = context.outputs.publish?.name;
   if (outcome.succeeded) {
     await releaseVm(vms, context);
-    return { checkpoint, generationId, state: vmStates[String(context.outputs.apply?.state)] ?? "" };
+    const state = vmStates[String(context.outputs.apply?.state)] ?? "";
+    return { checkpoint, generationId, state, ...(first === undefined ? {} : { first }) };
   }
   const { reason, message } = outcome.error;
   const data = { name: checkpoint, workload: context.target, error: reason, message };
-  await releaseVm(vms, context, [{ aggregate: "checkpoint", happened: "apply_failed", data }]);
+  const events = [{ aggregate: "checkpoint", happened: "apply_failed", data }];
+  const own = firstContext(context);
+  const isFirst = own !== undefined && first === undefined;
+  await releaseVm(vms, context, isFirst ? [...failedEvents(own, outcome.error), ...events] : events);
   return undefined;
 }

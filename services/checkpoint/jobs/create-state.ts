@@ -1,4 +1,5 @@
 import type { JobContext } from "#libs/operations";
+import type { Excluded } from "../domain/exclusions.ts";
 import type { Decision, TakenType } from "../domain/policy.ts";
 import type { JsonObject } from "../domain/receipt.ts";
 
@@ -10,6 +11,12 @@ export interface CreateInput {
   readonly displayName: string;
   /** Undefined: the VM's own type. */
   readonly asked?: TakenType;
+  /** Ids of disks that were asked to stay out. */
+  readonly excludeDisks?: readonly string[];
+  /** Name of the schedule that takes it. */
+  readonly schedule?: string;
+  /** Name of the group checkpoint that it belongs to. */
+  readonly groupCheckpoint?: string;
 }
 
 /** Output of step `prepare`. */
@@ -21,6 +28,8 @@ export interface Prepared {
   readonly decision: Decision;
   /** Longest time that the guest may stand frozen; 0 for the agent's own limit. */
   readonly freezeWindowMs: number;
+  /** Disks that stay out. */
+  readonly excluded: readonly Excluded[];
 }
 
 /** Output of the steps that take or verify: what came of it, and what follows. */

@@ -1,10 +1,13 @@
 import type { Vm } from "#contracts/vm/v1/vm";
+import type { StillpointError } from "#libs/errors";
 import type { Job, JobContext, JobOutput, Outcome, Step } from "#libs/operations";
+import type { RecordEvent } from "#libs/records";
 import { treeOf } from "../checkpoint-store.ts";
 import { conditionOf, policyType, typeWords } from "../contract-words.ts";
+import { excludedDisks } from "../domain/exclusions.ts";
 import { chooseType, decideFirst } from "../domain/policy.ts";
 import { projectType } from "../projects.ts";
-import { full, nameTaken, productionNotReached, typeRefused, wrongState } from "../refusals.ts";
+import { full, nameTaken, notTaken, typeRefused, wrongState } from "../refusals.ts";
 import type { CreateInput, Prepared } from "./create-state.ts";
 import { freezeEvents } from "./freeze-events.ts";
 import { heldVm, releaseVm } from "./held-vm.ts";
@@ -19,18 +22,23 @@ import { discardUnproven, offlineStep, productionStep, refuseStep, standardStep,
 export function createJob(deps: JobDeps): Job<CreateInput> {
   return {
     kind: "checkpoint.create",
-    steps: [
-      prepareStep(deps),
-      productionStep(deps),
-      offlineStep(deps),
-      verifyStep(deps),
-      refuseStep(),
-      discardUnproven(deps),
-      standardStep(deps),
-      publishStep(deps),
-    ],
+    steps: createSteps(deps),
     conclude: (context, outcome) => conclude(deps, context, outcome),
   };
+}
+
+/** From the VM as it is to the checkpoint's record; the last one's output says what came of it. */
+export function createSteps(deps: JobDeps): Step<CreateInput>[] {
+  return [
+    prepareStep(deps),
+    productionStep(deps),
+    offlineStep(deps),
+    verifyStep(deps),
+    refuseStep(),
+    discardUnproven(deps),
+    standardStep(deps),
+    publishStep(deps),
+  ];
 }
 
 /** Decides from the VM as its host sees it now, under the hold of this operation. */
@@ -39,17 +47,19 @@ export function prepareStep(deps: JobDeps): Step<CreateInput> {
     name: "prepare",
     async run(context) {
       const vm = await heldVm(deps.vms, context);
-      const { asked, workloadUid } = context.input;
+      const { asked, workloadUid, excludeDisks = [] } = context.input;
       const choice = chooseType(asked, policyType(vm.spec?.checkpointType, await projectType(deps, vm.name)));
       if (!choice.allowed) throw typeRefused(vm.name, choice.why, asked);
       const parent = await parentOfNext(deps, context);
       const workload = await deps.agents.getWorkload({ host: vm.host, uid: workloadUid }, context.signal);
       const condition = workload && conditionOf(workload.state);
       if (condition === undefined) throw wrongState(vm.name, vm.state);
-      const decision = decideFirst(choice.type, condition);
-      if (decision.action === "refuse") throw productionNotReached(vm.name, decision.cause);
+      const disks = vm.spec?.disks ?? [];
+      const excluded = excludedDisks(disks, excludeDisks);
+      const decision = decideFirst(choice.type, condition, excluded.length > 0);
+      if (decision.action === "refuse") throw notTaken(vm.name, choice.type, decision.cause);
       const freezeWindowMs = windowMs(vm.spec?.freezeWindow);
-      const prepared: Prepared = { host: vm.host, parent, type: choice.type, decision, freezeWindowMs };
+      const prepared: Prepared = { host: vm.host, parent, type: choice.type, decision, freezeWindowMs, excluded };
       return { ...prepared };
     },
   };
@@ -76,17 +86,21 @@ async function conclude(
     await releaseVm(vms, context);
     return context.outputs.publish;
   }
+  await releaseVm(vms, context, failedEvents(context, outcome.error));
+  return undefined;
+}
+
+/** What tells why a checkpoint was not taken, and that the guest was held all the same. */
+export function failedEvents(context: JobContext<CreateInput>, error: StillpointError): RecordEvent[] {
   const { asked, displayName } = context.input;
-  const { reason, message, metadata } = outcome.error;
+  const { reason, message, metadata } = error;
   const data = {
     workload: context.target,
     displayName,
     ...(asked === undefined ? {} : { asked: typeWords[asked] }),
-    reason: metadata.productionReason ?? reason,
+    reason: metadata.productionReason ?? metadata.reason ?? reason,
     error: reason,
     message,
   };
-  const failed = { aggregate: "checkpoint", happened: "failed", data };
-  await releaseVm(vms, context, [...freezeEvents(context), failed]);
-  return undefined;
+  return [...freezeEvents(context), { aggregate: "checkpoint", happened: "failed", data }];
 }

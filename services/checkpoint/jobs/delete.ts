@@ -1,7 +1,8 @@
-import { CheckpointState } from "#contracts/checkpoint/v1/checkpoint";
-import type { Job, JobContext, JobOutput, Outcome, Step } from "#libs/operations";
-import { type CheckpointStore, deletedEvent } from "../checkpoint-store.ts";
-import { isProtected } from "../refusals.ts";
+import { Checkpoint, CheckpointState } from "#contracts/checkpoint/v1/checkpoint";
+import type { HoldTarget, Job, JobContext, JobOutput, Outcome, Step } from "#libs/operations";
+import { type CheckpointStore, deletedEvent, treeOf } from "../checkpoint-store.ts";
+import { subtreeOf, withoutNodes } from "../domain/tree.ts";
+import { isProtected, noCheckpoint } from "../refusals.ts";
 import { heldVm, releaseVm } from "./held-vm.ts";
 import type { JobDeps } from "./job-deps.ts";
 
@@ -10,11 +11,22 @@ export interface DeleteInput {
   /** Resource name. */
   readonly checkpoint: string;
   readonly checkpointUid: string;
+  /** With all that stand on it. */
+  readonly subtree: boolean;
 }
 
 type Context = JobContext<DeleteInput>;
 
-/** Removes a checkpoint, in any position: the host forgets it and merges its layers later; the records follow at once. */
+/** Output of step `mark`: what goes, as it is under the hold of this operation. */
+interface Marked {
+  readonly host: string;
+  readonly uids: readonly string[];
+}
+
+/**
+ * Removes checkpoints, in any position: the host forgets them at once and merges in the background what nobody needs
+ * any more, and the records follow.
+ */
 export function deleteJob(deps: JobDeps): Job<DeleteInput> {
   return {
     kind: "checkpoint.delete",
@@ -23,34 +35,48 @@ export function deleteJob(deps: JobDeps): Job<DeleteInput> {
   };
 }
 
-/** From here on it can no longer be applied. */
-function markStep({ vms, store, clock }: JobDeps): Step<DeleteInput> {
-  const mark = (context: Context, state: CheckpointState) =>
-    store.records.modify(context.input.checkpoint, ({ name, body }) => {
-      if (body.state === state) return undefined;
-      const isGoing = state === CheckpointState.DELETING;
-      if (isGoing && body.protected) throw isProtected(name);
-      return { body: { ...body, state, updateTime: clock.now() }, operation: isGoing ? context.operationId : null };
-    });
+/** From here on they can no longer be applied or protected. One that something else holds is busy. */
+function markStep({ vms, store, operations, clock }: JobDeps): Step<DeleteInput> {
+  const mark: HoldTarget<Checkpoint> = {
+    codec: Checkpoint,
+    missingReason: "CHECKPOINT_NOT_FOUND",
+    expect({ name, body }) {
+      if (body.protected) throw isProtected(name);
+    },
+    change: ({ body }) => ({ body: { ...body, state: CheckpointState.DELETING, updateTime: clock.now() } }),
+  };
   return {
     name: "mark",
     async run(context) {
       const { host } = await heldVm(vms, context);
-      await mark(context, CheckpointState.DELETING);
-      return { host };
+      const { checkpoint, checkpointUid, subtree } = context.input;
+      const tree = treeOf(await store.tree(workloadOf(context)));
+      const [first, ...above] = subtreeOf(tree, checkpointUid);
+      if (first === undefined) throw noCheckpoint(checkpoint);
+      const going = subtree ? [first, ...above] : [first];
+      for (const { name } of going) await operations.holdAlso(context.operationId, name, mark);
+      const marked: Marked = { host, uids: going.map(({ uid }) => uid) };
+      return { ...marked };
     },
     async undo(context) {
-      await mark(context, CheckpointState.READY);
+      const { checkpoints } = await store.tree(workloadOf(context));
+      for (const { name, operation } of checkpoints) {
+        if (operation !== context.operationId) continue;
+        await store.records.modify(name, ({ body }) => ({
+          body: { ...body, state: CheckpointState.READY, updateTime: clock.now() },
+          operation: null,
+        }));
+      }
     },
   };
 }
 
 function removeStep({ store, agents }: JobDeps): Step<DeleteInput> {
-  const at = ({ input, outputs }: Context) => ({ host: String(outputs.mark?.host), uid: input.workloadUid });
+  const at = (context: Context) => ({ host: markedOf(context).host, uid: context.input.workloadUid });
   return {
     name: "remove",
     async run(context) {
-      const value = { checkpointUids: [context.input.checkpointUid] };
+      const value = { checkpointUids: [...markedOf(context).uids] };
       await agents.runStep(context, at(context), "remove", { $case: "removeCheckpoints", value });
       return undefined;
     },
@@ -72,20 +98,25 @@ function forgetStep({ store }: JobDeps): Step<DeleteInput> {
   };
 }
 
-/** What stood on it stands on its parent; its own record goes last, so that a repetition still knows the parent. */
+/** What stood on them stands on what stays below; their own records go last, so that a repetition still knows that. */
 async function forget(store: CheckpointStore, context: Context): Promise<void> {
-  const { checkpointUid } = context.input;
+  const going = new Set(markedOf(context).uids);
   const workload = workloadOf(context);
-  const { checkpoints, head } = await store.tree(workload);
-  const gone = checkpoints.find(({ uid }) => uid === checkpointUid);
-  if (gone === undefined) return;
-  const { parent } = gone.body;
-  for (const child of checkpoints) {
-    if (child.body.parent === checkpointUid) await store.records.update(child, { body: { ...child.body, parent } });
+  const stored = await store.tree(workload);
+  const after = withoutNodes(treeOf(stored), going);
+  for (const { uid, parent } of after.nodes) {
+    const record = stored.checkpoints.find((it) => it.uid === uid);
+    if (record === undefined || record.body.parent === parent) continue;
+    await store.records.update(record, { body: { ...record.body, parent } });
   }
-  if (head?.body.parent === checkpointUid) await store.moveHead(workload, { parent });
-  await store.records.remove(gone, [deletedEvent(gone, context.target, "it was asked for")]);
+  if (stored.head !== undefined) await store.moveHead(workload, { parent: after.head });
+  for (const gone of stored.checkpoints.filter(({ uid }) => going.has(uid))) {
+    const why = gone.uid === context.input.checkpointUid ? "it was asked for" : "what it stood on was deleted with it";
+    await store.records.remove(gone, [deletedEvent(gone, context.target, why)]);
+  }
 }
+
+const markedOf = ({ outputs }: Context): Marked => outputs.mark as unknown as Marked;
 
 const workloadOf = ({ target, input }: Context) => ({ name: target, uid: input.workloadUid });
 
@@ -93,7 +124,7 @@ async function conclude({ vms }: JobDeps, context: Context, outcome: Outcome): P
   const { checkpoint } = context.input;
   if (outcome.succeeded) {
     await releaseVm(vms, context);
-    return { checkpoint };
+    return { checkpoint, deleted: markedOf(context).uids };
   }
   const { reason, message } = outcome.error;
   const data = { name: checkpoint, workload: context.target, error: reason, message };

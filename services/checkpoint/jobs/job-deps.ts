@@ -3,6 +3,7 @@ import type { Vm } from "#contracts/vm/v1/vm";
 import type { Clock } from "#libs/clock";
 import type { HostAgents } from "#libs/host-agent";
 import type { Logger } from "#libs/logger";
+import type { Operations } from "#libs/operations";
 import type { RecordStore, RecordView } from "#libs/records";
 import type { CheckpointStore } from "../checkpoint-store.ts";
 
@@ -13,6 +14,7 @@ export interface JobDeps {
   readonly store: CheckpointStore;
   readonly vmView: Pick<RecordView<Vm>, "watch">;
   readonly agents: HostAgents;
+  readonly operations: Pick<Operations, "holdAlso">;
   readonly clock: Clock;
   readonly logger: Logger;
   /** Checkpoints of one VM at most. */

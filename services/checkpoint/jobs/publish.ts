@@ -39,7 +39,7 @@ export function publishStep({ store, clock }: JobDeps): Step<CreateInput> {
 const workloadOf = ({ target, input }: JobContext<CreateInput>) => ({ name: target, uid: input.workloadUid });
 
 function writeCheckpoint(context: JobContext<CreateInput>, name: string, now: Date): Checkpoint {
-  const { checkpointUid, displayName, workloadUid } = context.input;
+  const { checkpointUid, displayName, workloadUid, schedule = "", groupCheckpoint = "" } = context.input;
   const state = createState(context);
   const verdict = verdictOf(state);
   const refused = refusedEvidence(state);
@@ -49,6 +49,7 @@ function writeCheckpoint(context: JobContext<CreateInput>, name: string, now: Da
     workloadUid,
     parent: state.prepared.parent,
     evidence: { ...lastTaken(state)?.evidence, ...provenEvidence(state) },
+    excluded: state.prepared.excluded,
     ...(refused === undefined ? {} : { refused }),
   });
   return Checkpoint.fromPartial({
@@ -68,6 +69,9 @@ function writeCheckpoint(context: JobContext<CreateInput>, name: string, now: Da
     createTime: now,
     updateTime: now,
     host: state.prepared.host,
+    excludedDisks: state.prepared.excluded.map(({ id }) => id),
+    schedule,
+    groupCheckpoint,
   });
 }
 
@@ -107,6 +111,7 @@ function factsOf(checkpoint: Checkpoint) {
     ...json,
     fellBack: checkpoint.fellBack,
     detail: receipt?.detail ?? "",
+    summary: receipt?.summary ?? "",
     receiptDigest: receipt?.digest ?? "",
   };
 }

@@ -1,5 +1,5 @@
 import type { CheckpointOutcome } from "#contracts/host/v1/agent";
-import { isStillpointError, StillpointError } from "#libs/errors";
+import { isStillpointError, type Reason, StillpointError } from "#libs/errors";
 import type { AgentAction } from "#libs/host-agent";
 import type { JobContext, Step } from "#libs/operations";
 import { judgeFreeze } from "../domain/evidence.ts";
@@ -17,8 +17,11 @@ export function productionStep(deps: JobDeps): Step<CreateInput> {
     skip: (context) => createState(context).decision.action !== "production",
     async run(context) {
       const { freezeWindowMs } = createState(context).prepared;
-      const value = { ...layers(context), freezeWindowMs, excludeDisks: [] };
-      const outcome = await act(deps, context, "production", { $case: "takeProduction", value });
+      const value = { ...layers(context), freezeWindowMs, excludeDisks: excludedIds(context) };
+      const attempt = act(deps, context, "production", { $case: "takeProduction", value });
+      const outcome = await attempt.catch(causeOfFailure);
+      // What a failed attempt has left on the host is discarded before anything else is taken.
+      if ("code" in outcome) return { ...without(context, outcome), ...nothing, taken: true };
       const cause = causeOf(outcome);
       if (cause === undefined) return taken(outcome, { action: "production" });
       return { ...without(context, cause), ...facts(outcome), taken: outcome.refusedReason === "" };
@@ -35,7 +38,7 @@ export function offlineStep(deps: JobDeps): Step<CreateInput> {
     async run(context) {
       const outcome = await act(deps, context, "offline", {
         $case: "takeOffline",
-        value: { ...layers(context), excludeDisks: [] },
+        value: { ...layers(context), excludeDisks: excludedIds(context) },
       });
       return taken(outcome, createState(context).decision);
     },
@@ -137,6 +140,27 @@ const layers = (context: Context) => ({
   parentCheckpointUid: createState(context).prepared.parent,
 });
 
+const excludedIds = (context: Context): string[] => createState(context).prepared.excluded.map(({ id }) => id);
+
+const nothing = { evidence: {}, sizeBytes: 0 };
+
+/** A failure of the attempt is a reason too why production was not reached, and the policy says what follows. */
+const failedAs: Partial<Record<Reason, string>> = {
+  GUEST_AGENT_ABSENT: "agent.absent",
+  GUEST_AGENT_FAILED: "agent.unresponsive",
+  CAPABILITY_MISSING: "host.unsupported",
+  SPACE_INSUFFICIENT: "space.insufficient",
+  QEMU_FAILED: "tx.failed",
+  INTERNAL: "production.failed",
+};
+
+/** Throws what is no reason to take something else: a lost claim, a cancel, a host that does not answer. */
+function causeOfFailure(error: unknown): Cause {
+  const code = isStillpointError(error) ? failedAs[error.reason] : undefined;
+  if (code === undefined || !isStillpointError(error)) throw error;
+  return { code, detail: error.message };
+}
+
 /** Why production was not reached; undefined when the evidence carries the claim. */
 export function causeOf({ refusedReason, refusedDetail, evidence }: CheckpointOutcome): Cause | undefined {
   if (refusedReason !== "") return { code: refusedReason, detail: refusedDetail };
@@ -145,9 +169,10 @@ export function causeOf({ refusedReason, refusedDetail, evidence }: CheckpointOu
 }
 
 /** What follows when production was not reached. */
-const without = (context: Context, cause: Cause): Pick<Taken, "decision"> => ({
-  decision: decideWithoutProduction(createState(context).prepared.type, cause),
-});
+function without(context: Context, cause: Cause): Pick<Taken, "decision"> {
+  const { type, excluded } = createState(context).prepared;
+  return { decision: decideWithoutProduction(type, cause, excluded.length > 0) };
+}
 
 const facts = ({ evidence = {}, sizeBytes }: CheckpointOutcome) => ({ evidence, sizeBytes });
 

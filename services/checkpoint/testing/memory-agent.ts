@@ -6,7 +6,7 @@ import {
   type Workload,
   WorkloadState,
 } from "#contracts/host/v1/agent";
-import { CheckpointReadiness } from "#contracts/vm/v1/vm";
+import { CheckpointReadiness, type CheckpointStorage } from "#contracts/vm/v1/vm";
 import { StillpointError } from "#libs/errors";
 
 type Outcome = Partial<CheckpointOutcome>;
@@ -30,6 +30,12 @@ export class MemoryAgent {
   /** What it answers when it is asked for that. */
   readiness: Partial<CheckpointReadiness> = {};
   generationId = "";
+  /** What it tells of its checkpoints' storage. */
+  storage: CheckpointStorage | undefined;
+  /** What a production attempt fails with. */
+  failProduction: StillpointError | undefined;
+  /** What the last attempt was asked to leave out. */
+  excludedDisks: readonly string[] = [];
   onState: (state: WorkloadState) => Promise<void> = async () => undefined;
   /** Runs before the answer of a step is given. */
   beforeAnswer: (step: string) => Promise<void> = async () => undefined;
@@ -79,7 +85,7 @@ export class MemoryAgent {
       startTime: undefined,
       checkpoints: [...this.layers.keys()],
       head: this.head,
-      storage: undefined,
+      storage: this.storage,
     };
   }
 
@@ -96,11 +102,14 @@ export class MemoryAgent {
     // oxlint-disable-next-line switch-exhaustiveness-check -- the rest is not part of this stand-in
     switch (action?.$case) {
       case "takeProduction":
+        this.excludedDisks = action.value.excludeDisks;
+        if (this.failProduction !== undefined) throw this.failProduction;
         return { checkpoint: this.#takeProduction(action.value.checkpointUid) };
       case "takeStandard":
         if (this.failStandard !== undefined) throw this.failStandard;
         return { checkpoint: this.#take(action.value.checkpointUid, this.state, { pauseMs: 12, ram: { bytes: 64 } }) };
       case "takeOffline":
+        this.excludedDisks = action.value.excludeDisks;
         return { checkpoint: this.#take(action.value.checkpointUid, WorkloadState.STOPPED, {}) };
       case "verifyCheckpoint":
         return { checkpoint: this.#verify() };

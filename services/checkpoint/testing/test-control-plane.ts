@@ -5,7 +5,7 @@ import { ProjectsDefinition } from "#contracts/checkpoint/v1/project";
 import { HostAgentDefinition, Observation, WorkloadState } from "#contracts/host/v1/agent";
 import type { Operation } from "#contracts/operation/v1/operation";
 import { Host } from "#contracts/scheduler/v1/scheduler";
-import { CheckpointType, Vm, VmState } from "#contracts/vm/v1/vm";
+import { CheckpointType, type Disk, Vm, VmSpec, VmState } from "#contracts/vm/v1/vm";
 import { systemClock as clock, systemRandom as random } from "#libs/clock";
 import { Lifecycle } from "#libs/lifecycle";
 import { connectRedis, RedisLeases } from "#libs/locks";
@@ -89,7 +89,19 @@ function createActions({ agent, operations, client, vms }: Parts) {
   return {
     finish: end,
     create,
-    createVm: (type: CheckpointType) => createVm(vms, agent, type),
+    /** Fails when the operation does. */
+    async succeed(accepted: Promise<Operation>) {
+      const ended = await end(await accepted);
+      if (ended.error !== undefined) throw new Error(`${ended.kind}: ${ended.error.message}`);
+      return ended;
+    },
+    /** Gives the VM another checkpoint type. */
+    setType: (checkpointType: CheckpointType) =>
+      vms.modify(vmName, ({ body }) => ({
+        body: { ...body, spec: VmSpec.fromPartial({ ...body.spec, checkpointType }) },
+      })),
+    createVm: (checkpointType: CheckpointType, disks: readonly Disk[] = []) =>
+      createVm(vms, agent, { checkpointType, disks: [...disks] }),
     /** Fails when the checkpoint could not be taken. */
     async createReady(displayName: string) {
       const { error } = await create(displayName);
@@ -169,9 +181,9 @@ async function startService(config: ReturnType<typeof readCheckpointConfig>, out
 type Vms = RecordStore<Vm>;
 
 /** What the VM service does: a record, and the host's state folded into it. */
-async function createVm(vms: Vms, agent: MemoryAgent, checkpointType: CheckpointType): Promise<void> {
+async function createVm(vms: Vms, agent: MemoryAgent, spec: Pick<VmSpec, "checkpointType" | "disks">): Promise<void> {
   const state = stateOf[agent.state] ?? VmState.PAUSED;
-  const body = Vm.fromPartial({ name: vmName, uid: agent.uid, spec: { checkpointType }, state, host: "hosts/n1" });
+  const body = Vm.fromPartial({ name: vmName, uid: agent.uid, spec, state, host: "hosts/n1" });
   await vms.create(vmName, { uid: agent.uid, body });
   agent.onState = async (reached) => {
     const next = stateOf[reached] ?? VmState.PAUSED;

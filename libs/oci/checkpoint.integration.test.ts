@@ -1,0 +1,117 @@
+import { randomBytes } from "node:crypto";
+import { readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { changedRanges, createEmpty, createOverlay, dataRanges, openGuestDisk } from "#libs/disk-image";
+import { temporaryFolder } from "#libs/testing";
+import { MemoryRegistry } from "./memory-registry.ts";
+import { bytesToFetch, fetchDisk, fetchRam, findRemoteCheckpoint } from "./pull-checkpoint.ts";
+import { type PushedCheckpoint, pushCheckpoint } from "./push-checkpoint.ts";
+import { readReceipt } from "./receipt-referrer.ts";
+
+const MIB = 2 ** 20;
+const SIZE = 32 * MIB;
+
+async function write(path: string, offset: number, bytes: Buffer): Promise<void> {
+  await using disk = await openGuestDisk({ path, format: "qcow2", writable: true });
+  await disk.write(offset, bytes);
+  await disk.flush();
+}
+
+async function guestBytes(path: string): Promise<Buffer> {
+  await using disk = await openGuestDisk({ path, format: "qcow2" });
+  return await disk.read(0, SIZE);
+}
+
+const config = (kind: "production" | "standard") => ({
+  ...{ consistency: "application", kind, uid: "ckpt-1", name: "projects/p/vms/v/checkpoints/ckpt-1" },
+  ...{ displayName: "first", parent: "", createTime: "2026-01-01T00:00:00Z", spec: {}, machine: {}, paused: false },
+});
+
+/** A disk of two layers, its first checkpoint pushed. */
+async function pushedDisk(folder: string) {
+  const registry = new MemoryRegistry();
+  const [base, top, ram] = [join(folder, "base.qcow2"), join(folder, "top.qcow2"), join(folder, "ram")];
+  await createEmpty({ path: base, sizeBytes: SIZE });
+  await write(base, MIB, randomBytes(2 * MIB));
+  await createOverlay({ path: top, backing: base, backingFormat: "qcow2" });
+  await write(top, 20 * MIB, randomBytes(MIB));
+  await writeFile(ram, randomBytes(20 * MIB));
+  const push = async (tag: string, kind: "production" | "standard" = "production", parent?: PushedCheckpoint) => {
+    const disk = { id: "root", virtualSizeBytes: SIZE, path: top, format: "qcow2" as const };
+    const known = parent === undefined ? [] : (await findRemoteCheckpoint(registry, "vm:one")).disks[0]?.chunks;
+    const ranges = parent === undefined ? await dataRanges(top, "qcow2") : await changedRanges([top]);
+    return await pushCheckpoint({
+      ...{ registry, repository: "vm", tag, config: config(kind), receipt: { said: tag } },
+      disks: [{ ...disk, ranges, known: known ?? [] }],
+      ...(kind === "standard" && { ram }),
+      ...(parent && { subject: parent.descriptor }),
+    });
+  };
+  return { registry, top, ram, push };
+}
+
+describe("a checkpoint in a registry", () => {
+  it("comes back as a disk that stands alone, with its RAM and its receipt", async () => {
+    await using folder = temporaryFolder();
+    const { registry, top, ram, push } = await pushedDisk(folder.path);
+    const pushed = await push("one", "standard");
+    expect([pushed.totalChunks, pushed.sentChunks]).toEqual([12, 12]);
+    const checkpoint = await findRemoteCheckpoint(registry, "vm:one");
+    const [disk] = checkpoint.disks;
+    if (disk === undefined) throw new Error("no disk");
+    let got = 0;
+    const onBytes = (bytes: number) => (got += bytes);
+    const file = (name: string) => ({ registry, checkpoint, path: join(folder.path, name), onBytes });
+    await fetchDisk(disk, file("root.qcow2"));
+    await fetchRam(file("ram.back"));
+    expect((await guestBytes(join(folder.path, "root.qcow2"))).equals(await guestBytes(top))).toBe(true);
+    expect((await readFile(join(folder.path, "ram.back"))).equals(await readFile(ram))).toBe(true);
+    expect(got).toBe(bytesToFetch(checkpoint));
+    expect(await readReceipt(registry, { repository: "vm", digest: pushed.descriptor.digest })).toEqual({
+      said: "one",
+    });
+
+    const reads = registry.counts.readBlob;
+    await fetchDisk(disk, file("root.qcow2"));
+    await fetchRam(file("ram.back"));
+    expect(registry.counts.readBlob).toBe(reads);
+  });
+
+  it("is followed by one that reads and sends what changed, zeros too", async () => {
+    await using folder = temporaryFolder();
+    const { registry, top, push } = await pushedDisk(folder.path);
+    const first = await push("one");
+    await write(top, 2 * MIB, Buffer.alloc(MIB));
+    await write(top, 30 * MIB, randomBytes(4096));
+    const puts = registry.counts.putBlob;
+    const second = await push("two", "production", first);
+    expect([second.totalChunks, second.sentChunks]).toEqual([9, 1]);
+    // A chunk, config and receipt.
+    expect(registry.counts.putBlob - puts).toBe(3);
+    expect(await registry.referrers("vm", first.descriptor.digest)).toHaveLength(2);
+    const checkpoint = await findRemoteCheckpoint(registry, "vm:two");
+    const [disk] = checkpoint.disks;
+    if (disk === undefined) throw new Error("no disk");
+    await fetchDisk(disk, { registry, checkpoint, path: join(folder.path, "two.qcow2") });
+    expect((await guestBytes(join(folder.path, "two.qcow2"))).equals(await guestBytes(top))).toBe(true);
+    const again = await push("two", "production", first);
+    expect([again.sentBytes, again.descriptor]).toEqual([0, second.descriptor]);
+  });
+
+  it("of which a chunk was altered or is gone is refused", async () => {
+    await using folder = temporaryFolder();
+    const { registry, push } = await pushedDisk(folder.path);
+    await push("one");
+    const checkpoint = await findRemoteCheckpoint(registry, "vm:one");
+    const [disk] = checkpoint.disks;
+    const blob = disk?.chunks[5]?.blob;
+    if (disk === undefined || blob === undefined) throw new Error("no chunk");
+    const fetch = () => fetchDisk(disk, { registry, checkpoint, path: join(folder.path, "back.qcow2") });
+    const key = `vm@${blob.digest}`;
+    registry.blobs.set(key, Buffer.from(registry.blobs.get(key) ?? []).fill(1, 100, 101));
+    await expect(fetch()).rejects.toMatchObject({ reason: "IMAGE_CORRUPT" });
+    registry.blobs.delete(key);
+    await expect(fetch()).rejects.toMatchObject({ reason: "IMAGE_NOT_FOUND" });
+  });
+});

@@ -1,0 +1,128 @@
+import { join } from "node:path";
+import type { PushCheckpoint, StepResult } from "#contracts/host/v1/agent";
+import { changedRanges, dataRanges } from "#libs/disk-image";
+import { StillpointError } from "#libs/errors";
+import { type CheckpointConfig, type DiskToPush, type PushedCheckpoint, pushCheckpoint } from "#libs/oci";
+import type { AgentParts } from "../actions/agent-parts.ts";
+import { bootOf } from "../machine-spec.ts";
+import type { Manifest } from "../manifest.ts";
+import type { StepContext } from "../steps/step-runner.ts";
+import type { Workload } from "../workload.ts";
+import { chainOf, checkpointOf } from "./layer-tree.ts";
+import { findPushed, type KnownPush, writePushedMap } from "./pushed-map.ts";
+import { RAM_FILE } from "./ram-file.ts";
+import { undisturbed } from "./undisturbed.ts";
+
+/**
+ * Sends a checkpoint to the registry while its VM goes on. Of its disks only the clusters are read that the layers
+ * hold since the last checkpoint below it that was pushed there; without one, all that hold data.
+ */
+export async function pushToRegistry(
+  parts: AgentParts,
+  context: StepContext,
+  { checkpointUid, workloadUid, repository, tag, record }: PushCheckpoint,
+): Promise<StepResult> {
+  const workload = parts.workloads.get(workloadUid);
+  const { registry, logger } = parts;
+  const { kind, parent } = checkpointOf(workload.manifest, checkpointUid);
+  const { signal } = context;
+  const known = await findPushed(workload, [checkpointUid, ...ancestorsOf(workload.manifest, parent)], {
+    ...{ registry, repository, logger, signal },
+  });
+  const turn = undisturbed(parts, workloadUid, checkpointUid);
+  let disks: readonly DiskToPush[] = [];
+  await turn(async () => {
+    disks = await disksToPush(workload, checkpointUid, known, signal);
+  });
+  const { kernel, initrd, cmdline = "" } = (await bootOf(workload, parts.images)) ?? {};
+  const subject = subjectOf(known, checkpointUid);
+  const pushed = await pushCheckpoint({
+    ...{ registry, repository, tag, disks, turn, signal },
+    config: { ...configOf(workload.manifest, checkpointUid, record ?? {}), cmdline },
+    receipt: (record?.receipt as object | undefined) ?? {},
+    ...(kernel !== undefined && { kernel, ...(initrd !== undefined && { initrd }) }),
+    ...(kind === "standard" && { ram: join(workload.folder.checkpoint(checkpointUid), RAM_FILE) }),
+    ...(subject && { subject }),
+    onProgress: ({ doneBytes, totalBytes }) =>
+      context.progress({ bytesDone: doneBytes, bytesTotal: totalBytes, message: `to ${repository}:${tag}` }),
+  });
+  const { descriptor, contents } = pushed;
+  await writePushedMap(workload, checkpointUid, { repository, descriptor, subject, ...contents });
+  return { workload: undefined, checkpoint: undefined, pushed: outcomeOf(pushed) };
+}
+
+/** Nearest first. */
+function ancestorsOf({ checkpoints }: Manifest, parent: string | null): string[] {
+  const ancestors: string[] = [];
+  for (let uid = parent; uid !== null; uid = checkpoints[uid]?.parent ?? null) ancestors.push(uid);
+  return ancestors;
+}
+
+/** A checkpoint that is pushed again has the subject that it had. */
+function subjectOf(known: KnownPush | undefined, checkpointUid: string) {
+  return known?.uid === checkpointUid ? known.subject : known?.descriptor;
+}
+
+async function disksToPush(
+  workload: Workload,
+  checkpointUid: string,
+  known: KnownPush | undefined,
+  signal: AbortSignal,
+): Promise<DiskToPush[]> {
+  const { layers } = checkpointOf(workload.manifest, checkpointUid);
+  return await Promise.all(
+    Object.entries(layers).map(async ([id, top]) => {
+      const path = workload.folder.layer(id, top);
+      const disk = {
+        id,
+        path,
+        format: "qcow2" as const,
+        virtualSizeBytes: workload.manifest.disks[id]?.sizeBytes ?? 0,
+      };
+      const since = known && layersSince(workload.manifest, top, workload.manifest.checkpoints[known.uid]?.layers[id]);
+      const before = known?.contents.disks.find((it) => it.id === id);
+      if (since === undefined || before?.virtualSizeBytes !== disk.virtualSizeBytes) {
+        return { ...disk, ranges: await dataRanges(path, "qcow2", { signal }), known: [] };
+      }
+      const changed = since.map((layer) => workload.folder.layer(id, layer));
+      return { ...disk, ranges: await changedRanges(changed, { signal }), known: before.chunks };
+    }),
+  );
+}
+
+/** The layers of a disk above one of its chain, the top first; undefined when that is not in its chain. */
+function layersSince(manifest: Manifest, top: string, below: string | undefined): string[] | undefined {
+  const chain = chainOf(manifest, top).reverse();
+  const end = below === undefined ? -1 : chain.indexOf(below);
+  return end < 0 ? undefined : chain.slice(0, end);
+}
+
+function configOf(
+  manifest: Manifest,
+  checkpointUid: string,
+  record: Readonly<Record<string, unknown>>,
+): Omit<CheckpointConfig, "version" | "disks" | "ram"> {
+  const { kind, machine, paused = false } = checkpointOf(manifest, checkpointUid);
+  const word = (key: string) => {
+    const value = record[key];
+    if (typeof value === "string") return value;
+    throw new StillpointError("ARGUMENT_INVALID", `the checkpoint's record lacks ${key}`);
+  };
+  return {
+    consistency: word("consistency"),
+    kind,
+    uid: checkpointUid,
+    ...{ name: word("name"), displayName: word("displayName"), parent: word("parent") },
+    createTime: word("createTime"),
+    spec: (record.spec as Record<string, unknown> | undefined) ?? {},
+    machine: { ...machine },
+    paused,
+  };
+}
+
+function outcomeOf({ descriptor, sentBytes, totalBytes, sentChunks, totalChunks }: PushedCheckpoint) {
+  return {
+    digest: descriptor.digest,
+    ...{ bytesSent: sentBytes, bytesTotal: totalBytes, chunksSent: sentChunks, chunksTotal: totalChunks },
+  };
+}

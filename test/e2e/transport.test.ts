@@ -1,0 +1,88 @@
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { changedRanges } from "#libs/disk-image";
+import { agentReady, importImage } from "../demo/database-story.ts";
+import { guestApplication } from "../demo/guest-application.ts";
+import { buildGuest } from "../guest/build.ts";
+import { type Product, startProduct } from "../harness/product.ts";
+
+interface Pushed {
+  readonly output: {
+    readonly reference: string;
+    readonly digest: string;
+    readonly bytesSent: number;
+    readonly bytesTotal: number;
+    readonly chunksSent: number;
+    readonly chunksTotal: number;
+  };
+}
+
+interface Disk {
+  readonly id: string;
+  readonly layer: string;
+}
+
+/** Two installations, each with its own registry, data folder and host; each part goes on from the one before. */
+describe("checkpoints that travel", () => {
+  let here: Product;
+  beforeAll(async () => {
+    here = await startProduct();
+    await importImage(here, await buildGuest(), "linux:1");
+    await here.json("vm", "create", "web-1", "--image", "linux:1", "--memory", "256MiB", "--disk", "1GiB", "--start");
+    await agentReady(here, "web-1");
+  });
+  afterAll(async () => {
+    await here[Symbol.asyncDispose]();
+  });
+
+  const shell = (product: Product, vm: string, script: string) =>
+    guestApplication(product, vm).exec("sh", "-c", script);
+  const push = async (checkpoint: string, ...more: string[]) =>
+    ((await here.json("checkpoint", "push", "web-1", checkpoint, ...more)) as Pushed).output;
+  /** Bytes of the clusters that a checkpoint's own layers hold. */
+  const changedBytes = async (checkpoint: string) => {
+    const { uid } = (await here.json("vm", "get", "web-1")) as { uid: string };
+    const { disks } = (await here.json("checkpoint", "receipt", "web-1", checkpoint)) as { disks: Disk[] };
+    const folder = join(here.folder, "data/host/workloads", uid, "disks");
+    const ranges = await Promise.all(disks.map(({ id, layer }) => changedRanges([join(folder, id, `${layer}.qcow2`)])));
+    return ranges.flat().reduce((sum, { length }) => sum + length, 0);
+  };
+
+  test("the first push sends all that the disks hold, and nothing when it is repeated", async () => {
+    const script = [
+      "cd /data2; mkdir files logs",
+      "for n in $(seq 600); do head -c 40000 /dev/urandom >files/$n; done",
+      "for n in $(seq 20); do head -c 200000 /dev/urandom >logs/$n; done; sync",
+    ];
+    await shell(here, "web-1", script.join("; "));
+    await here.json("checkpoint", "create", "web-1", "--name", "first one");
+    const first = await push("first one");
+    expect(first.reference).toBe("checkpoints/web-1:first-one");
+    expect(first.bytesSent).toBeGreaterThan(28_000_000);
+    expect(first.bytesSent).toBeGreaterThan(first.bytesTotal * 0.9);
+    const again = await push("first one");
+    expect(again).toMatchObject({ digest: first.digest, bytesSent: 0, chunksSent: 0, bytesTotal: first.bytesTotal });
+  });
+
+  test("the next push reads and sends little more than what changed, while the VM runs", async () => {
+    const script = [
+      "cd /data2",
+      "for n in $(seq 1 4 597); do head -c 3000 /dev/urandom | dd of=files/$n bs=1000 seek=7 conv=notrunc 2>/dev/null; done",
+      "head -c 15000000 /dev/urandom >big",
+      "for n in $(seq 20); do head -c 5000 /dev/urandom >>logs/$n; done",
+      "for n in $(seq 3 10 593); do rm files/$n; done; sync",
+    ];
+    await shell(here, "web-1", script.join("; "));
+    await here.json("checkpoint", "create", "web-1", "--name", "second");
+    const changed = await changedBytes("second");
+    const { bytesSent, bytesTotal, chunksSent } = await push("second");
+    process.stderr.write(
+      `changed ${changed}, sent ${bytesSent} (${(bytesSent / changed).toFixed(2)}), ${chunksSent} chunks\n`,
+    );
+    expect(changed).toBeGreaterThan(15_000_000);
+    expect(bytesSent).toBeLessThan(2.5 * changed);
+    expect(bytesSent).toBeLessThan(bytesTotal);
+    const { pushed } = (await here.json("checkpoint", "get", "web-1", "second")) as { pushed: { reference: string }[] };
+    expect(pushed).toMatchObject([{ reference: "checkpoints/web-1:second" }]);
+  });
+});
