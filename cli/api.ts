@@ -45,6 +45,12 @@ export class Api {
     return this.#keep(rpc.createRpcClient(ProjectsDefinition, this.#address));
   }
 
+  async schedules() {
+    const contract = import("#contracts/checkpoint/v1/schedule");
+    const [{ SchedulesDefinition }, rpc] = await Promise.all([contract, this.#rpc()]);
+    return this.#keep(rpc.createRpcClient(SchedulesDefinition, this.#address));
+  }
+
   async images() {
     const [{ ImagesDefinition }, rpc] = await Promise.all([import("#contracts/registry/v1/registry"), this.#rpc()]);
     return this.#keep(rpc.createRpcClient(ImagesDefinition, this.#address));

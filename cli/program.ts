@@ -8,6 +8,7 @@ import { hostCommand } from "./commands/host.ts";
 import { imageCommand } from "./commands/image.ts";
 import { operationCommand } from "./commands/operation.ts";
 import { projectCommand } from "./commands/project.ts";
+import { scheduleCommand } from "./commands/schedule.ts";
 import { vmCommand } from "./commands/vm.ts";
 import { exitCodes } from "./exit-codes.ts";
 import { inheritCommonOptions, withCommonOptions } from "./leaf-command.ts";
@@ -37,6 +38,7 @@ function program(terminal: Terminal): Command {
     devCommand(terminal),
     vmCommand(terminal),
     checkpointCommand(terminal),
+    scheduleCommand(terminal),
     imageCommand(terminal),
     hostCommand(terminal),
     projectCommand(terminal),

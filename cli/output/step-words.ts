@@ -24,6 +24,10 @@ const words: Readonly<Record<string, string>> = {
   push: "sending it to the registry",
   record: "recording where it is",
   settle: "recording the VM's state",
+  select: "looking which VMs it is for",
+  take: "taking checkpoints",
+  plan: "looking which checkpoints to keep",
+  delete: "deleting old checkpoints",
 };
 
 /** A step of an operation in words; undefined for what is of no interest to people. */

@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { parseCheckpointType } from "./checkpoint-type.ts";
 import { parseDisk } from "./disk.ts";
+import { parseDuration } from "./duration.ts";
 import { collectLabel } from "./label.ts";
 import { parsePortForward } from "./port-forward.ts";
 import { parseSize } from "./size.ts";
@@ -102,5 +103,12 @@ test("a disk may be left out of checkpoints", () => {
   expect(parseDisk("1GiB,exclude")).toEqual({ sizeBytes: 2 ** 30, excludeFromCheckpoints: true });
   for (const bad of ["1GiB,", "1GiB,include", "1GiB,exclude,exclude", ",exclude"]) {
     expect(() => parseDisk(bad)).toThrow(InvalidArgumentError);
+  }
+});
+
+test("a duration is of hours, minutes and seconds", () => {
+  expect(["90s", "10m", "1h30m", "0"].map((text) => parseDuration(text).seconds)).toEqual([90, 600, 5_400, 0]);
+  for (const bad of ["", "10", "m", "1d", "-1m", "10m ", "1.5h", "10M"]) {
+    expect(() => parseDuration(bad)).toThrow("Write a duration");
   }
 });

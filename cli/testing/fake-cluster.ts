@@ -1,5 +1,6 @@
 import { CheckpointsDefinition, type CheckpointsServiceImplementation } from "#contracts/checkpoint/v1/checkpoint";
 import { ProjectsDefinition, type ProjectsServiceImplementation } from "#contracts/checkpoint/v1/project";
+import { SchedulesDefinition, type SchedulesServiceImplementation } from "#contracts/checkpoint/v1/schedule";
 import { EventsDefinition, type EventsServiceImplementation } from "#contracts/event/v1/event";
 import { OperationsDefinition, type OperationsServiceImplementation } from "#contracts/operation/v1/operation";
 import { ImagesDefinition, type ImagesServiceImplementation } from "#contracts/registry/v1/registry";
@@ -16,6 +17,7 @@ export interface FakeServices {
   readonly vms?: Partial<VmsServiceImplementation<CallScope>>;
   readonly checkpoints?: Partial<CheckpointsServiceImplementation<CallScope>>;
   readonly projects?: Partial<ProjectsServiceImplementation<CallScope>>;
+  readonly schedules?: Partial<SchedulesServiceImplementation<CallScope>>;
   readonly images?: Partial<ImagesServiceImplementation<CallScope>>;
   readonly hosts?: Partial<HostsServiceImplementation<CallScope>>;
   readonly operations?: Partial<OperationsServiceImplementation<CallScope>>;
@@ -39,6 +41,7 @@ export async function fakeCluster(services: FakeServices): Promise<FakeCluster> 
     .add(VmsDefinition, partialService(VmsDefinition, services.vms ?? {}))
     .add(CheckpointsDefinition, partialService(CheckpointsDefinition, services.checkpoints ?? {}))
     .add(ProjectsDefinition, partialService(ProjectsDefinition, services.projects ?? {}))
+    .add(SchedulesDefinition, partialService(SchedulesDefinition, services.schedules ?? {}))
     .add(ImagesDefinition, partialService(ImagesDefinition, services.images ?? {}))
     .add(HostsDefinition, partialService(HostsDefinition, services.hosts ?? {}))
     .add(OperationsDefinition, partialService(OperationsDefinition, services.operations ?? {}))

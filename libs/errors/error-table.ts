@@ -103,6 +103,8 @@ export const errorTable = {
     help: "Look at the checkpoint's last drill with: stillpoint checkpoint get; and at the VM's drill command.",
   },
   CHECKPOINT_DAMAGED: { code: Code.INTERNAL, help: "Do not apply it; take another, or restore a copy." },
+  SCHEDULE_NOT_FOUND: { code: Code.NOT_FOUND, help: "List schedules with: stillpoint schedule list" },
+  SCHEDULE_EXISTS: { code: Code.ALREADY_EXISTS, help: "Choose another name, or delete the other schedule." },
   PRODUCTION_NOT_REACHED: {
     code: Code.FAILED_PRECONDITION,
     help: "Mend what the reason names, or allow the type production.",

@@ -1,4 +1,4 @@
-export { checkDisplayName, checkId, checkName } from "./check-name.ts";
+export { checkDisplayName, checkId, checkName, quote } from "./check-name.ts";
 export {
   checkpointName,
   headName,
@@ -9,8 +9,10 @@ export {
   parseHostName,
   parseOperationName,
   parseProject,
+  parseScheduleName,
   parseVmName,
   projectName,
+  scheduleName,
   vmName,
   workloadOf,
 } from "./resource-name.ts";

@@ -12,8 +12,10 @@ import {
   parseHostName,
   parseOperationName,
   parseProject,
+  parseScheduleName,
   parseVmName,
   projectName,
+  scheduleName,
   vmName,
   workloadOf,
 } from "#libs/names";
@@ -29,6 +31,7 @@ test("what is built is parsed back", () => {
       const full = checkpointName(vmName(project, vm), checkpoint);
       expect(parseCheckpointName(full)).toEqual({ workload: vmName(project, vm), checkpoint });
       expect(workloadOf(full)).toBe(vmName(project, vm));
+      expect(parseScheduleName(scheduleName(project, vm))).toEqual({ project, schedule: vm });
       expect(parseHostName(hostName(vm))).toBe(vm);
       expect(parseOperationName(operationName(checkpoint))).toBe(checkpoint);
     }),

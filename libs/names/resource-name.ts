@@ -2,6 +2,7 @@ import { StillpointError } from "#libs/errors";
 import { checkId, checkName, quote } from "./check-name.ts";
 
 const vmPattern = /^projects\/([^/]+)\/vms\/([^/]+)$/;
+const schedulePattern = /^projects\/([^/]+)\/schedules\/([^/]+)$/;
 // What follows may be a display name, with any character in it.
 const checkpointPattern = /^(projects\/[^/]+\/vms\/[^/]+)\/checkpoints\/(.+)$/s;
 
@@ -22,6 +23,10 @@ export const hostName = (host: string): string => `hosts/${checkName("host", hos
 
 /** hosts/<host>/ledger, from the name of the host. */
 export const ledgerName = (host: string): string => `${host}/ledger`;
+
+/** projects/<project>/schedules/<schedule> */
+export const scheduleName = (project: string, schedule: string): string =>
+  `${projectName(project)}/schedules/${checkName("schedule", schedule)}`;
 
 /** operations/<id> */
 export const operationName = (id: string): string => `operations/${checkId(id)}`;
@@ -50,6 +55,15 @@ export function parseCheckpointName(name: string): { workload: string; checkpoin
 
 /** The workload that a checkpoint belongs to. */
 export const workloadOf = (checkpoint: string): string => parseCheckpointName(checkpoint).workload;
+
+/** The parts of `projects/<project>/schedules/<schedule>`. */
+export function parseScheduleName(name: string): { project: string; schedule: string } {
+  const match = schedulePattern.exec(name);
+  if (match?.[1] === undefined || match[2] === undefined) {
+    throw malformed(name, "projects/<project>/schedules/<schedule>");
+  }
+  return { project: checkName("project", match[1]), schedule: checkName("schedule", match[2]) };
+}
 
 /** The host in `hosts/<host>`. */
 export const parseHostName = (name: string): string =>

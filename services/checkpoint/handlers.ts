@@ -1,5 +1,6 @@
-import type { CheckpointsServiceImplementation } from "#contracts/checkpoint/v1/checkpoint";
+import type { CheckpointsServiceImplementation, CreateCheckpointRequest } from "#contracts/checkpoint/v1/checkpoint";
 import { authorise } from "#libs/auth";
+import { StillpointError } from "#libs/errors";
 import type { Operations } from "#libs/operations";
 import type { CallScope } from "#libs/rpc";
 import type { AcceptDeps } from "./accept.ts";
@@ -21,6 +22,7 @@ export function checkpointsHandlers(deps: HandlerDeps): CheckpointsServiceImplem
   return {
     async createCheckpoint(request, call) {
       authorise(call.principal, "create", request.parent);
+      checkOwner(request);
       return acceptCreate(deps, request, call);
     },
 
@@ -69,4 +71,12 @@ export function checkpointsHandlers(deps: HandlerDeps): CheckpointsServiceImplem
       return checkReadiness(deps, name, signal);
     },
   };
+}
+
+/** Only what runs a schedule or a group may say that a checkpoint is theirs: it is deleted with the others. */
+function checkOwner({ schedule, groupCheckpoint }: CreateCheckpointRequest): void {
+  if (schedule === "" && groupCheckpoint === "") return;
+  throw new StillpointError("ARGUMENT_INVALID", "schedule and group_checkpoint are for services only", {
+    help: "Leave them empty, or run the schedule: stillpoint schedule run NAME",
+  });
 }

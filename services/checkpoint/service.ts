@@ -1,8 +1,9 @@
 import { Checkpoint, CheckpointsDefinition, Head } from "#contracts/checkpoint/v1/checkpoint";
 import { Project, ProjectsDefinition } from "#contracts/checkpoint/v1/project";
+import { SchedulesDefinition } from "#contracts/checkpoint/v1/schedule";
 import { Host } from "#contracts/scheduler/v1/scheduler";
 import { Vm, VmsDefinition } from "#contracts/vm/v1/vm";
-import { systemClock, systemRandom } from "#libs/clock";
+import { type Clock, systemClock, systemRandom } from "#libs/clock";
 import { StillpointError } from "#libs/errors";
 import { createHostAgents, followObservations } from "#libs/host-agent";
 import type { Lifecycle } from "#libs/lifecycle";
@@ -32,6 +33,7 @@ import { drillJob } from "./jobs/drill.ts";
 import { pushJob } from "./jobs/push.ts";
 import { receiveJob } from "./jobs/receive.ts";
 import { projectsHandlers } from "./projects.ts";
+import { startSchedules } from "./schedules/start.ts";
 
 /**
  * Wires the service together; only this file knows which Redis, which NATS and which port. With a `server` it adds
@@ -40,7 +42,7 @@ import { projectsHandlers } from "./projects.ts";
 export async function startCheckpoint(
   config: CheckpointConfig,
   lifecycle: Lifecycle,
-  { server }: { readonly server?: RpcServer } = {},
+  { server, clock = systemClock }: { readonly server?: RpcServer; readonly clock?: Clock } = {},
 ): Promise<{ address: string }> {
   const logger = createLogger({ name: "checkpoint", level: config.LOG_LEVEL });
   const nats = await connectNats(config, lifecycle);
@@ -48,7 +50,7 @@ export async function startCheckpoint(
   const { signal } = lifecycle;
   const redis = await connectRedis(config, lifecycle);
   const operations = await openOperations({ nats, redis, streams, logger, signal });
-  const parts = await openRecords(streams.rec, lifecycle);
+  const parts = await openRecords(streams.rec, clock, lifecycle);
   const agents = lifecycle.add("host agents", createHostAgents({ addressOf: agentAddress(parts.hosts) }), (opened) =>
     opened.close(),
   );
@@ -57,7 +59,7 @@ export async function startCheckpoint(
   lifecycle.add("vm client", vmService, (client) => client.close());
 
   const limit = config.CHECKPOINT_LIMIT;
-  const deps = { ...parts, agents, vmService, operations, clock: systemClock, random: systemRandom, logger, limit };
+  const deps = { ...parts, agents, vmService, operations, clock, random: systemRandom, logger, limit };
   const jobs = [createJob(deps), applyJob(deps), deleteJob(deps), receiveJob(deps), pushJob(deps), drillJob(deps)];
   lifecycle.add("runner", startRunner(operations, { jobs, ttlMs: config.OPERATION_TTL_MS }), (runner) =>
     runner.close(),
@@ -70,8 +72,13 @@ export async function startCheckpoint(
     (loop) => loop,
   );
 
+  const { leases } = operations.deps;
+  const schedules = await startSchedules({ ...deps, leases, operationTtlMs: config.OPERATION_TTL_MS }, lifecycle);
   const add = (to: RpcServer) =>
-    to.add(CheckpointsDefinition, checkpointsHandlers(deps)).add(ProjectsDefinition, projectsHandlers(deps));
+    to
+      .add(CheckpointsDefinition, checkpointsHandlers(deps))
+      .add(ProjectsDefinition, projectsHandlers(deps))
+      .add(SchedulesDefinition, schedules);
   if (server !== undefined) {
     add(server);
     return { address: "" };
@@ -82,9 +89,9 @@ export async function startCheckpoint(
   return { address };
 }
 
-async function openRecords(log: Log, { signal }: Lifecycle) {
+async function openRecords(log: Log, clock: Clock, { signal }: Lifecycle) {
   const open = <Body>(codec: BodyCodec<Body>): RecordStore<Body> =>
-    createRecordStore({ log, codec, clock: systemClock, random: systemRandom });
+    createRecordStore({ log, codec, clock, random: systemRandom });
   return {
     log,
     vms: open<Vm>(Vm),

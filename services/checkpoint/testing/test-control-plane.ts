@@ -2,11 +2,12 @@ import { jetstream } from "@nats-io/jetstream";
 import type { NatsConnection } from "@nats-io/transport-node";
 import { Checkpoint, type CheckpointsClient, CheckpointsDefinition, Head } from "#contracts/checkpoint/v1/checkpoint";
 import { ProjectsDefinition } from "#contracts/checkpoint/v1/project";
+import { SchedulesDefinition } from "#contracts/checkpoint/v1/schedule";
 import { HostAgentDefinition, Observation, WorkloadState } from "#contracts/host/v1/agent";
 import type { Operation } from "#contracts/operation/v1/operation";
 import { Host } from "#contracts/scheduler/v1/scheduler";
 import { CheckpointType, type Disk, Vm, VmSpec, VmState } from "#contracts/vm/v1/vm";
-import { systemClock as clock, systemRandom as random } from "#libs/clock";
+import { type Clock, systemClock as clock, systemRandom as random } from "#libs/clock";
 import { Lifecycle } from "#libs/lifecycle";
 import { connectRedis, RedisLeases } from "#libs/locks";
 import { silentLogger as logger } from "#libs/logger";
@@ -38,7 +39,7 @@ export const checkpointEvents = "rec.projects.*.vms.*.checkpoints.*";
 export const whatOf = (events: { what: string }[]) => events.map(({ what }) => what);
 
 /** Real NATS and Redis, the checkpoint service, and around it what others do: a host's agent, the VM's record. */
-export async function startControlPlane(env: Readonly<Record<string, string>> = {}) {
+export async function startControlPlane(env: Readonly<Record<string, string>> = {}, serviceClock: Clock = clock) {
   const [natsServer, redisServer] = await Promise.all([startNats(), startRedis()]);
   const lifecycle = new Lifecycle();
   const config = readCheckpointConfig({
@@ -58,13 +59,20 @@ export async function startControlPlane(env: Readonly<Record<string, string>> = 
   const agent = new MemoryAgent(random.id("vm"));
   const records = openRecords(rec);
   await startHost(records.hosts, agent, lifecycle);
-  const service = await startService(config, lifecycle);
-  const parts = { agent, operations, client: service.checkpoints, projects: service.projects, ...records };
+  const service = await startService(config, serviceClock, lifecycle);
+  const parts = {
+    agent,
+    operations,
+    client: service.checkpoints,
+    projects: service.projects,
+    schedules: service.schedules,
+    ...records,
+  };
   return {
     ...parts,
     ...createActions(parts),
     closeService: service.close,
-    start: () => startService(config, lifecycle),
+    start: () => startService(config, serviceClock, lifecycle),
     events: (filter: string) => eventsOf(rec, filter),
     observe: (observation: Parameters<typeof Observation.fromPartial>[0]) => observe(nats, observation),
     async [Symbol.asyncDispose]() {
@@ -166,16 +174,17 @@ function openRecords(log: Log) {
 }
 
 /** One replica of the service; closing it is what a crash looks like to the operations it runs. */
-async function startService(config: ReturnType<typeof readCheckpointConfig>, outer: Lifecycle) {
+async function startService(config: ReturnType<typeof readCheckpointConfig>, serviceClock: Clock, outer: Lifecycle) {
   const lifecycle = new Lifecycle();
   outer.add("service", lifecycle, (inner) => inner.close());
-  const { address } = await startCheckpoint(config, lifecycle);
+  const { address } = await startCheckpoint(config, lifecycle, { clock: serviceClock });
   const checkpoints = createRpcClient(CheckpointsDefinition, address);
   const projects = createRpcClient(ProjectsDefinition, address);
-  outer.add("clients", [checkpoints, projects], (clients) => {
+  const schedules = createRpcClient(SchedulesDefinition, address);
+  outer.add("clients", [checkpoints, projects, schedules], (clients) => {
     for (const client of clients) client.close();
   });
-  return { checkpoints, projects, close: () => lifecycle.close() };
+  return { checkpoints, projects, schedules, close: () => lifecycle.close() };
 }
 
 type Vms = RecordStore<Vm>;
