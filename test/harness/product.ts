@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { openSync } from "node:fs";
-import { readFile } from "node:fs/promises";
+import { closeSync, openSync } from "node:fs";
+import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { eventually, type TemporaryFolder, temporaryFolder } from "#libs/testing";
 import { type CommandResult, repository, runCommand } from "./command.ts";
@@ -13,6 +13,10 @@ export interface Product extends AsyncDisposable {
   readonly registryUrl: string;
   readonly folder: string;
   readonly pid: number;
+  /** Kills it with -9: its servers end with it, its guests run on. */
+  kill(): Promise<void>;
+  /** Starts it again on the same data, after `kill`; its addresses are others then. */
+  restart(): Promise<void>;
   /** Runs `stillpoint ARGS` against it. */
   stillpoint(...args: string[]): Promise<CommandResult>;
   /** The same with `-o json`; gives the API's message. Fails with what was printed when it does not end with 0. */
@@ -26,19 +30,35 @@ const program = join(repository, "bin/stillpoint");
 /** Its commands are ended, and no more begin, when `signal` is aborted. It has its own process group: Ctrl-C spares it. */
 export async function startProduct(env: Record<string, string> = {}, signal?: AbortSignal): Promise<Product> {
   const folder = temporaryFolder();
-  const log = openSync(join(folder.path, "dev.log"), "a", 0o600);
-  const child = spawn(program, ["dev", "--data", join(folder.path, "data"), "--port", "0", "--registry-port", "0"], {
+  try {
+    const launch = () => launchDev(folder.path, env);
+    return connectProduct(await launch(), folder, { launch, signal });
+  } catch (error) {
+    await folder[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
+interface Running extends Ready {
+  readonly child: ChildProcess;
+}
+
+async function launchDev(folder: string, env: Record<string, string>): Promise<Running> {
+  const path = join(folder, "dev.log");
+  const log = openSync(path, "a", 0o600);
+  const before = (await stat(path)).size;
+  const child = spawn(program, ["dev", "--data", join(folder, "data"), "--port", "0", "--registry-port", "0"], {
     stdio: ["ignore", log, log],
     env: { ...process.env, ...env },
     detached: true,
   });
   try {
-    const ready = await whenReady(child, join(folder.path, "dev.log"));
-    return connectProduct(child, folder, { ...ready, signal });
+    return { child, ...(await whenReady(child, path, before)) };
   } catch (error) {
     child.kill("SIGKILL");
-    await folder[Symbol.asyncDispose]();
     throw error;
+  } finally {
+    closeSync(log);
   }
 }
 
@@ -47,10 +67,11 @@ interface Ready {
   readonly registryUrl: string;
 }
 
-async function whenReady(child: ChildProcess, log: string): Promise<Ready> {
+/** What it prints after the first `before` bytes of its log says where it listens. */
+async function whenReady(child: ChildProcess, log: string, before: number): Promise<Ready> {
   const { ready } = await eventually(
     async () => {
-      const text = await readFile(log, "utf8");
+      const text = (await readFile(log)).subarray(before).toString();
       const address = /^ {2}gRPC +(\S+)/m.exec(text)?.[1];
       const registryUrl = /^ {2}registry +(\S+)/m.exec(text)?.[1];
       if (address !== undefined && registryUrl !== undefined) return { ready: { address, registryUrl } };
@@ -62,15 +83,20 @@ async function whenReady(child: ChildProcess, log: string): Promise<Ready> {
   throw new Error(`stillpoint dev ended with ${child.exitCode}:\n${await readFile(log, "utf8")}`);
 }
 
-interface Connection extends Ready {
+interface Connection {
+  launch(): Promise<Running>;
   readonly signal: AbortSignal | undefined;
 }
 
-function connectProduct(child: ChildProcess, folder: TemporaryFolder, { signal, ...ready }: Connection): Product {
-  const env = { STILLPOINT_ADDRESS: ready.address, STILLPOINT_REGISTRY: ready.registryUrl };
+function connectProduct(first: Running, folder: TemporaryFolder, { launch, signal }: Connection): Product {
+  let running = first;
+  const run = (args: string[], commandSignal?: AbortSignal) => {
+    const env = { STILLPOINT_ADDRESS: running.address, STILLPOINT_REGISTRY: running.registryUrl };
+    return runCommand(program, args, { env, ...(commandSignal && { signal: commandSignal }) });
+  };
   const stillpoint = async (...args: string[]) => {
     signal?.throwIfAborted();
-    const result = await runCommand(program, args, { env, ...(signal && { signal }) });
+    const result = await run(args, signal);
     signal?.throwIfAborted();
     return result;
   };
@@ -79,15 +105,39 @@ function connectProduct(child: ChildProcess, folder: TemporaryFolder, { signal, 
     if (code !== 0) throw new Error(`stillpoint ${args.join(" ")} ended with ${code}: ${stderr.trim()}`);
     return JSON.parse(stdout) as unknown;
   };
-  const close = async () => {
-    await deleteEveryVm((...args) => runCommand(program, args, { env }));
-    const exited = child.exitCode === null ? once(child, "exit") : undefined;
-    child.kill("SIGTERM");
-    await exited;
-    for (const { pid } of await findQemus(folder.path)) process.kill(pid, "SIGKILL");
-    await folder[Symbol.asyncDispose]();
+  return {
+    get address() {
+      return running.address;
+    },
+    get registryUrl() {
+      return running.registryUrl;
+    },
+    get pid() {
+      return running.child.pid ?? 0;
+    },
+    folder: folder.path,
+    stillpoint,
+    json,
+    kill: () => end(running.child, "SIGKILL"),
+    restart: async () => {
+      running = await launch();
+    },
+    [Symbol.asyncDispose]: async () => {
+      if (isAlive(running.child)) await deleteEveryVm((...args) => run(args));
+      await end(running.child, "SIGTERM");
+      for (const { pid } of await findQemus(folder.path)) process.kill(pid, "SIGKILL");
+      await folder[Symbol.asyncDispose]();
+    },
   };
-  return { ...ready, folder: folder.path, pid: child.pid ?? 0, stillpoint, json, [Symbol.asyncDispose]: close };
+}
+
+const isAlive = ({ exitCode, signalCode }: ChildProcess): boolean => exitCode === null && signalCode === null;
+
+async function end(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
+  if (!isAlive(child)) return;
+  const exited = once(child, "exit");
+  child.kill(signal);
+  await exited;
 }
 
 /** What still works on a VM holds it: that comes to its end first. */

@@ -37,7 +37,7 @@ export interface DueDecision {
 /** More missed runs than this are not counted one by one: a schedule of every minute misses as many in three days. */
 export const countedMissed = 5_000;
 /** How late a run may begin and be on time. */
-export const graceMs = 60_000;
+export const graceMs = 30_000;
 
 /** What to do now about the run that was to come next; undefined while its time has not come. */
 export function decideDue(
