@@ -6,6 +6,7 @@ import { queueMerges } from "./checkpoints/merge.ts";
 import { rollBackPending } from "./checkpoints/pending.ts";
 import { sweepFiles } from "./checkpoints/sweep-files.ts";
 import type { Machine } from "./ports.ts";
+import { watchStarvation } from "./starved.ts";
 import type { Workload } from "./workload.ts";
 
 const TRIES = 3;
@@ -58,6 +59,7 @@ async function meet(parts: AgentParts, workload: Workload, machine: Machine): Pr
   } else {
     if (state !== "running" && workload.manifest.pending?.ownStop === true) await machine.resume();
     await thawIfFrozen(parts, workload, machine);
+    watchStarvation(parts, workload, machine);
   }
 }
 

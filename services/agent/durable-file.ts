@@ -1,13 +1,16 @@
-import { open, readFile, rename } from "node:fs/promises";
+import { open, readFile, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 
 /** Replaces a file as a whole: after a crash it holds the old text or the new, never a part, and the new once this resolves. */
 export async function writeDurably(path: string, text: string): Promise<void> {
   const unfinished = `${path}.tmp`;
-  {
+  try {
     await using file = await open(unfinished, "w", 0o600);
     await file.writeFile(text);
     await file.datasync();
+  } catch (error) {
+    await rm(unfinished, { force: true });
+    throw error;
   }
   await rename(unfinished, path);
   await syncFolder(dirname(path));

@@ -78,7 +78,12 @@ export class Observations {
   }
 
   async #append(observation: Observation): Promise<void> {
-    await appendLine(this.#path, JSON.stringify(Observation.toJSON(observation)));
+    try {
+      await appendLine(this.#path, JSON.stringify(Observation.toJSON(observation)));
+    } catch (error) {
+      // On a full disk it is told all the same; only a crash before that would lose it.
+      this.#deps.logger.warn({ err: error }, "an observation is not written down");
+    }
     this.#waiting.push(observation);
     this.#wake();
   }
@@ -108,7 +113,12 @@ export class Observations {
   /** Once all are published the file holds only the last sequence, so that it is never used again. */
   async #shorten(): Promise<void> {
     this.#writing = this.#writing.then(async () => {
-      if (this.#waiting.length === 0) await writeDurably(this.#path, `${JSON.stringify({ last: this.#sequence })}\n`);
+      if (this.#waiting.length > 0) return;
+      try {
+        await writeDurably(this.#path, `${JSON.stringify({ last: this.#sequence })}\n`);
+      } catch (error) {
+        this.#deps.logger.debug({ err: error }, "the file of observations is shortened later");
+      }
     });
     await this.#writing;
   }

@@ -79,6 +79,9 @@ export interface Machine {
   /** Whether the guest has opened its agent's port, now and at each change. */
   guestIsListening(): Promise<boolean>;
   onGuestListening(listener: (open: boolean) => void): void;
+  /** Whether it stands because the host has no room for what its guest writes, now and when that may have changed. */
+  isStarved(): Promise<boolean>;
+  onStarved(listener: () => void): void;
   readonly layers: MachineLayers;
   readonly memory: MachineMemory;
 }

@@ -30,6 +30,7 @@ import { QemuHypervisor } from "./qemu/hypervisor.ts";
 import { probeQemu, type QemuFacts } from "./qemu/probe.ts";
 import { inspectWorkload } from "./readiness/inspect.ts";
 import { ReadinessWatch } from "./readiness/readiness-watch.ts";
+import { Reserve } from "./reserve.ts";
 import { forgetJournals } from "./steps/forget-journals.ts";
 import { StepRunner } from "./steps/step-runner.ts";
 import type { Workload } from "./workload.ts";
@@ -57,6 +58,7 @@ export async function startAgent(
   const observations = await openObservations(config, lifecycle, nats, logger);
   const workloads = await Workloads.open(data, {
     logger,
+    reserve: await Reserve.open(join(data.root, "reserve")),
     observe(workload, happened) {
       observations.add(workload, happened);
       if ("state" in happened || "guestAgent" in happened) readiness.touch(workload.uid);

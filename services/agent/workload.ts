@@ -5,6 +5,7 @@ import type { Logger } from "#libs/logger";
 import type { HeldTake } from "./checkpoints/held-take.ts";
 import { type Manifest, writeManifest } from "./manifest.ts";
 import type { Machine, MachineEnd } from "./ports.ts";
+import type { Reserve } from "./reserve.ts";
 import type { WorkloadFolder } from "./workload-folder.ts";
 
 export type Happened =
@@ -25,6 +26,8 @@ export interface MergeProgress {
 
 export interface WorkloadDeps {
   readonly logger: Logger;
+  /** For manifests, on a full disk. */
+  readonly reserve: Pick<Reserve, "spend">;
   /** Tells the control plane what was seen. */
   observe(workload: { readonly uid: string; readonly name: string }, happened: Happened): void;
 }
@@ -88,7 +91,7 @@ export class Workload {
   save(change: (manifest: Manifest) => Manifest): Promise<void> {
     const saved = this.#saving.then(async () => {
       const next = change(this.#manifest);
-      await writeManifest(this.folder.manifest, next);
+      await this.#deps.reserve.spend(() => writeManifest(this.folder.manifest, next));
       this.#manifest = next;
     });
     this.#saving = saved.catch(() => undefined);
@@ -104,7 +107,9 @@ export class Workload {
   /** Takes a machine that has started or was found. */
   async attach(machine: Machine): Promise<void> {
     this.#machine = machine;
-    void machine.ended.then((end) => this.#detach(machine, end));
+    machine.ended
+      .then((end) => this.#detach(machine, end))
+      .catch((error: unknown) => this.#deps.logger.error({ err: error, uid: this.uid }, "its end is not written down"));
     machine.onGuestListening((open) => void this.#meetGuest(machine, open));
     if (await machine.guestIsListening()) void this.#meetGuest(machine, true);
   }

@@ -25,7 +25,7 @@ async function settled(cluster: Cluster): Promise<true> {
     vms.filter(({ operation }) => operation !== "").map(({ name }) => name),
   );
   const running = vms.filter(({ state }) => state === VmState.RUNNING || state === VmState.PAUSED);
-  const qemus = await findQemus(cluster.folder);
+  const qemus = await findQemus(cluster.agentData);
   if (qemus.length !== running.length) {
     throw new Error(`${qemus.length} QEMU processes for ${running.length} running VMs: ${JSON.stringify(qemus)}`);
   }
@@ -44,7 +44,7 @@ async function noOrphanReservations({ api }: Cluster, uids: readonly string[]): 
 
 /** Every disk layer and checkpoint folder is named in the manifest beside it; nothing temporary is left. */
 async function noOrphanFiles(cluster: Cluster, uids: readonly string[]): Promise<void> {
-  const root = join(cluster.folder, "agent", "workloads");
+  const root = join(cluster.agentData, "workloads");
   const folders = await readdir(root);
   expectNone(
     "folders of no VM",

@@ -60,6 +60,7 @@ const ends: readonly (readonly [ScenarioName, string])[] = [
 const inside: readonly (readonly [ScenarioName, string])[] = [
   ["production", "agent.take-production.frozen"],
   ["standard", "agent.take-standard.stopped"],
+  ["standard", "agent.take-standard.resumed"],
   ["apply-standard", "agent.apply-checkpoint.switched"],
   ["delete-checkpoint", "agent.remove-checkpoints.forgotten"],
   ["delete-checkpoint", "agent.merge.begun"],

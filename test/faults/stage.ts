@@ -25,12 +25,18 @@ export interface Stage extends AsyncDisposable {
   reset(): Promise<void>;
 }
 
-/** @param actions what each failpoint does when it is armed, by name */
-export async function setStage(actions: Readonly<Record<string, FailpointAction>>): Promise<Stage> {
+/**
+ * @param actions what each failpoint does when it is armed, by name
+ * @param env added to every service's environment
+ */
+export async function setStage(
+  actions: Readonly<Record<string, FailpointAction>>,
+  env: Readonly<Record<string, string>> = {},
+): Promise<Stage> {
   await using stack = new AsyncDisposableStack();
   const folder = stack.use(temporaryFolder());
   const failpoints = await FailpointSwitch.create(join(folder.path, "failpoints"), actions);
-  const cluster = stack.use(await startCluster({ STILLPOINT_FAILPOINTS: failpoints.specification }));
+  const cluster = stack.use(await startCluster({ ...env, STILLPOINT_FAILPOINTS: failpoints.specification }));
   await importGuest(cluster);
   stack.defer(() => deleteEveryVm(cluster));
   await ensureVm(cluster, cold, {});

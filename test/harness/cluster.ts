@@ -16,6 +16,8 @@ export type ServiceName = (typeof serviceNames)[number];
 /** Every service as its own process through its `main.ts`, started again whenever it dies; real NATS and Redis. */
 export interface Cluster extends AsyncDisposable {
   readonly folder: string;
+  /** The agent's data folder. */
+  readonly agentData: string;
   readonly nats: TestServer;
   readonly redis: TestServer;
   readonly registryUrl: string;
@@ -53,6 +55,7 @@ export async function startCluster(env: Readonly<Record<string, string>> = {}): 
   const owned = stack.move();
   return {
     folder,
+    agentData: env.AGENT_DATA ?? environment.AGENT_DATA,
     nats,
     redis,
     services,

@@ -2,6 +2,7 @@ import { WorkloadState } from "#contracts/host/v1/agent";
 import { StillpointError } from "#libs/errors";
 import { machineSpec } from "../machine-spec.ts";
 import type { Machine, MachineSpec } from "../ports.ts";
+import { watchStarvation } from "../starved.ts";
 import type { StepContext } from "../steps/step-runner.ts";
 import type { Workload } from "../workload.ts";
 import type { AgentParts } from "./agent-parts.ts";
@@ -20,15 +21,16 @@ export async function startVm(parts: AgentParts, workload: Workload): Promise<vo
 
 /** Starts a machine and takes it; one that cannot start leaves the VM off. */
 export async function switchOn(
-  { hypervisor }: AgentParts,
+  parts: AgentParts,
   workload: Workload,
   spec: MachineSpec,
   options: { readonly incoming: boolean },
 ): Promise<Machine> {
   await workload.save((manifest) => ({ ...manifest, power: "on" }));
   try {
-    const machine = await hypervisor.start(spec, options);
+    const machine = await parts.hypervisor.start(spec, options);
     await workload.attach(machine);
+    watchStarvation(parts, workload, machine);
     return machine;
   } catch (error) {
     await workload.save((manifest) => ({ ...manifest, power: "off" }));

@@ -1,61 +1,78 @@
-import { createReadStream, createWriteStream } from "node:fs";
-import { chmod, chown, mkdir, open, rm, stat } from "node:fs/promises";
-import { createServer, type Socket } from "node:net";
-import { dirname } from "node:path";
-import { PassThrough } from "node:stream";
+import { type ChildProcessByStdio, spawn } from "node:child_process";
+import { once } from "node:events";
+import { createReadStream } from "node:fs";
+import { rm } from "node:fs/promises";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import type { Readable, Writable } from "node:stream";
 import { pipeline } from "node:stream/promises";
-import { constants, createZstdCompress, createZstdDecompress } from "node:zlib";
+import { createZstdDecompress } from "node:zlib";
+import { StillpointError } from "#libs/errors";
+import { leaveCgroup } from "../qemu/process.ts";
 import { connectUnix } from "../qemu/socket.ts";
+import type { RamWriterReply } from "../ram-writer.ts";
 
 /** The name of a checkpoint's RAM in its folder. */
 export const RAM_FILE = "ram.zst";
 
-/**
- * What QEMU sends while the guest stands (a background snapshot's device state) must never wait for us. After that
- * the guest runs, and QEMU sends no faster than we compress: the agent's memory stays bounded.
- */
-const UNTHROTTLED_BYTES = 16 * 2 ** 20;
-
-/** Each piece is a trip to another thread: few large ones cost less. */
 const PIECE_BYTES = 2 ** 20;
 
-/** A unix socket that takes one stream of RAM and compresses it into a file. */
-export class RamReceiver implements AsyncDisposable {
-  readonly #server = createServer({ pauseOnConnect: false });
-  readonly #socketPath: string;
-  readonly #received: Promise<number>;
+type WriterProcess = ChildProcessByStdio<Writable, Readable, null>;
 
-  private constructor(socketPath: string, file: string) {
+/** A unix socket that takes one stream of RAM and compresses it into a file, in a process that outlives this one. */
+export class RamReceiver implements AsyncDisposable {
+  readonly #writer: WriterProcess;
+  readonly #socketPath: string;
+  readonly #listening = Promise.withResolvers<void>();
+  readonly #received = Promise.withResolvers<number>();
+
+  private constructor(writer: WriterProcess, socketPath: string) {
+    this.#writer = writer;
     this.#socketPath = socketPath;
-    const { promise, resolve, reject } = Promise.withResolvers<number>();
-    this.#received = promise;
-    promise.catch(() => undefined);
-    this.#server.once("connection", (socket) => void compress(socket, file).then(resolve, reject));
-    this.#server.once("close", () => reject(new Error("no RAM was sent")));
+    for (const { promise } of [this.#listening, this.#received]) promise.catch(() => undefined);
+    writer.stdin.on("error", () => undefined); // "close" follows
+    createInterface(writer.stdout).on("line", (line) => this.#take(JSON.parse(line) as RamWriterReply));
+    writer.once("close", () => this.#fail(new Error("the RAM writer ended before its time")));
   }
 
-  /** Listens at a path that a process of user `owner` may connect to. */
+  /** Listens at a path that a process of user `owner` may connect to; the folder of `file` must be there. */
   static async listen(socketPath: string, file: string, owner: number | null): Promise<RamReceiver> {
     await rm(socketPath, { force: true });
-    const receiver = new RamReceiver(socketPath, file);
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
-    receiver.#server.once("error", reject);
-    await using folder = await open(dirname(socketPath), "r");
-    receiver.#server.listen(`/proc/self/fd/${folder.fd}/${socketPath.slice(dirname(socketPath).length + 1)}`, resolve);
-    await promise;
-    await chmod(socketPath, 0o600);
-    if (owner !== null) await chown(socketPath, owner, owner);
+    const script = join(import.meta.dirname, "../ram-writer.ts");
+    const args = [script, socketPath, file, ...(owner === null ? [] : [String(owner)])];
+    const options = { detached: true, cwd: "/", env: {}, stdio: ["pipe", "pipe", "ignore"] } as const;
+    const writer = spawn(process.execPath, args, { ...options, stdio: [...options.stdio] }) as WriterProcess;
+    const receiver = new RamReceiver(writer, socketPath);
+    await once(writer, "spawn");
+    await leaveCgroup(writer.pid ?? 0);
+    await receiver.#listening.promise;
     return receiver;
   }
 
-  /** The size of the file, once it is whole and durable. */
+  /** The size of the file, once it is whole and durable. Fails with SPACE_INSUFFICIENT when the disk is full. */
   get received(): Promise<number> {
-    return this.#received;
+    return this.#received.promise;
   }
 
+  /** A stream that has begun is read to its end all the same. */
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#server.close();
+    this.#writer.stdin.end();
+    this.#writer.unref();
     await rm(this.#socketPath, { force: true });
+  }
+
+  #take(reply: RamWriterReply): void {
+    if ("listening" in reply) this.#listening.resolve();
+    else if ("receivedBytes" in reply) this.#received.resolve(reply.receivedBytes);
+    else
+      this.#fail(
+        reply.code === "ENOSPC" ? new StillpointError("SPACE_INSUFFICIENT", reply.failed) : new Error(reply.failed),
+      );
+  }
+
+  #fail(error: Error): void {
+    this.#listening.reject(error);
+    this.#received.reject(error);
   }
 }
 
@@ -63,17 +80,4 @@ export class RamReceiver implements AsyncDisposable {
 export async function sendRam(file: string, socketPath: string): Promise<void> {
   const zstd = createZstdDecompress({ chunkSize: PIECE_BYTES });
   await pipeline(createReadStream(file, { highWaterMark: PIECE_BYTES }), zstd, await connectUnix(socketPath));
-}
-
-async function compress(socket: Socket, file: string): Promise<number> {
-  await mkdir(dirname(file), { recursive: true, mode: 0o700 });
-  const buffer = new PassThrough({ highWaterMark: UNTHROTTLED_BYTES });
-  const zstd = createZstdCompress({ params: { [constants.ZSTD_c_compressionLevel]: 1 }, chunkSize: PIECE_BYTES });
-  await pipeline(
-    socket,
-    buffer,
-    zstd,
-    createWriteStream(file, { mode: 0o400, flush: true, highWaterMark: PIECE_BYTES }),
-  );
-  return (await stat(file)).size;
 }

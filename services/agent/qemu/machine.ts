@@ -98,6 +98,17 @@ export class QemuMachine implements Machine {
     });
   }
 
+  async isStarved(): Promise<boolean> {
+    return (await this.#qmp.run<{ status: string }>("query-status")).status === "io-error";
+  }
+
+  onStarved(listener: () => void): void {
+    // QEMU stops with its own STOP event; the state says why (`werror=enospc`, its default).
+    this.#qmp.onEvent(({ event }) => {
+      if (event === "STOP") listener();
+    });
+  }
+
   async endAfterShutdown(): Promise<void> {
     this.#noteEnd("shut down");
     await this.#qmp.run("quit").catch(() => undefined);

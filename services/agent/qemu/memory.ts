@@ -1,3 +1,4 @@
+import { failpoint } from "#libs/failpoints";
 import type { EventTimes, MachineMemory, MachineState, MemoryObstacles, SavedMemory } from "../ports.ts";
 import { type Qmp, QmpError, type QmpEvent } from "./qmp.ts";
 
@@ -10,7 +11,7 @@ const EVENT_MS = 30_000;
 export class QemuMemory implements MachineMemory {
   readonly #qmp: Qmp;
   readonly #state: () => Promise<MachineState>;
-  readonly #backgroundSnapshot: boolean;
+  #backgroundSnapshot: boolean;
 
   /** @param backgroundSnapshot whether the host's probe found it; it is tried only then */
   constructor(qmp: Qmp, state: () => Promise<MachineState>, backgroundSnapshot: boolean) {
@@ -20,13 +21,14 @@ export class QemuMemory implements MachineMemory {
   }
 
   async save(path: string, freezeDisks: () => Promise<void>): Promise<SavedMemory> {
+    await this.#untilQuiet();
     const wasRunning = (await this.#state()) === "running";
     const timeline = new Timeline(this.#qmp);
     await this.#qmp.run("migrate-set-parameters", { "max-bandwidth": UNLIMITED_BANDWIDTH });
     const method = (await this.#prepareBackground()) ? "background-snapshot" : "pre-copy";
     try {
       if (method === "pre-copy") await this.#preCopy(path, freezeDisks, wasRunning);
-      else await this.#background(path, freezeDisks, wasRunning);
+      else await this.#background(path, freezeDisks, wasRunning).catch(this.#forgetBackground);
       return { method, ...timeline.spans(wasRunning), times: timeline.times };
     } catch (error) {
       await this.#goOn(wasRunning);
@@ -81,9 +83,16 @@ export class QemuMemory implements MachineMemory {
     await freezeDisks();
     await this.#qmp.run("migrate", { uri: `unix:${path}` });
     await Promise.race([resumed, done]); // a migration that fails before the start resumes nothing
+    await failpoint("agent.take-standard.resumed");
     if (!wasRunning) await this.#standAgain();
     await done;
   }
+
+  /** Once one has failed on its way, no other works in this QEMU: its RAM stays registered. The next is a pre-copy. */
+  readonly #forgetBackground = (error: unknown): never => {
+    this.#backgroundSnapshot = false;
+    throw error;
+  };
 
   /** QEMU copies RAM while the guest runs, stops it for the rest, and leaves it standing for us to take the disks. */
   async #preCopy(path: string, freezeDisks: () => Promise<void>, wasRunning: boolean): Promise<void> {
@@ -103,13 +112,19 @@ export class QemuMemory implements MachineMemory {
 
   /** After a failure: nothing more is sent, and a machine that ran runs. */
   async #goOn(wasRunning: boolean): Promise<void> {
-    const { status } = await this.#qmp.run<{ status?: string }>("query-migrate");
-    if (status === "active" || status === "setup") {
-      const over = this.#outcome(EVENT_MS).catch(() => undefined);
-      await this.#qmp.run("migrate_cancel");
-      await over;
-    }
+    await this.#untilQuiet();
     if (wasRunning && (await this.#state()) !== "running") await this.#qmp.run("cont");
+  }
+
+  /** One that is under way, perhaps for an agent that is dead, is let come to its end: cut off, it harms the guest. */
+  async #untilQuiet(): Promise<void> {
+    const isActive = async () => {
+      const { status } = await this.#qmp.run<{ status?: string }>("query-migrate");
+      return status === "active" || status === "setup";
+    };
+    if (!(await isActive())) return;
+    const over = this.#outcome(SAVE_MS).catch(() => undefined);
+    if (await isActive()) await over;
   }
 
   async #outcome(timeoutMs: number): Promise<void> {
