@@ -4,9 +4,9 @@ import { type Api, type CommonOptions, withApi } from "../api.ts";
 import { leafCommand } from "../leaf-command.ts";
 import { showCheckpoint } from "../output/checkpoints.ts";
 import { printAnswer } from "../output/format.ts";
+import { checkpointOf } from "../parse/checkpoint-of.ts";
 import { parseWorkload } from "../parse/workload.ts";
 import type { Terminal } from "../terminal.ts";
-import { checkpointOf } from "./checkpoint-change.ts";
 
 /** What changes a checkpoint's record and nothing else. */
 export function checkpointEditCommands(terminal: Terminal): Command[] {

@@ -6,9 +6,10 @@ import { leafCommand } from "../leaf-command.ts";
 import { showTree } from "../output/checkpoint-tree.ts";
 import { showCheckpoint, showCheckpoints } from "../output/checkpoints.ts";
 import { printAnswer, toYaml } from "../output/format.ts";
+import { showStorage } from "../output/storage.ts";
+import { checkpointOf } from "../parse/checkpoint-of.ts";
 import { parseWorkload } from "../parse/workload.ts";
 import type { Terminal } from "../terminal.ts";
-import { checkpointOf } from "./checkpoint-change.ts";
 
 export function checkpointReadCommands(terminal: Terminal): Command[] {
   const forWorkload = (verb: string, description: string, show: (response: ListCheckpointsResponse) => string) =>
@@ -26,8 +27,11 @@ export function checkpointReadCommands(terminal: Terminal): Command[] {
     forWorkload("list", "List a workload's checkpoints, oldest first.", ({ checkpoints }) =>
       showCheckpoints(checkpoints, new Date()),
     ),
-    forWorkload("tree", "Show a workload's checkpoints as a tree, and where now is.", ({ checkpoints, head }) =>
-      showTree(checkpoints, head?.parent ?? ""),
+    forWorkload(
+      "tree",
+      "Show a workload's checkpoints as a tree, and where now is.",
+      ({ checkpoints, head, storage }) =>
+        `${showTree(checkpoints, head?.parent ?? "", new Date())}${showStorage(storage)}`,
     ),
     forCheckpoint("get", "Show a checkpoint.", get),
     forCheckpoint("receipt", "Show the evidence of a checkpoint.", receipt),

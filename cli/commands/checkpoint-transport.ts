@@ -3,11 +3,11 @@ import type { Operation } from "#contracts/operation/v1/operation";
 import type { CommonOptions } from "../api.ts";
 import { operationLeaf } from "../leaf-command.ts";
 import { showBytes } from "../output/units.ts";
+import { checkpointOf } from "../parse/checkpoint-of.ts";
 import { parseWorkload } from "../parse/workload.ts";
 import { runOperation } from "../run-operation.ts";
 import type { Terminal } from "../terminal.ts";
 import type { WaitOptions } from "../wait-for-operation.ts";
-import { checkpointOf } from "./checkpoint-change.ts";
 
 /** What takes a checkpoint elsewhere and brings it back. */
 export function checkpointTransportCommands(terminal: Terminal): Command[] {

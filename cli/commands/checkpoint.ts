@@ -1,7 +1,9 @@
 import type { Command } from "commander";
 import { nounCommand } from "../leaf-command.ts";
 import type { Terminal } from "../terminal.ts";
-import { checkpointChangeCommands } from "./checkpoint-change.ts";
+import { checkpointApplyCommand } from "./checkpoint-apply.ts";
+import { checkpointCreateCommand } from "./checkpoint-create.ts";
+import { checkpointDeleteCommand } from "./checkpoint-delete.ts";
 import { checkpointEditCommands } from "./checkpoint-edit.ts";
 import { checkpointReadCommands } from "./checkpoint-read.ts";
 import { checkpointTransportCommands } from "./checkpoint-transport.ts";
@@ -10,7 +12,9 @@ import { checkpointTransportCommands } from "./checkpoint-transport.ts";
 export function checkpointCommand(terminal: Terminal): Command {
   const noun = nounCommand("checkpoint", "Checkpoints of VMs. WORKLOAD is vm/NAME, or NAME.");
   const verbs = [
-    ...checkpointChangeCommands(terminal),
+    checkpointCreateCommand(terminal),
+    checkpointApplyCommand(terminal),
+    checkpointDeleteCommand(terminal),
     ...checkpointReadCommands(terminal),
     ...checkpointEditCommands(terminal),
     ...checkpointTransportCommands(terminal),

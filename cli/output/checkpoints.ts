@@ -13,8 +13,9 @@ export function showCheckpoints(checkpoints: readonly Checkpoint[], now: Date): 
     showEnum(checkpoint.state, "CHECKPOINT_STATE_"),
     showBytes(checkpoint.sizeBytes),
     showAge(checkpoint.createTime, now),
+    proven(checkpoint, now),
   ]);
-  return renderTable(["NAME", "KIND", "CONSISTENCY", "FELL BACK", "REASON", "STATE", "SIZE", "AGE"], rows);
+  return renderTable(["NAME", "KIND", "CONSISTENCY", "FELL BACK", "REASON", "STATE", "SIZE", "AGE", "PROVEN"], rows);
 }
 
 export function showCheckpoint(checkpoint: Checkpoint): string {
@@ -30,19 +31,31 @@ export function showCheckpoint(checkpoint: Checkpoint): string {
     ["State", showEnum(checkpoint.state, "CHECKPOINT_STATE_")],
     ["Protected", checkpoint.protected ? "yes" : "no"],
     ["Size", showBytes(checkpoint.sizeBytes)],
+    ["With below", showBytes(checkpoint.cumulativeBytes)],
+    ["Left out", checkpoint.excludedDisks.join(", ")],
     ["Host", checkpoint.host],
     ["Operation", checkpoint.operation],
+    ["Schedule", checkpoint.schedule],
+    ["Group", checkpoint.groupCheckpoint],
+    ["Came from", checkpoint.origin],
+    ["Pushed to", checkpoint.pushed.map(({ reference, digest }) => `${reference} (${digest})`).join("\n")],
     ["Taken", showTime(checkpoint.createTime)],
+    ["Proven", showTime(checkpoint.provenTime)],
   ]);
 }
 
-/** What was reached, in one sentence. */
+/** What was reached, in one sentence; where that is less than was asked for, also what that was, and why. */
 export function showCheckpointLine(checkpoint: Checkpoint): string {
-  const reached = `${kind(checkpoint)} checkpoint "${checkpoint.displayName}" is taken: ${consistency(checkpoint)} consistent`;
-  const instead = checkpoint.fellBack ? `, not ${showEnum(checkpoint.requestedType, "CHECKPOINT_TYPE_")}` : "";
-  const why = checkpoint.reason === "" ? instead : `${instead}: ${checkpoint.reason}`;
-  return `${reached.charAt(0).toUpperCase()}${reached.slice(1)}${why}.`;
+  const reached = `${kind(checkpoint)} checkpoint "${checkpoint.displayName}" is taken, ${consistency(checkpoint)} consistent`;
+  const summary: unknown = checkpoint.receipt?.summary;
+  const why = checkpoint.reason !== "" && typeof summary === "string" ? `: ${summary}` : "";
+  const without = checkpoint.excludedDisks.length === 0 ? "" : ` Left out: ${checkpoint.excludedDisks.join(", ")}.`;
+  return `${reached.charAt(0).toUpperCase()}${reached.slice(1)}${why}.${without}`;
 }
+
+/** How long ago a drill last proved that it restores; empty when none has. */
+export const proven = ({ provenTime }: Checkpoint, now: Date): string =>
+  provenTime === undefined ? "" : `${showAge(provenTime, now)} ago`;
 
 export const kind = (checkpoint: Checkpoint): string => showEnum(checkpoint.kind, "CHECKPOINT_KIND_");
 

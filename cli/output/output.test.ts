@@ -1,7 +1,9 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { Checkpoint } from "#contracts/checkpoint/v1/checkpoint";
+import { CheckpointStorage } from "#contracts/vm/v1/vm";
 import { showTree } from "./checkpoint-tree.ts";
+import { showStorage } from "./storage.ts";
 import { renderFields, renderTable, tableWidth } from "./table.ts";
 import { showAge, showBytes } from "./units.ts";
 
@@ -72,13 +74,55 @@ const checkpoint = (uid: string, parent: string): Checkpoint =>
     consistency: "CONSISTENCY_APPLICATION",
   });
 
-const names = (tree: string): string[] => tree.split("\n").map((line) => line.replace(/ {2}production.*$/, ""));
+const time = new Date("2026-03-01T12:00:00Z");
+
+/** The names as they are drawn, under the headings. */
+const names = (tree: string): string[] =>
+  tree
+    .split("\n")
+    .slice(1, -1)
+    .map((line) => line.replace(/ +production.*$/, ""));
 
 test("the tree branches where a checkpoint was applied, and shows now", () => {
-  const tree = showTree([checkpoint("a", ""), checkpoint("b", "a"), checkpoint("c", "b"), checkpoint("d", "a")], "b");
+  const checkpoints = [checkpoint("a", ""), checkpoint("b", "a"), checkpoint("c", "b"), checkpoint("d", "a")];
+  const tree = showTree(checkpoints, "b", time);
   expect(names(tree)).toEqual(["└─ A", "   ├─ B", "   │  ├─ C", "   │  └─ now", "   └─ D"]);
 });
 
 test("no checkpoint is lost when its parent is not listed", () => {
-  expect(names(showTree([checkpoint("b", "gone")], "gone"))).toEqual(["├─ B", "└─ now"]);
+  expect(names(showTree([checkpoint("b", "gone")], "gone", time))).toEqual(["├─ B", "└─ now"]);
+});
+
+test("the tree tells what each checkpoint is, takes and has proven", () => {
+  const known = {
+    ...checkpoint("a", ""),
+    createTime: new Date("2026-03-01T09:00:00Z"),
+    provenTime: new Date("2026-03-01T11:00:00Z"),
+    sizeBytes: 2 ** 20,
+    cumulativeBytes: 2 ** 30,
+    protected: true,
+  };
+  expect(showTree([known], "a", time)).toBe(
+    [
+      "NAME       KIND        CONSISTENCY  AGE  SIZE   WITH BELOW  PROTECTED  PROVEN",
+      "└─ A       production  application  3h   1 MiB  1 GiB       yes        1h ago",
+      "   └─ now",
+      "",
+    ].join("\n"),
+  );
+});
+
+test("storage is told on one line, and what is not known is left out", () => {
+  const storage = CheckpointStorage.fromPartial({ hiddenLayers: 1, freeBytes: 40 * 2 ** 30 });
+  expect(showStorage(undefined)).toBe("");
+  expect(showStorage(storage)).toBe("To merge: nothing, 1 hidden layer. Free: 40 GiB.");
+  const busy = {
+    mergeDebtBytes: 3 * 2 ** 20,
+    mergeWaitsFor: "space.insufficient",
+    growthBytesPerHour: 2 ** 30,
+    fullIn: { seconds: 3 * 86_400, nanos: 0 },
+  };
+  expect(showStorage({ ...storage, hiddenLayers: 2, ...busy })).toBe(
+    "To merge: 3 MiB, waits for space.insufficient, 2 hidden layers. Free: 40 GiB, full in 3d; this VM takes 1 GiB an hour.",
+  );
 });

@@ -17,7 +17,7 @@ const words: Readonly<Record<string, string>> = {
   standard: "saving RAM and disks",
   publish: "recording the checkpoint",
   mark: "marking it as being deleted",
-  merge: "merging disks",
+  remove: "forgetting it on its host",
   forget: "removing its record",
   apply: "bringing disks and RAM back",
   "move-head": "recording where now is",

@@ -18,5 +18,5 @@ test("merge debt says how much, how far, and what it waits for", () => {
 test("the forecast is there when something grows", () => {
   expect(forecast(storage({ freeBytes: 40 * 1024 * MIB }))).toBe("40 GiB");
   const growing = { freeBytes: 40 * 1024 * MIB, growthBytesPerHour: 2048 * MIB, fullIn: { seconds: 72_000, nanos: 0 } };
-  expect(forecast(storage(growing))).toBe("40 GiB, full in 20 h; this VM takes 2 GiB an hour");
+  expect(forecast(storage(growing))).toBe("40 GiB, full in 20h; this VM takes 2 GiB an hour");
 });

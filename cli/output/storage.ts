@@ -1,5 +1,5 @@
 import type { CheckpointStorage } from "#contracts/vm/v1/vm";
-import { showBytes } from "./units.ts";
+import { showBytes, showSeconds } from "./units.ts";
 
 /** What waits to be merged: "nothing", "120 MiB (40 MiB done)", "120 MiB, waits for space.insufficient". */
 export function mergeDebt(storage: CheckpointStorage): string {
@@ -13,20 +13,17 @@ export function mergeDebt(storage: CheckpointStorage): string {
   return parts.filter((part) => part !== "").join(", ");
 }
 
-/** How long the space lasts: "40 GiB", "40 GiB, full in 3 d; this VM takes 2 GiB an hour". */
+/** How long the space lasts: "40 GiB", "40 GiB, full in 3d; this VM takes 2 GiB an hour". */
 export function forecast({ freeBytes, growthBytesPerHour, fullIn }: CheckpointStorage): string {
-  const full = fullIn === undefined ? "" : `, full in ${showDuration(fullIn.seconds)}`;
+  const full = fullIn === undefined ? "" : `, full in ${showSeconds(fullIn.seconds)}`;
   const growth = growthBytesPerHour > 0 ? `; this VM takes ${showBytes(growthBytesPerHour)} an hour` : "";
   return `${showBytes(freeBytes)}${full}${growth}`;
 }
 
-/** In the largest whole unit: "3 d", "5 h", "12 min". */
-function showDuration(seconds: number): string {
-  for (const [unit, size] of [
-    ["d", 86_400],
-    ["h", 3_600],
-  ] as const) {
-    if (seconds >= size) return `${Math.floor(seconds / size)} ${unit}`;
-  }
-  return `${Math.ceil(seconds / 60)} min`;
-}
+/** Both on one line; empty when nothing is known. */
+export const showStorage = (storage: CheckpointStorage | undefined): string =>
+  storage === undefined ? "" : `To merge: ${mergeDebt(storage)}. Free: ${forecast(storage)}.`;
+
+/** True when nothing is left that could be merged now. */
+export const isMerged = ({ mergeDebtBytes, mergeTotalBytes }: CheckpointStorage): boolean =>
+  mergeDebtBytes === 0 && mergeTotalBytes === 0;

@@ -13,8 +13,12 @@ export function showBytes(bytes: number): string {
 
 /** How long ago, in the largest whole unit: "3d", "5h", "12m", "7s". */
 export function showAge(time: Date | undefined, now: Date): string {
-  if (time === undefined) return "";
-  const seconds = Math.max(0, Math.floor((now.getTime() - time.getTime()) / 1000));
+  return time === undefined ? "" : showSeconds((now.getTime() - time.getTime()) / 1000);
+}
+
+/** A length of time, in the largest whole unit: "3d", "5h", "12m", "7s". */
+export function showSeconds(length: number): string {
+  const seconds = Math.max(0, Math.floor(length));
   for (const [unit, size] of [
     ["d", 86_400],
     ["h", 3_600],

@@ -12,8 +12,10 @@ import { protectCheckpoint } from "./protect.ts";
 import { acceptPush } from "./push.ts";
 import { checkReadiness, type ReadinessDeps } from "./readiness.ts";
 import { renameCheckpoint } from "./rename.ts";
+import { type StorageDeps, storageOf, withSizes } from "./storage.ts";
 
-export interface HandlerDeps extends AcceptDeps, ReadinessDeps {
+export interface HandlerDeps extends AcceptDeps, ReadinessDeps, StorageDeps {
+  readonly agents: ReadinessDeps["agents"] & StorageDeps["agents"];
   readonly operations: Pick<Operations, "accept" | "repeated" | "get">;
 }
 
@@ -28,15 +30,17 @@ export function checkpointsHandlers(deps: HandlerDeps): CheckpointsServiceImplem
 
     async getCheckpoint({ name }, { principal }) {
       authorise(principal, "get", name);
-      const { checkpoint } = await findCheckpoint(deps, name);
-      return toApi(checkpoint);
+      const { vm, checkpoint } = await findCheckpoint(deps, name);
+      return withSizes(toApi(checkpoint), await storageOf(deps, vm));
     },
 
     async listCheckpoints({ parent }, { principal }) {
       authorise(principal, "list", parent);
       const vm = await findVm(deps, parent);
-      const { checkpoints, head } = await deps.store.tree({ name: parent, uid: vm.uid });
-      return { checkpoints: checkpoints.map(toApi), ...(head === undefined ? {} : { head: head.body }) };
+      const [tree, storage] = await Promise.all([deps.store.tree({ name: parent, uid: vm.uid }), storageOf(deps, vm)]);
+      const checkpoints = tree.checkpoints.map((stored) => withSizes(toApi(stored), storage));
+      const head = tree.head === undefined ? {} : { head: tree.head.body };
+      return { checkpoints, ...head, ...(storage === undefined ? {} : { storage }) };
     },
 
     async applyCheckpoint(request, call) {
