@@ -2,6 +2,7 @@ import type { Command } from "commander";
 import { nounCommand } from "../leaf-command.ts";
 import type { Terminal } from "../terminal.ts";
 import { checkpointApplyCommand } from "./checkpoint-apply.ts";
+import { checkpointCheckCommand } from "./checkpoint-check.ts";
 import { checkpointCreateCommand } from "./checkpoint-create.ts";
 import { checkpointDeleteCommand } from "./checkpoint-delete.ts";
 import { checkpointEditCommands } from "./checkpoint-edit.ts";
@@ -18,6 +19,7 @@ export function checkpointCommand(terminal: Terminal): Command {
     ...checkpointReadCommands(terminal),
     ...checkpointEditCommands(terminal),
     ...checkpointTransportCommands(terminal),
+    checkpointCheckCommand(terminal),
   ];
   for (const verb of verbs) noun.addCommand(verb);
   return noun;

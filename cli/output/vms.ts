@@ -1,4 +1,5 @@
 import type { CheckpointType, Vm, WatchVmsResponse } from "#contracts/vm/v1/vm";
+import { showReadinessLine } from "./readiness.ts";
 import { forecast, mergeDebt } from "./storage.ts";
 import { renderFields, renderTable } from "./table.ts";
 import { lastPart, showAge, showBytes, showEnum, showTime } from "./units.ts";
@@ -33,6 +34,7 @@ export function showVm(vm: Vm): string {
     ["Disks", disks(vm)],
     ["Ports", (spec?.ports ?? []).map(({ hostPort, guestPort }) => `${hostPort} to ${guestPort}`).join("\n")],
     ["Checkpoints", checkpointType(spec?.checkpointType)],
+    ["Readiness", vm.checkpointReadiness && showReadinessLine(vm.checkpointReadiness)],
     ["Guest agent", agent(vm)],
     ...storage(vm),
     [
