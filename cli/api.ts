@@ -39,6 +39,12 @@ export class Api {
     return this.#keep(rpc.createRpcClient(CheckpointsDefinition, this.#address));
   }
 
+  async groups() {
+    const contract = import("#contracts/checkpoint/v1/group");
+    const [{ GroupsDefinition }, rpc] = await Promise.all([contract, this.#rpc()]);
+    return this.#keep(rpc.createRpcClient(GroupsDefinition, this.#address));
+  }
+
   async projects() {
     const contract = import("#contracts/checkpoint/v1/project");
     const [{ ProjectsDefinition }, rpc] = await Promise.all([contract, this.#rpc()]);

@@ -4,6 +4,7 @@ import { CommandEnded } from "./command-ended.ts";
 import { checkpointCommand } from "./commands/checkpoint.ts";
 import { devCommand } from "./commands/dev.ts";
 import { eventsCommand } from "./commands/events.ts";
+import { groupCommand } from "./commands/group.ts";
 import { hostCommand } from "./commands/host.ts";
 import { imageCommand } from "./commands/image.ts";
 import { operationCommand } from "./commands/operation.ts";
@@ -39,6 +40,7 @@ function program(terminal: Terminal): Command {
     vmCommand(terminal),
     checkpointCommand(terminal),
     scheduleCommand(terminal),
+    groupCommand(terminal),
     imageCommand(terminal),
     hostCommand(terminal),
     projectCommand(terminal),

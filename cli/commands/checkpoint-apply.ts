@@ -59,13 +59,17 @@ async function confirm(terminal: Terminal, { vm, checkpoint }: Target, isKept: b
   const consequence = isKept
     ? `${vm} is taken out of what it does, which a checkpoint keeps.`
     : `What ${vm} changed since its last checkpoint will be lost.`;
-  const answer = await terminal.ask(`${consequence} Apply "${checkpoint}"? [y/N] `);
-  if (answer === undefined) {
-    throw new UsageError(
-      isKept ? "apply takes the VM out of what it does" : "apply discards what changed since the last checkpoint",
-      { help: isKept ? "Pass --yes." : "Pass --checkpoint-first to keep it, and --yes." },
-    );
-  }
+  const unasked = new UsageError(
+    isKept ? "apply takes the VM out of what it does" : "apply discards what changed since the last checkpoint",
+    { help: isKept ? "Pass --yes." : "Pass --checkpoint-first to keep it, and --yes." },
+  );
+  await askFirst(terminal, `${consequence} Apply "${checkpoint}"? [y/N] `, unasked);
+}
+
+/** Ends the command when the answer is no; with `unasked` where nobody can be asked. */
+export async function askFirst(terminal: Terminal, question: string, unasked: UsageError): Promise<void> {
+  const answer = await terminal.ask(question);
+  if (answer === undefined) throw unasked;
   if (!/^y(es)?$/i.test(answer.trim())) {
     terminal.err("Nothing was done.\n");
     throw new CommandEnded(exitCodes.failed);

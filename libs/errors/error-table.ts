@@ -105,6 +105,12 @@ export const errorTable = {
   CHECKPOINT_DAMAGED: { code: Code.INTERNAL, help: "Do not apply it; take another, or restore a copy." },
   SCHEDULE_NOT_FOUND: { code: Code.NOT_FOUND, help: "List schedules with: stillpoint schedule list" },
   SCHEDULE_EXISTS: { code: Code.ALREADY_EXISTS, help: "Choose another name, or delete the other schedule." },
+  GROUP_NOT_FOUND: { code: Code.NOT_FOUND, help: "List groups with: stillpoint group list" },
+  GROUP_EXISTS: { code: Code.ALREADY_EXISTS, help: "Choose another name." },
+  GROUP_HAS_CHECKPOINTS: {
+    code: Code.FAILED_PRECONDITION,
+    help: "Delete them first with: stillpoint group delete-checkpoint",
+  },
   PRODUCTION_NOT_REACHED: {
     code: Code.FAILED_PRECONDITION,
     help: "Mend what the reason names, or allow the type production.",

@@ -1,11 +1,15 @@
 export { checkDisplayName, checkId, checkName, quote } from "./check-name.ts";
 export {
   checkpointName,
+  groupCheckpointName,
+  groupName,
   headName,
   hostName,
   ledgerName,
   operationName,
   parseCheckpointName,
+  parseGroupCheckpointName,
+  parseGroupName,
   parseHostName,
   parseOperationName,
   parseProject,

@@ -5,10 +5,14 @@ import {
   checkId,
   checkName,
   checkpointName,
+  groupCheckpointName,
+  groupName,
   hostName,
   ledgerName,
   operationName,
   parseCheckpointName,
+  parseGroupCheckpointName,
+  parseGroupName,
   parseHostName,
   parseOperationName,
   parseProject,
@@ -32,6 +36,9 @@ test("what is built is parsed back", () => {
       expect(parseCheckpointName(full)).toEqual({ workload: vmName(project, vm), checkpoint });
       expect(workloadOf(full)).toBe(vmName(project, vm));
       expect(parseScheduleName(scheduleName(project, vm))).toEqual({ project, schedule: vm });
+      expect(parseGroupName(groupName(project, vm))).toEqual({ project, group: vm });
+      const ofGroup = groupCheckpointName(groupName(project, vm), checkpoint);
+      expect(parseGroupCheckpointName(ofGroup)).toEqual({ group: groupName(project, vm), checkpoint });
       expect(parseHostName(hostName(vm))).toBe(vm);
       expect(parseOperationName(operationName(checkpoint))).toBe(checkpoint);
     }),

@@ -5,6 +5,8 @@ const vmPattern = /^projects\/([^/]+)\/vms\/([^/]+)$/;
 const schedulePattern = /^projects\/([^/]+)\/schedules\/([^/]+)$/;
 // What follows may be a display name, with any character in it.
 const checkpointPattern = /^(projects\/[^/]+\/vms\/[^/]+)\/checkpoints\/(.+)$/s;
+const groupPattern = /^projects\/([^/]+)\/groups\/([^/]+)$/;
+const groupCheckpointPattern = /^(projects\/[^/]+\/groups\/[^/]+)\/checkpoints\/(.+)$/s;
 
 /** projects/<project> */
 export const projectName = (project: string): string => `projects/${checkName("project", project)}`;
@@ -14,6 +16,13 @@ export const vmName = (project: string, vm: string): string => `${projectName(pr
 
 /** <workload>/checkpoints/<id> */
 export const checkpointName = (workload: string, id: string): string => `${workload}/checkpoints/${checkId(id)}`;
+
+/** projects/<project>/groups/<group> */
+export const groupName = (project: string, group: string): string =>
+  `${projectName(project)}/groups/${checkName("group", group)}`;
+
+/** <group>/checkpoints/<id> */
+export const groupCheckpointName = (group: string, id: string): string => `${group}/checkpoints/${checkId(id)}`;
 
 /** <workload>/head: where "now" stands in the tree of checkpoints. */
 export const headName = (workload: string): string => `${workload}/head`;
@@ -51,6 +60,23 @@ export function parseCheckpointName(name: string): { workload: string; checkpoin
   }
   parseVmName(match[1]);
   return { workload: match[1], checkpoint: match[2] };
+}
+
+/** The parts of `projects/<project>/groups/<group>`. */
+export function parseGroupName(name: string): { project: string; group: string } {
+  const match = groupPattern.exec(name);
+  if (match?.[1] === undefined || match[2] === undefined) throw malformed(name, "projects/<project>/groups/<group>");
+  return { project: checkName("project", match[1]), group: checkName("group", match[2]) };
+}
+
+/** The group and the last part of `<group>/checkpoints/<id or display name>`; which of both it is stays open. */
+export function parseGroupCheckpointName(name: string): { group: string; checkpoint: string } {
+  const match = groupCheckpointPattern.exec(name);
+  if (match?.[1] === undefined || match[2] === undefined) {
+    throw malformed(name, "projects/<project>/groups/<group>/checkpoints/<checkpoint>");
+  }
+  parseGroupName(match[1]);
+  return { group: match[1], checkpoint: match[2] };
 }
 
 /** The workload that a checkpoint belongs to. */

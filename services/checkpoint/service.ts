@@ -1,4 +1,5 @@
 import { Checkpoint, CheckpointsDefinition, Head } from "#contracts/checkpoint/v1/checkpoint";
+import { Group, GroupCheckpoint, GroupsDefinition } from "#contracts/checkpoint/v1/group";
 import { Project, ProjectsDefinition } from "#contracts/checkpoint/v1/project";
 import { SchedulesDefinition } from "#contracts/checkpoint/v1/schedule";
 import { Host } from "#contracts/scheduler/v1/scheduler";
@@ -25,13 +26,9 @@ import { CheckpointStore } from "./checkpoint-store.ts";
 import type { CheckpointConfig } from "./config.ts";
 import { followDeletedVms } from "./deleted-vms.ts";
 import { takeDigests } from "./digests.ts";
+import { groupsHandlers } from "./groups/handlers.ts";
 import { checkpointsHandlers } from "./handlers.ts";
-import { applyJob } from "./jobs/apply.ts";
-import { createJob } from "./jobs/create.ts";
-import { deleteJob } from "./jobs/delete.ts";
-import { drillJob } from "./jobs/drill.ts";
-import { pushJob } from "./jobs/push.ts";
-import { receiveJob } from "./jobs/receive.ts";
+import { jobsOf } from "./jobs.ts";
 import { projectsHandlers } from "./projects.ts";
 import { startSchedules } from "./schedules/start.ts";
 
@@ -60,7 +57,7 @@ export async function startCheckpoint(
 
   const limit = config.CHECKPOINT_LIMIT;
   const deps = { ...parts, agents, vmService, operations, clock, random: systemRandom, logger, limit };
-  const jobs = [createJob(deps), applyJob(deps), deleteJob(deps), receiveJob(deps), pushJob(deps), drillJob(deps)];
+  const jobs = jobsOf(deps);
   lifecycle.add("runner", startRunner(operations, { jobs, ttlMs: config.OPERATION_TTL_MS }), (runner) =>
     runner.close(),
   );
@@ -78,6 +75,7 @@ export async function startCheckpoint(
     to
       .add(CheckpointsDefinition, checkpointsHandlers(deps))
       .add(ProjectsDefinition, projectsHandlers(deps))
+      .add(GroupsDefinition, groupsHandlers(deps))
       .add(SchedulesDefinition, schedules);
   if (server !== undefined) {
     add(server);
@@ -96,6 +94,8 @@ async function openRecords(log: Log, clock: Clock, { signal }: Lifecycle) {
     log,
     vms: open<Vm>(Vm),
     projects: open<Project>(Project),
+    groups: open<Group>(Group),
+    groupCheckpoints: open<GroupCheckpoint>(GroupCheckpoint),
     hosts: open<Host>(Host),
     store: new CheckpointStore({ log, checkpoints: open<Checkpoint>(Checkpoint), heads: open<Head>(Head) }),
     vmView: await RecordView.start<Vm>({ log, filter: "rec.projects.*.vms.*", codec: Vm, signal }),

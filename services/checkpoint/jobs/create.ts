@@ -1,4 +1,3 @@
-import type { Vm } from "#contracts/vm/v1/vm";
 import type { StillpointError } from "#libs/errors";
 import type { Job, JobContext, JobOutput, Outcome, Step } from "#libs/operations";
 import type { RecordEvent } from "#libs/records";
@@ -6,6 +5,7 @@ import { treeOf } from "../checkpoint-store.ts";
 import { conditionOf, policyType, typeWords } from "../contract-words.ts";
 import { excludedDisks } from "../domain/exclusions.ts";
 import { chooseType, decideFirst } from "../domain/policy.ts";
+import { windowMs } from "../freeze-window.ts";
 import { projectType } from "../projects.ts";
 import { full, nameTaken, notTaken, typeRefused, wrongState } from "../refusals.ts";
 import type { CreateInput, Prepared } from "./create-state.ts";
@@ -64,9 +64,6 @@ export function prepareStep(deps: JobDeps): Step<CreateInput> {
     },
   };
 }
-
-const windowMs = (window: NonNullable<Vm["spec"]>["freezeWindow"]): number =>
-  window === undefined ? 0 : Number(window.seconds) * 1_000 + Math.round(window.nanos / 1_000_000);
 
 /** The checkpoint that the next one stands on. Fails when there is no room for it, or its name is taken. */
 async function parentOfNext({ store, limit }: JobDeps, { target, input }: JobContext<CreateInput>): Promise<string> {

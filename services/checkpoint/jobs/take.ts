@@ -140,7 +140,7 @@ const layers = (context: Context) => ({
   parentCheckpointUid: createState(context).prepared.parent,
 });
 
-const excludedIds = (context: Context): string[] => createState(context).prepared.excluded.map(({ id }) => id);
+export const excludedIds = (context: Context): string[] => createState(context).prepared.excluded.map(({ id }) => id);
 
 const nothing = { evidence: {}, sizeBytes: 0 };
 
@@ -155,7 +155,7 @@ const failedAs: Partial<Record<Reason, string>> = {
 };
 
 /** Throws what is no reason to take something else: a lost claim, a cancel, a host that does not answer. */
-function causeOfFailure(error: unknown): Cause {
+export function causeOfFailure(error: unknown): Cause {
   const code = isStillpointError(error) ? failedAs[error.reason] : undefined;
   if (code === undefined || !isStillpointError(error)) throw error;
   return { code, detail: error.message };
@@ -169,7 +169,7 @@ export function causeOf({ refusedReason, refusedDetail, evidence }: CheckpointOu
 }
 
 /** What follows when production was not reached. */
-function without(context: Context, cause: Cause): Pick<Taken, "decision"> {
+export function without(context: Context, cause: Cause): Pick<Taken, "decision"> {
   const { type, excluded } = createState(context).prepared;
   return { decision: decideWithoutProduction(type, cause, excluded.length > 0) };
 }

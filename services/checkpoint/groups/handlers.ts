@@ -1,0 +1,128 @@
+import {
+  type CreateGroupRequest,
+  Group,
+  type GroupsServiceImplementation,
+  type UpdateGroupRequest,
+} from "#contracts/checkpoint/v1/group";
+import { CheckpointType } from "#contracts/vm/v1/vm";
+import { authorise } from "#libs/auth";
+import { StillpointError } from "#libs/errors";
+import { groupName, parseProject, parseVmName, projectName } from "#libs/names";
+import { type StoredRecord, subjectOfName } from "#libs/records";
+import type { CallScope } from "#libs/rpc";
+import { askedType, typeWords } from "../contract-words.ts";
+import { findVm } from "../find-checkpoint.ts";
+import { checkWindow } from "../freeze-window.ts";
+import { listRecords } from "../list-records.ts";
+import { type GroupHandlerDeps, groupCheckpointsHandlers } from "./checkpoint-handlers.ts";
+import { findGroup, groupCheckpointsOf, groupToApi } from "./group-store.ts";
+
+const mostMembers = 16;
+
+/** Groups of VMs, and their checkpoints. */
+export function groupsHandlers(deps: GroupHandlerDeps): GroupsServiceImplementation<CallScope> {
+  return {
+    async createGroup(request, { principal }) {
+      const name = groupName(parseProject(request.parent), request.groupId);
+      authorise(principal, "create", name);
+      return groupToApi(await createGroup(deps, name, request));
+    },
+
+    async getGroup({ name }, { principal }) {
+      authorise(principal, "get", name);
+      return groupToApi(await findGroup(deps, name));
+    },
+
+    async listGroups({ parent }, { principal }) {
+      authorise(principal, "list", parent);
+      const filter = `${subjectOfName(projectName(parseProject(parent)))}.groups.*`;
+      const groups = (await listRecords(deps.log, deps.groups, filter)).map(groupToApi);
+      return { groups: groups.toSorted((a, b) => (a.name < b.name ? -1 : 1)) };
+    },
+
+    async updateGroup(request, { principal }) {
+      authorise(principal, "update", request.name);
+      return groupToApi(await updateGroup(deps, request));
+    },
+
+    async deleteGroup({ name }, { principal }) {
+      authorise(principal, "delete", name);
+      return groupToApi(await deleteGroup(deps, name));
+    },
+
+    ...groupCheckpointsHandlers(deps),
+  };
+}
+
+async function createGroup(
+  deps: GroupHandlerDeps,
+  name: string,
+  request: CreateGroupRequest,
+): Promise<StoredRecord<Group>> {
+  const members = await checkMembers(deps, request.parent, request.members);
+  const freezeWindow = checkWindow(request.freezeWindow);
+  const now = deps.clock.now();
+  const body = Group.fromPartial({
+    ...{ name, uid: deps.random.id("group"), members, createTime: now, updateTime: now },
+    checkpointType: groupType(request.checkpointType),
+    ...(freezeWindow === undefined ? {} : { freezeWindow }),
+  });
+  const events = [{ aggregate: "group", happened: "created", data: { name, members } }];
+  try {
+    return await deps.groups.create(name, { uid: body.uid, body, events });
+  } catch (cause) {
+    if ((await deps.groups.get(name)) === undefined) throw cause;
+    throw new StillpointError("GROUP_EXISTS", `${name} exists already`, { cause });
+  }
+}
+
+async function updateGroup(deps: GroupHandlerDeps, request: UpdateGroupRequest): Promise<StoredRecord<Group>> {
+  const { name } = request;
+  const { body } = await findGroup(deps, name);
+  const project = name.slice(0, name.indexOf("/groups/"));
+  const members = request.members.length === 0 ? body.members : await checkMembers(deps, project, request.members);
+  const isTyped = request.checkpointType !== CheckpointType.UNSPECIFIED;
+  const checkpointType = isTyped ? groupType(request.checkpointType) : body.checkpointType;
+  const freezeWindow = checkWindow(request.freezeWindow) ?? body.freezeWindow;
+  const change = { members, checkpointType, freezeWindow, updateTime: deps.clock.now() };
+  const events = [{ aggregate: "group", happened: "updated", data: { name, members } }];
+  const stored = await deps.groups.modify(name, (old) => ({ body: { ...old.body, ...change }, events }));
+  if (stored === undefined) throw new StillpointError("GROUP_NOT_FOUND", `there is no group ${name}`);
+  return stored;
+}
+
+async function deleteGroup(deps: GroupHandlerDeps, name: string): Promise<StoredRecord<Group>> {
+  const stored = await findGroup(deps, name);
+  await refuseBusy(deps, stored);
+  const checkpoints = await groupCheckpointsOf(deps, name);
+  if (checkpoints.length > 0) {
+    throw new StillpointError("GROUP_HAS_CHECKPOINTS", `${name} has ${checkpoints.length} checkpoints`);
+  }
+  await deps.groups.remove(stored, [{ aggregate: "group", happened: "deleted", data: { name } }]);
+  return stored;
+}
+
+/** Gives the members back when each is a VM of the project, once. */
+async function checkMembers(deps: GroupHandlerDeps, project: string, members: readonly string[]): Promise<string[]> {
+  if (members.length < 1 || members.length > mostMembers || new Set(members).size !== members.length) {
+    throw new StillpointError("ARGUMENT_INVALID", `a group has 1 to ${mostMembers} VMs, each once`);
+  }
+  for (const member of members) {
+    if (projectName(parseVmName(member).project) !== project) {
+      throw new StillpointError("ARGUMENT_INVALID", `${member} is not of ${project}`);
+    }
+    await findVm(deps, member);
+  }
+  return [...members];
+}
+
+/** Production where none is said. Fails with ARGUMENT_INVALID for one that takes nothing. */
+const groupType = (type: CheckpointType): CheckpointType => typeWords[askedType(type) ?? "production"];
+
+async function refuseBusy({ operations }: GroupHandlerDeps, { name, operation }: StoredRecord<Group>): Promise<void> {
+  const holder = operation === undefined ? undefined : await operations.get(operation);
+  if (holder === undefined || holder.done) return;
+  throw new StillpointError("TARGET_BUSY", `${name} is busy with ${holder.kind}: ${holder.name}`, {
+    metadata: { operation: holder.name },
+  });
+}

@@ -1,0 +1,128 @@
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { eventually, freePort } from "#libs/testing";
+import { agentReady, importImage, readCheckpoint } from "../demo/database-story.ts";
+import { guestApplication } from "../demo/guest-application.ts";
+import { buildGuest } from "../guest/build.ts";
+import { type Product, startProduct } from "../harness/product.ts";
+import { type Counter, counterPort, counterServer, openCounter, startLoad } from "./counter-pair.ts";
+
+interface GroupCheckpointJson {
+  readonly displayName: string;
+  readonly skewMs?: number;
+  readonly fellBack?: boolean;
+  readonly reason?: string;
+  readonly members: readonly { vm: string; checkpoint: string; consistency: string }[];
+  readonly receipt: { readonly frozenTogetherMs: number; readonly members: readonly { receipt: string }[] };
+}
+
+const vms = ["shop-1", "shop-2"];
+
+/** Two guests that depend on each other, checkpointed together under load. */
+describe("a group", () => {
+  let product: Product;
+  const ports: number[] = [];
+  beforeAll(async () => {
+    product = await startProduct();
+    await importImage(product, await buildGuest(), "linux:1");
+    for (const vm of vms) {
+      const port = await freePort();
+      ports.push(port);
+      const options = ["--image", "linux:1", "--memory", "256MiB", "--port", counterPort(port), "--start"];
+      await product.json("vm", "create", vm, ...options);
+    }
+    for (const vm of vms) await agentReady(product, vm);
+    await product.json("group", "create", "shop", ...vms, "--type", "production");
+  });
+  afterAll(async () => {
+    await product[Symbol.asyncDispose]();
+  });
+
+  const startCounters = async () => {
+    for (const vm of vms) await guestApplication(product, vm).exec("sh", "-c", counterServer);
+  };
+  const openCounters = async (): Promise<[Counter, Counter]> => {
+    const opened = ports.map((port) => eventually(() => openCounter(port), { deadlineMs: 20_000 }));
+    return (await Promise.all(opened)) as [Counter, Counter];
+  };
+  const checkpoints = async () => {
+    const { checkpoints: all = [] } = (await product.json("group", "checkpoints", "shop")) as {
+      checkpoints?: GroupCheckpointJson[];
+    };
+    return all;
+  };
+  const reached = async (until: () => boolean) => eventually(async () => until(), { deadlineMs: 30_000 });
+  const ofMember = async (vm: string) => {
+    const { checkpoints: all = [] } = (await product.json("checkpoint", "list", vm)) as { checkpoints?: unknown[] };
+    return all.length;
+  };
+
+  test("is taken at one instant: what one member has, the other had before", async () => {
+    await startCounters();
+    const counters = await openCounters();
+    await using load = startLoad(counters);
+    await reached(() => load.last >= 20);
+    const { code, stdout } = await product.stillpoint("group", "checkpoint", "shop", "--name", "together");
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/^Checkpoint "together" of 2 VMs is taken, \d+ ms apart: shop-1 application/);
+    const after = load.last;
+    await reached(() => load.last >= after + 20);
+    const [taken] = await checkpoints();
+    expect(taken?.members.map(({ vm, consistency }) => [vm, consistency])).toEqual(
+      vms.map((vm) => [`projects/default/vms/${vm}`, "CONSISTENCY_APPLICATION"]),
+    );
+    expect(taken?.skewMs ?? 0).toBeLessThan(1_000);
+    expect(taken?.receipt.frozenTogetherMs).toBeGreaterThan(0);
+    expect(await readCheckpoint(product, "shop-1", "together")).toMatchObject({
+      groupCheckpoint: expect.stringMatching(/^projects\/default\/groups\/shop\/checkpoints\/gckpt-/) as string,
+    });
+  });
+
+  test("comes back as a pair", async () => {
+    await product.json("group", "apply", "shop", "together", "--yes");
+    for (const vm of vms) await product.json("vm", "start", vm);
+    for (const vm of vms) await agentReady(product, vm);
+    await startCounters();
+    const counters = await openCounters();
+    const [first = 0, second = 0] = await Promise.all(counters.map((counter) => counter.read()));
+    expect(second).toBeGreaterThanOrEqual(20);
+    expect([0, 1]).toContain(first - second);
+    for (const counter of counters) counter.close();
+  });
+
+  test("a member without an agent decides for all: standard for production, nothing for production-only", async () => {
+    // It is started again when it ends: so what starts it has to change.
+    const never = "printf '#!/bin/sh\\nexec sleep 2147483647\\n' >/usr/local/sbin/guest-agent";
+    const end = "(sleep 1; killall qemu-ga) >/dev/null 2>&1 </dev/null &";
+    await guestApplication(product, "shop-2").exec("sh", "-c", `${never}; ${end}`);
+    await eventually(
+      async () => {
+        const vm = (await product.json("vm", "get", "shop-2")) as { guestAgent?: { connected?: boolean } };
+        return vm.guestAgent?.connected !== true;
+      },
+      { deadlineMs: 20_000 },
+    );
+    const refused = ["group", "checkpoint", "shop", "--name", "never", "--type", "production-only"];
+    const { code, stderr } = await product.stillpoint(...refused);
+    expect({ code, stderr }).toEqual({ code: 1, stderr: expect.stringContaining("agent.absent") as string });
+    expect(await Promise.all(vms.map(ofMember))).toEqual([1, 1]);
+    await guestApplication(product, "shop-1").exec("sh", "-c", "echo thawed >/data/thawed && sync");
+
+    await product.json("group", "checkpoint", "shop", "--name", "instead");
+    expect((await checkpoints())[1]).toMatchObject({
+      ...{ displayName: "instead", fellBack: true, reason: "agent.absent" },
+      members: vms.map(() => ({ consistency: "CONSISTENCY_SAVED_STATE" })),
+    });
+    expect(await readCheckpoint(product, "shop-1", "instead")).toMatchObject({
+      ...{ fellBack: true, reason: "group.member_failed" },
+      receipt: { detail: expect.stringContaining("shop-2: agent.absent") as string },
+    });
+  });
+
+  test("its checkpoints are deleted with those of its members, and then it can be", async () => {
+    expect((await product.stillpoint("group", "delete", "shop")).stderr).toContain("GROUP_HAS_CHECKPOINTS");
+    for (const name of ["together", "instead"]) await product.json("group", "delete-checkpoint", "shop", name);
+    expect(await checkpoints()).toEqual([]);
+    expect(await Promise.all(vms.map(ofMember))).toEqual([0, 0]);
+    await product.json("group", "delete", "shop");
+  });
+});
