@@ -9,7 +9,7 @@ import { vmEvent, vmNotFound } from "./vm-record.ts";
 
 export interface AcceptDeps {
   readonly vms: RecordStore<Vm>;
-  readonly operations: Pick<Operations, "accept">;
+  readonly operations: Pick<Operations, "accept" | "repeated">;
   /** How many checkpoints a VM has, from the leader. */
   readonly countCheckpoints: (vm: string) => Promise<number>;
 }
@@ -42,18 +42,20 @@ export async function acceptAction(deps: AcceptDeps, call: CallScope, asked: Ask
   );
 }
 
-/** Accepts the removal of a VM. Fails with VM_HAS_CHECKPOINTS where those were not asked to go with it. */
+/** Accepts the removal of a VM; a repetition is given its first operation when the VM is gone already. Fails with VM_HAS_CHECKPOINTS where those were not asked to go with it. */
 export async function acceptDelete(deps: AcceptDeps, call: CallScope, request: DeleteVmRequest) {
   const { name, force, withCheckpoints } = request;
-  const { body } = await find(deps.vms, name);
+  const asked = { ...accepting(call, request), kind: "vm.delete", fingerprint: { force, withCheckpoints } };
+  const stored = await deps.vms.get(name);
+  if (stored === undefined) {
+    const first = await deps.operations.repeated(asked);
+    if (first === undefined) throw vmNotFound(name);
+    return first;
+  }
+  const { body } = stored;
   if (!withCheckpoints) await refuseCheckpoints(deps, name);
   return deps.operations.accept<Vm>(
-    {
-      ...accepting(call, request),
-      kind: "vm.delete",
-      input: { uid: body.uid, before: body.state },
-      fingerprint: { force, withCheckpoints },
-    },
+    { ...asked, input: { uid: body.uid, before: body.state } },
     {
       codec: Vm,
       uid: body.uid,

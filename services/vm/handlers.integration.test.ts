@@ -97,7 +97,11 @@ describe("requests", () => {
       reason: "VM_HAS_CHECKPOINTS",
       message: `${name} has 1 checkpoint`,
     });
-    await plane.succeeded(await plane.vms.deleteVm({ name, withCheckpoints: true }));
+    const request = { name, withCheckpoints: true, requestId: `delete ${name}` };
+    const first = await plane.vms.deleteVm(request);
+    await plane.succeeded(first);
+    expect(await plane.vms.deleteVm(request)).toMatchObject({ name: first.name, done: true });
+    await expect(plane.vms.deleteVm({ name })).rejects.toMatchObject({ reason: "VM_NOT_FOUND" });
   });
 
   test("the checkpoint type is changed at once, and told", async () => {

@@ -18,6 +18,7 @@ import { watchVms } from "./watch-vms.ts";
 
 export interface VmDeps extends AcceptDeps, CreateDeps, ExecDeps {
   readonly vms: RecordStore<Vm>;
+  readonly operations: AcceptDeps["operations"];
   readonly view: RecordView<Vm>;
   readonly show: ShowVm;
 }
