@@ -1,5 +1,5 @@
-import type { Command } from "commander";
-import type { Retention, Schedule } from "#contracts/checkpoint/v1/schedule";
+import { type Command, InvalidArgumentError } from "commander";
+import type { Retention, Schedule, ScheduleAction } from "#contracts/checkpoint/v1/schedule";
 import type { CheckpointType } from "#contracts/vm/v1/vm";
 import { vmName } from "#libs/names";
 import type { CommonOptions } from "../api.ts";
@@ -20,6 +20,8 @@ export interface FieldOptions extends CommonOptions, RetentionOptions {
   readonly exclude?: readonly string[];
   readonly jitter?: { readonly seconds: number };
   readonly skipMissed?: boolean;
+  readonly action?: ScheduleAction;
+  readonly push?: string;
 }
 
 export type RetentionOptions = { readonly [Rule in keyof Retention]?: number };
@@ -42,9 +44,18 @@ export function withFields(command: Command): Command {
     .option("--type <type>", "production, production-only, standard or default (the VM's)", parseVmCheckpointType)
     .option("--exclude <disk>", "an additional disk to leave out; may be repeated", collect(String))
     .option("--jitter <duration>", "put each run off by up to this much, such as 10m", parseDuration)
+    .option("--action <action>", "checkpoint, or drill: try the newest checkpoint (default: checkpoint)", parseAction)
+    .option("--push <repository>", "push each checkpoint there once it is taken")
     .option("--skip-missed", "do not make up for missed runs")
     .option("--no-skip-missed", "make up for missed runs with one (the default)");
   return withRetention(command);
+}
+
+// Written out and not imported: a parser must not load the contracts for --help.
+function parseAction(text: string): ScheduleAction {
+  if (text === "checkpoint") return "SCHEDULE_ACTION_CHECKPOINT";
+  if (text === "drill") return "SCHEDULE_ACTION_DRILL";
+  throw new InvalidArgumentError("It is checkpoint or drill.");
 }
 
 export function withRetention(command: Command): Command {
@@ -58,10 +69,10 @@ export function withRetention(command: Command): Command {
 
 /** The fields that were given, by the names of the contract: also what an update mask is made of. */
 export function fieldsOf(options: FieldOptions, before?: Schedule): Partial<Schedule> {
-  const { cron, timeZone, type, exclude, jitter, skipMissed } = options;
+  const { cron, timeZone, type, exclude, jitter, skipMissed, action, push } = options;
   const fields = {
     ...selectionOf(options),
-    ...{ cron, timeZone, skipMissed, checkpointType: type, excludeDisks: exclude },
+    ...{ cron, timeZone, skipMissed, action, push, checkpointType: type, excludeDisks: exclude },
     jitter: jitter && { ...jitter, nanos: 0 },
     retention: retentionOf(options, before?.retention),
   };

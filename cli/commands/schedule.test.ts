@@ -79,7 +79,7 @@ test("schedule run tells what came of each VM, and ends with 1 when it failed on
     code: 1,
     out: [
       "a: checkpoint ckpt-1 taken, 1 old one deleted",
-      "b: no checkpoint taken",
+      "b: nothing done",
       "b: take failed: VM_STATE: b is creating\n",
     ].join("\n"),
   });

@@ -32,9 +32,11 @@ export function showSchedule(schedule: Schedule): string {
     ["For", target(schedule)],
     ["Cron", schedule.cron],
     ["Time zone", zone(schedule)],
+    ["Action", schedule.action === "SCHEDULE_ACTION_DRILL" ? "drill" : "checkpoint"],
     ["Type", typeOf(schedule)],
     ["Left out", schedule.excludeDisks.join(", ")],
     ["Jitter", jitter(schedule)],
+    ["Push to", schedule.push],
     ["Keep", retention(schedule.retention)],
     ["Paused", schedule.paused ? "yes" : "no"],
     ["Missed runs", `${schedule.missedRuns}, ${schedule.skipMissed ? "skipped" : "made up for by one"}`],
@@ -69,12 +71,15 @@ export function runTime(schedule: Schedule, time: Date | undefined): string {
   return `${time.toLocaleString("sv-SE", { timeZone: zone(schedule) })} ${zone(schedule)}`;
 }
 
-function resultLines({ vm, checkpoint, deleted, failures }: ScheduleRunResult): string[] {
+function resultLines({ vm, checkpoint, proven, deleted, failures }: ScheduleRunResult): string[] {
   const count = deleted.length;
   const gone = count === 0 ? "" : `, ${count} old ${count === 1 ? "one" : "ones"} deleted`;
-  const taken = checkpoint === "" ? "no checkpoint taken" : `checkpoint ${lastPart(checkpoint)} taken`;
+  const done = [
+    ...(checkpoint === "" ? [] : [`checkpoint ${lastPart(checkpoint)} taken`]),
+    ...(proven === "" ? [] : [`checkpoint ${lastPart(proven)} proven`]),
+  ];
   return [
-    `${lastPart(vm)}: ${taken}${gone}`,
+    `${lastPart(vm)}: ${done.length === 0 ? "nothing done" : done.join(", ")}${gone}`,
     ...failures.map((each) => `${lastPart(vm)}: ${each.action} failed: ${each.reason}: ${each.message}`),
   ];
 }

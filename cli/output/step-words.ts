@@ -26,6 +26,7 @@ const words: Readonly<Record<string, string>> = {
   settle: "recording the VM's state",
   select: "looking which VMs it is for",
   take: "taking checkpoints",
+  drill: "trying checkpoints",
   plan: "looking which checkpoints to keep",
   delete: "deleting old checkpoints",
 };

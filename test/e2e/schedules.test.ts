@@ -20,6 +20,7 @@ interface Schedule {
 interface Result {
   readonly checkpoint: string;
   readonly deleted?: readonly string[];
+  readonly failures?: readonly unknown[];
 }
 
 const minuteMs = 60_000;
@@ -105,6 +106,24 @@ describe("schedules", () => {
     await product.json("vm", "start", "web-1");
     await agentReady(product, "web-1");
     expect(await exec("cat", "/data/words")).toBe("one\ntwo");
+  });
+
+  test("what is taken is pushed where that is asked for", async () => {
+    await product.json(
+      "schedule",
+      "create",
+      "pushing",
+      "--vm",
+      "web-1",
+      "--cron",
+      "0 4 * * *",
+      "--push",
+      "backups/web",
+    );
+    const { checkpoint, failures = [] } = await run("pushing");
+    expect(failures).toEqual([]);
+    const get = () => product.json("checkpoint", "get", "web-1", checkpoint.split("/").at(-1) ?? "");
+    expect(await get()).toMatchObject({ pushed: [{ reference: expect.stringMatching(/^backups\/web:/) }] });
   });
 
   test("runs that were missed while nobody was there are told, and made up for by one", async () => {

@@ -8,13 +8,14 @@ import type { AcceptDeps } from "../accept.ts";
 import { acceptDelete } from "../accept-change.ts";
 import { acceptCreate } from "../accept-create.ts";
 import type { Workload } from "../checkpoint-store.ts";
+import type { CloneDeps } from "../clone.ts";
 import { schedulePrincipal } from "./accept-run.ts";
 import { type ChildDeps, runChild } from "./child-operations.ts";
 import type { Acted, Failure } from "./run-state.ts";
 
-export type ActDeps = AcceptDeps & ChildDeps;
+export type ActDeps = AcceptDeps & CloneDeps & ChildDeps;
 
-interface Act {
+export interface Act {
   /** Resource name. */
   readonly schedule: string;
   readonly vm: Workload;
@@ -69,7 +70,8 @@ type Attempt =
 /** Nothing is known then of what came of it: the step is to be run again, and finds out. */
 const undecided: readonly Reason[] = ["UNAVAILABLE", "OUTCOME_UNKNOWN", "RECORD_CONFLICT"];
 
-async function attempt(signal: AbortSignal, work: () => Promise<Operation>): Promise<Attempt> {
+/** What came of an operation on a VM; a failure is told, unless nothing is known of it yet. */
+export async function attempt(signal: AbortSignal, work: () => Promise<Operation>): Promise<Attempt> {
   try {
     const { name, state, error, output = {} } = await work();
     if (state === "OPERATION_STATE_SUCCEEDED") return { output };
@@ -81,7 +83,8 @@ async function attempt(signal: AbortSignal, work: () => Promise<Operation>): Pro
   }
 }
 
-const callOf = (schedule: string, call: Pick<CallScope, "requestId" | "signal">): CallScope => ({
+/** The call by which a schedule asks for something. */
+export const callOf = (schedule: string, call: Pick<CallScope, "requestId" | "signal">): CallScope => ({
   principal: schedulePrincipal(schedule),
   ...call,
 });

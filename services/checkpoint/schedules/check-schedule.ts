@@ -1,7 +1,8 @@
-import type { Schedule } from "#contracts/checkpoint/v1/schedule";
+import { type Schedule, ScheduleAction } from "#contracts/checkpoint/v1/schedule";
 import { CheckpointType } from "#contracts/vm/v1/vm";
 import { StillpointError } from "#libs/errors";
 import { parseScheduleName, parseVmName, quote } from "#libs/names";
+import { parseReference } from "#libs/oci";
 import { askedType } from "../contract-words.ts";
 import type { RetentionRules } from "../domain/retention.ts";
 import { checkCron } from "./check-cron.ts";
@@ -21,6 +22,7 @@ export function checkSchedule(schedule: Schedule, now: Date): void {
   checkSelection(schedule);
   if (schedule.checkpointType !== CheckpointType.UNSPECIFIED) askedType(schedule.checkpointType);
   checkRetention(rulesOf(schedule.retention));
+  checkPush(schedule);
 }
 
 function checkTimeZone(timeZone: string): void {
@@ -53,6 +55,14 @@ function checkSelection({ name, vm, labelSelector }: Schedule): void {
   if (vm === "") return;
   if (parseVmName(vm).project === parseScheduleName(name).project) return;
   throw invalid("vm", `${vm} is in another project than ${name}`, "Make the schedule in the VM's project.");
+}
+
+function checkPush({ push, action }: Schedule): void {
+  if (push === "") return;
+  if (action === ScheduleAction.DRILL) {
+    throw invalid("push", "a drill takes no checkpoint that could be pushed", "Make a schedule of its own for drills.");
+  }
+  parseReference(push);
 }
 
 /** Fails with ARGUMENT_INVALID. */

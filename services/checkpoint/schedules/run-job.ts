@@ -1,4 +1,4 @@
-import { type Schedule, ScheduleRun } from "#contracts/checkpoint/v1/schedule";
+import { type Schedule, ScheduleAction, ScheduleRun } from "#contracts/checkpoint/v1/schedule";
 import { operationName } from "#libs/names";
 import type { Job, JobContext, JobOutput, Outcome, Step } from "#libs/operations";
 import type { RecordEvent, RecordStore } from "#libs/records";
@@ -8,7 +8,8 @@ import { runKind } from "./accept-run.ts";
 import { type ActDeps, deleteExpired, takeCheckpoint } from "./act-on-vm.ts";
 import { eachVm } from "./each-vm.ts";
 import { judge } from "./judge.ts";
-import { type Planned, planned, resultsOf, selected } from "./run-state.ts";
+import { drillNewest, pushTaken } from "./prove-and-push.ts";
+import { type Planned, planned, resultsOf, selected, taken } from "./run-state.ts";
 import { findSchedule, rulesOf, scheduleEvent } from "./schedule-record.ts";
 import { type SelectDeps, selectVms } from "./select-vms.ts";
 
@@ -35,7 +36,7 @@ type Context = JobContext<RunInput>;
 export function runJob(deps: RunJobDeps): Job<RunInput> {
   return {
     kind: runKind,
-    steps: [selectStep(deps), takeStep(deps), planStep(deps), deleteStep(deps)],
+    steps: [selectStep, takeStep, pushStep, drillStep, planStep, deleteStep].map((step) => step(deps)),
     conclude: (context, outcome) => conclude(deps, context, outcome),
   };
 }
@@ -47,8 +48,9 @@ function selectStep(deps: RunJobDeps): Step<RunInput> {
     async run({ target }) {
       const { body } = await findSchedule(deps.schedules, target);
       const vms = await selectVms(deps, body);
-      const { checkpointType, excludeDisks } = body;
-      return { vms, checkpointType, excludeDisks, startTime: deps.clock.now().toISOString() };
+      const { checkpointType, excludeDisks, push } = body;
+      const isDrill = body.action === ScheduleAction.DRILL;
+      return { vms, checkpointType, excludeDisks, push, isDrill, startTime: deps.clock.now().toISOString() };
     },
   };
 }
@@ -56,12 +58,48 @@ function selectStep(deps: RunJobDeps): Step<RunInput> {
 function takeStep(deps: RunJobDeps): Step<RunInput> {
   return {
     name: "take",
+    skip: ({ outputs }) => selected(outputs).isDrill === true,
     async run(context) {
       const { vms, checkpointType, excludeDisks } = selected(context.outputs);
-      const takings = await eachVm(vms, context, (vm) =>
+      const done = await eachVm(vms, context, (vm) =>
         takeCheckpoint(deps, { ...actOn(context, vm), checkpointType, excludeDisks, signal: context.signal }),
       );
-      return { takings };
+      return { done };
+    },
+  };
+}
+
+function pushStep(deps: RunJobDeps): Step<RunInput> {
+  return {
+    name: "push",
+    skip: ({ outputs }) => (selected(outputs).push ?? "") === "" || taken(outputs).size === 0,
+    async run(context) {
+      const { vms, push: reference = "" } = selected(context.outputs);
+      const checkpoints = taken(context.outputs);
+      const done = await eachVm(vms, context, (vm) =>
+        pushTaken(deps, {
+          ...actOn(context, vm),
+          checkpoint: checkpoints.get(vm.name),
+          reference,
+          signal: context.signal,
+        }),
+      );
+      return { done };
+    },
+  };
+}
+
+function drillStep(deps: RunJobDeps): Step<RunInput> {
+  return {
+    name: "drill",
+    skip: ({ outputs }) => selected(outputs).isDrill !== true,
+    async run(context) {
+      const { signal, outputs } = context;
+      return {
+        done: await eachVm(selected(outputs).vms, context, (vm) =>
+          drillNewest(deps, { ...actOn(context, vm), signal }),
+        ),
+      };
     },
   };
 }
@@ -70,6 +108,7 @@ function takeStep(deps: RunJobDeps): Step<RunInput> {
 function planStep(deps: RunJobDeps): Step<RunInput> {
   return {
     name: "plan",
+    skip: ({ outputs }) => selected(outputs).isDrill === true,
     async run({ target, outputs }) {
       const { body } = await findSchedule(deps.schedules, target);
       const rules = rulesOf(body.retention);
@@ -89,10 +128,10 @@ function deleteStep(deps: RunJobDeps): Step<RunInput> {
     skip: ({ outputs }) => planned(outputs).every(({ checkpoints }) => checkpoints.length === 0),
     async run(context) {
       const plans = new Map(planned(context.outputs).map(({ vm, checkpoints }) => [vm.name, checkpoints]));
-      const deletions = await eachVm(selected(context.outputs).vms, context, (vm) =>
+      const done = await eachVm(selected(context.outputs).vms, context, (vm) =>
         deleteExpired(deps, { ...actOn(context, vm), checkpoints: plans.get(vm.name) ?? [], signal: context.signal }),
       );
-      return { deletions };
+      return { done };
     },
   };
 }

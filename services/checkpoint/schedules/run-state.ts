@@ -8,20 +8,24 @@ export interface Selected {
   readonly vms: readonly Workload[];
   readonly checkpointType: CheckpointType;
   readonly excludeDisks: readonly string[];
+  readonly isDrill?: boolean;
+  /** Empty or absent: the checkpoints are not pushed. */
+  readonly push?: string;
   /** ISO 8601; undefined when the run ended before it began. */
   readonly startTime?: string;
 }
 
-/** Each item of `takings`, output of step `take`, and of `deletions`, output of step `delete`. */
+/** Each item of `done`, output of the steps that do something with a VM. */
 export interface Acted {
   readonly vm: string;
   readonly checkpoint?: string;
+  readonly proven?: string;
   readonly deleted?: readonly string[];
   readonly failures: readonly Failure[];
 }
 
 export interface Failure {
-  readonly action: "take" | "delete";
+  readonly action: "take" | "push" | "drill" | "delete";
   readonly checkpoint?: string;
   readonly reason: string;
   readonly message: string;
@@ -43,16 +47,21 @@ export const planned = ({ plan }: Outputs): readonly Planned[] => (plan?.plans ?
 
 /** What came of each VM so far. */
 export function resultsOf(outputs: Outputs): ScheduleRunResult[] {
-  const acted = [...actedIn(outputs.take?.takings), ...actedIn(outputs.delete?.deletions)];
+  const acted = ["take", "push", "drill", "delete"].flatMap((step) => actedIn(outputs[step]));
   return selected(outputs).vms.map(({ name }) => {
     const own = acted.filter(({ vm }) => vm === name);
     return ScheduleRunResult.fromPartial({
       vm: name,
       checkpoint: own.find(({ checkpoint }) => checkpoint !== undefined)?.checkpoint ?? "",
+      proven: own.find(({ proven }) => proven !== undefined)?.proven ?? "",
       deleted: own.flatMap(({ deleted = [] }) => deleted),
       failures: own.flatMap(({ failures }) => failures),
     });
   });
 }
 
-const actedIn = (output: unknown): readonly Acted[] => (output ?? []) as readonly Acted[];
+/** The checkpoint that was taken of each VM. */
+export const taken = ({ take }: Outputs): ReadonlyMap<string, string> =>
+  new Map(actedIn(take).flatMap(({ vm, checkpoint }) => (checkpoint === undefined ? [] : [[vm, checkpoint]])));
+
+const actedIn = (output: JobOutput | undefined): readonly Acted[] => (output?.done ?? []) as readonly Acted[];

@@ -21,6 +21,8 @@ const fields = {
   exclude_disks: "excludeDisks",
   jitter: "jitter",
   retention: "retention",
+  action: "action",
+  push: "push",
   paused: "paused",
   skip_missed: "skipMissed",
 } as const satisfies Record<string, keyof Schedule>;
