@@ -197,6 +197,7 @@ test("a forced stop and a start come first; the merge goes on after them", async
 
 test("a checkpoint is applied while a merge runs; it is taken up again", async () => {
   await write("sixth", 4);
+  await take();
   const sixth = await take();
   await write("seventh", 4);
   await again({ AGENT_MERGE_BYTES_PER_SECOND: SLOWLY });
@@ -207,8 +208,13 @@ test("a checkpoint is applied while a merge runs; it is taken up again", async (
   await start();
   await merged();
   await expectContent();
-  await remove(sixth);
+  await write("eighth", 4);
+  const { checkpoints } = await host.client.getWorkload({ uid: vm.uid });
+  expect(checkpoints).toHaveLength(2);
+  await remove(...checkpoints);
+  const askedAt = performance.now();
   await merged();
+  expect(performance.now() - askedAt).toBeLessThan(15_000);
   expect(await storage()).toMatchObject({ sizes: [], hiddenLayers: 0 });
   await expectContent();
   await expectWhole();

@@ -90,8 +90,8 @@ export interface Machine {
 export interface MachineLayers {
   /** Opens a layer that is not in use yet. Opening it again changes nothing. */
   prepare(layer: LayerFile): Promise<void>;
-  /** Closes a layer that is not in use. */
-  drop(layer: string): Promise<void>;
+  /** Closes layers that are not in use, in whatever order they stand on each other. */
+  drop(layers: readonly string[]): Promise<void>;
   /** Puts each new layer over the old one, for all disks at one instant or for none. */
   switchOver(switches: readonly { readonly from: string; readonly to: string }[]): Promise<void>;
   /** The layers of each disk in use, from the one that is written to downwards. */

@@ -96,7 +96,7 @@ async function withdraw(parts: AgentParts, { machine, manifest, folder }: Worklo
   } else {
     const inUse = (await machine.layers.inUse()).get(disk);
     if (inUse?.[0] === layer) await machine.layers.commitTop(disk, layer, now);
-    else await machine.layers.drop(layer);
+    else await machine.layers.drop([layer]);
   }
   await parts.disks.remove(path);
 }

@@ -1,5 +1,5 @@
 import { readdir, rm } from "node:fs/promises";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import type { AgentParts } from "../actions/agent-parts.ts";
 import type { Workload } from "../workload.ts";
 import { digestPath } from "./file-digest.ts";
@@ -16,10 +16,9 @@ export async function sweepFiles(parts: AgentParts, workload: Workload): Promise
   const layers = files.flatMap((file) => (now.has(file) ? [file] : [file, digestPath(file)]));
   layers.push(...coming.map((layer) => `${layer}.qcow2.part`));
   for (const disk of Object.keys(manifest.disks)) {
-    for (const name of await unnamed(folder.disk(disk), layers)) {
-      if (name.endsWith(".qcow2")) await machine?.layers.drop(name.slice(0, -".qcow2".length));
-      await parts.disks.remove(join(folder.disk(disk), name));
-    }
+    const gone = await unnamed(folder.disk(disk), layers);
+    await machine?.layers.drop(gone.filter((name) => name.endsWith(".qcow2")).map((name) => basename(name, ".qcow2")));
+    for (const name of gone) await parts.disks.remove(join(folder.disk(disk), name));
   }
   const unfinished = [manifest.pending, manifest.receiving].map((it) => `.tmp-${it?.checkpoint}`);
   const checkpoints = [...Object.keys(manifest.checkpoints), ...unfinished];

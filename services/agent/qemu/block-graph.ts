@@ -48,13 +48,24 @@ export class QemuLayers implements MachineLayers {
   }
 
   async prepare(layer: LayerFile): Promise<void> {
-    if (await this.#has(layer.id)) return;
+    if ((await this.#open()).has(nodeName(layer.id))) return;
     const path = relative(this.#root, layer.path);
     await this.#qmp.run("blockdev-add", blockNode(layer, path, { below: null, readOnly: false }));
   }
 
-  async drop(layer: string): Promise<void> {
-    if (await this.#has(layer)) await this.#qmp.run("blockdev-del", { "node-name": nodeName(layer) });
+  async drop(layers: readonly string[]): Promise<void> {
+    const open = await this.#open();
+    let left = layers.filter((layer) => open.has(nodeName(layer)));
+    while (left.length > 0) {
+      const refusals = new Map<string, unknown>();
+      for (const layer of left) {
+        const closing = this.#qmp.run("blockdev-del", { "node-name": nodeName(layer) });
+        await closing.catch((error: unknown) => refusals.set(layer, error));
+      }
+      const [refusal] = refusals.values();
+      if (refusals.size === left.length) throw refusal;
+      left = [...refusals.keys()]; // those that another one stood on
+    }
   }
 
   async switchOver(switches: readonly { from: string; to: string }[]): Promise<void> {
@@ -89,7 +100,7 @@ export class QemuLayers implements MachineLayers {
     completed.catch(() => undefined);
     await this.#qmp.run("job-complete", { id: job });
     refuseFailed(await completed, disk);
-    await this.drop(top);
+    await this.drop([top]);
   }
 
   async pullUp(into: LayerFile, base: LayerFile | null, control: MergeControl): Promise<void> {
@@ -172,9 +183,10 @@ export class QemuLayers implements MachineLayers {
     return (await this.#jobs()).find((job) => job.device === id);
   }
 
-  async #has(layer: string): Promise<boolean> {
+  /** Names of all nodes. */
+  async #open(): Promise<Set<string>> {
     const nodes = await this.#qmp.run<{ "node-name": string }[]>("query-named-block-nodes", { flat: true });
-    return nodes.some((node) => node["node-name"] === nodeName(layer));
+    return new Set(nodes.map((node) => node["node-name"]));
   }
 }
 
