@@ -2,12 +2,17 @@ import { createHash } from "node:crypto";
 import { copyFile, mkdir, mkdtemp, readdir, readFile, rename, rm, stat } from "node:fs/promises";
 import { homedir } from "node:os";
 import { join, relative } from "node:path";
+import { type GuestImage, images } from "./images.ts";
 import { buildInitrd, findKernel } from "./kernel.ts";
 import { unpackPackages } from "./packages.ts";
+import { prepareByBooting } from "./prepare.ts";
 import { makeDisk, stageRoot } from "./rootfs.ts";
 
-/** One disk, kernel and initrd serve them all; a variant is a word on the kernel's command line. */
-export type GuestVariant = "default" | "no-agent" | "failing-hook" | "no-hooks";
+/**
+ * One disk, kernel and initrd serve them all, and a variant is a word on the kernel's command line; but `databases`,
+ * with PostgreSQL and MariaDB, is an image of its own that is built when it is asked for, and needs 512 MiB of memory.
+ */
+export type GuestVariant = "default" | "no-agent" | "failing-hook" | "no-hooks" | "databases";
 
 /** A guest to boot. Its files are shared and read-only: give QEMU an overlay or `snapshot=on`. */
 export interface Guest {
@@ -21,7 +26,6 @@ export interface Guest {
 
 const here = import.meta.dirname;
 const repository = join(here, "../..");
-const guestTools = join(repository, "deploy/guest");
 
 const bootWords = "root=/dev/vda rw console=ttyS0 quiet panic=-1";
 const variantWords: Record<GuestVariant, string> = {
@@ -29,6 +33,7 @@ const variantWords: Record<GuestVariant, string> = {
   "no-agent": " stillpoint.agent=off",
   "failing-hook": " stillpoint.hook=fail",
   "no-hooks": " stillpoint.hook=off",
+  databases: "",
 };
 
 /**
@@ -37,8 +42,9 @@ const variantWords: Record<GuestVariant, string> = {
  */
 export async function buildGuest(variant: GuestVariant = "default"): Promise<Guest> {
   const guests = join(cacheFolder(), "guest");
-  const dir = join(guests, await hashInputs());
-  if (!(await exists(dir))) await buildInto(guests, dir);
+  const image = images[variant === "databases" ? "databases" : "default"];
+  const dir = join(guests, await hashInputs(image));
+  if (!(await exists(dir))) await buildInto(guests, dir, image);
   return {
     dir,
     disk: join(dir, "disk.raw"),
@@ -54,12 +60,11 @@ function cacheFolder(): string {
 }
 
 /** Of the build's sources, the guest's files and the release that the packages come from. */
-async function hashInputs(): Promise<string> {
+async function hashInputs(image: GuestImage): Promise<string> {
   const hash = createHash("sha256").update(await readFile("/etc/os-release"));
-  for (const folder of [here, guestTools]) {
-    const entries = await readdir(folder, { recursive: true, withFileTypes: true });
-    const files = entries.filter((entry) => entry.isFile() && !/\.test\.ts$|\.md$/.test(entry.name));
-    for (const path of files.map((file) => join(file.parentPath, file.name)).sort()) {
+  const sources = ["build.ts", "images.ts", "kernel.ts", "packages.ts", "prepare.ts", "rootfs.ts", "initrd"];
+  for (const source of [...sources.map((name) => join(here, name)), ...image.root.overlays.map(([, path]) => path)]) {
+    for (const path of await filesOf(source)) {
       const { mode } = await stat(path);
       hash.update(`\0${relative(repository, path)}\0${mode & 0o111}\0`).update(await readFile(path));
     }
@@ -67,13 +72,22 @@ async function hashInputs(): Promise<string> {
   return hash.digest("hex").slice(0, 16);
 }
 
-async function buildInto(guests: string, dir: string): Promise<void> {
+async function filesOf(path: string): Promise<string[]> {
+  if ((await stat(path)).isFile()) return [path];
+  const entries = await readdir(path, { recursive: true, withFileTypes: true });
+  return entries
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name))
+    .sort();
+}
+
+async function buildInto(guests: string, dir: string, image: GuestImage): Promise<void> {
   await mkdir(guests, { recursive: true });
   const work = await mkdtemp(join(guests, ".building-"));
   try {
     const result = join(work, "result");
     await mkdir(result);
-    await build(work, result);
+    await build(work, result, image);
     await rename(result, dir).catch(async (error: unknown) => {
       if (!(await exists(dir))) throw error; // another process has built the same
     });
@@ -82,9 +96,9 @@ async function buildInto(guests: string, dir: string): Promise<void> {
   }
 }
 
-async function build(work: string, result: string): Promise<void> {
+async function build(work: string, result: string, image: GuestImage): Promise<void> {
   const tree = join(work, "tree");
-  await unpackPackages(work, tree);
+  await unpackPackages(work, tree, image.packages);
   const kernel = await findKernel(tree);
   await copyFile(kernel.image, join(result, "vmlinuz"));
   await buildInitrd({
@@ -95,8 +109,9 @@ async function build(work: string, result: string): Promise<void> {
     output: join(result, "initrd"),
   });
   const root = join(work, "root");
-  await stageRoot(tree, root, { ".": join(here, "rootfs"), "etc/qemu": guestTools });
-  await makeDisk(root, join(result, "disk.raw"));
+  await stageRoot(tree, root, image.root);
+  await makeDisk(root, join(result, "disk.raw"), image.diskBytes);
+  if (image.prepared !== undefined) await prepareByBooting(result, `${bootWords} stillpoint.prepare`, image.prepared);
 }
 
 async function exists(path: string): Promise<boolean> {
@@ -108,6 +123,6 @@ async function exists(path: string): Promise<boolean> {
 
 if (import.meta.main) {
   const startedMs = performance.now();
-  const guest = await buildGuest();
+  const guest = await buildGuest(process.argv[2] === "databases" ? "databases" : "default");
   console.log(`test guest: ${guest.dir} (${((performance.now() - startedMs) / 1000).toFixed(1)} s)`);
 }

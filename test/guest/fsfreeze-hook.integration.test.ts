@@ -127,7 +127,7 @@ test.for(["SIGKILL", "SIGTERM"] as const)(
     const late = `${logs("b")}; [ $1 != freeze ] || { sleep 2; echo "b held" >>"$STILLPOINT_RUN/calls"; }`;
     const hooks = await dispatcher(folder.path, { a: logs("a"), b: late }, "WRITER_SECONDS=4");
     const child = hooks.start("freeze");
-    await eventually(async () => (await hooks.calls().catch(() => [])).includes("b freeze"));
+    await eventually(async () => (await hooks.calls().catch(() => [""])).includes("b freeze"));
     const exited = once(child, "exit");
     child.kill(signal);
     await exited;

@@ -8,17 +8,15 @@ const run = promisify(execFile);
 /** Debian's name of a small kernel for guests, and Ubuntu's. */
 const kernelMetapackages = ["linux-image-cloud-amd64", "linux-image-virtual"];
 
-/** What runs in the guest. Of what these depend on only libraries are taken, and of those only what is linked. */
-const programPackages = ["busybox-static", "qemu-guest-agent", "redis-server", "sqlite3", "e2fsprogs"];
-
 /**
- * Downloads the guest's packages from the machine's own apt sources and unpacks them into one tree. Nothing is
- * installed, and apt's lists and caches are kept in `work`, so it needs no rights.
+ * Downloads packages and a kernel from the machine's own apt sources and unpacks them into one tree. Of what `wanted`
+ * depend on only libraries are taken. Nothing is installed, and apt's lists and caches are kept in `work`, so it needs
+ * no rights.
  */
-export async function unpackPackages(work: string, tree: string): Promise<void> {
+export async function unpackPackages(work: string, tree: string, wanted: readonly string[]): Promise<void> {
   const apt = await privateApt(work);
   await run("apt-get", [...apt, "-q", "update"], { maxBuffer: 1 << 24 });
-  const packages = [...(await kernelPackages(apt)), ...(await programsAndLibraries(apt))];
+  const packages = [...(await kernelPackages(apt)), ...(await programsAndLibraries(apt, wanted))];
   const downloads = join(work, "downloads");
   await mkdir(downloads, { recursive: true });
   await run("apt-get", [...apt, "-q", "download", ...packages], { cwd: downloads });
@@ -52,11 +50,11 @@ async function closure(apt: string[], names: string[]): Promise<string[]> {
   return [...stdout.matchAll(/^Inst (\S+)/gm)].map((match) => match[1] ?? "");
 }
 
-async function programsAndLibraries(apt: string[]): Promise<string[]> {
-  // redis-server is only the service; its program is in redis-tools.
-  const wanted = new Set([...programPackages, "redis-tools"]);
-  const all = await closure(apt, programPackages);
-  return all.filter((name) => wanted.has(name) || /^lib|^lua-/.test(name));
+async function programsAndLibraries(apt: string[], wanted: readonly string[]): Promise<string[]> {
+  const all = await closure(apt, [...wanted]);
+  return all.filter(
+    (name) => wanted.includes(name) || /^lib(?!llvm|perl|z3)|^lua-|^postgresql-(client-)?\d/.test(name),
+  );
 }
 
 async function kernelPackages(apt: string[]): Promise<string[]> {

@@ -1,34 +1,43 @@
 import { execFile } from "node:child_process";
-import { chmod, cp, mkdir, symlink } from "node:fs/promises";
+import { chmod, cp, glob, mkdir, symlink } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { promisify } from "node:util";
 
 const run = promisify(execFile);
 
-const programs = [
-  "usr/sbin/qemu-ga",
-  "usr/bin/redis-server",
-  "usr/bin/redis-cli",
-  "usr/bin/sqlite3",
-  "usr/sbin/mke2fs",
-];
 const loader = "usr/lib64/ld-linux-x86-64.so.2";
 const libraryFolders = ["usr/lib/x86_64-linux-gnu", "usr/lib"];
 const emptyFolders = ["dev", "proc", "sys", "run", "root", "data", "mnt", "tmp", "usr/bin", "usr/lib", "usr/lib64"];
 
-/** Bytes; the file is sparse, about 30 MB of it is used. */
-const diskBytes = 256 * 1024 * 1024;
+/** What goes into a guest's root. Paths are below the tree of packages, or below the guest's root. */
+export interface RootContents {
+  /** Patterns of programs, taken with the libraries that they link; one below usr/lib stays there, others go to usr/bin. */
+  readonly programs: readonly string[];
+  /** Files and folders of the tree that go to the same place. */
+  readonly files: readonly string[];
+  /** Where in the root, and a file or folder of ours; in turn, so that a later one wins. */
+  readonly overlays: readonly (readonly [target: string, source: string])[];
+}
 
-/** Lays out the guest's root: programs and libraries of `tree`, busybox for all else, then `overlays` in turn. */
-export async function stageRoot(tree: string, root: string, overlays: Record<string, string>): Promise<void> {
+/** Lays out the guest's root: programs and libraries of `tree`, busybox for all else. */
+export async function stageRoot(tree: string, root: string, contents: RootContents): Promise<void> {
+  const { files, overlays } = contents;
+  const programs: string[] = [];
+  for await (const program of glob([...contents.programs], { cwd: tree })) programs.push(program);
   for (const folder of emptyFolders) await mkdir(join(root, folder), { recursive: true });
   for (const name of ["bin", "sbin", "lib", "lib64"]) await symlink(linkTarget(name), join(root, name));
   await symlink("bin", join(root, "usr/sbin"));
-  for (const [target, source] of Object.entries(overlays)) {
+  for (const [target, source] of overlays) {
     await cp(source, join(root, target), { recursive: true, verbatimSymlinks: true });
   }
-  for (const program of programs) await install(join(tree, program), join(root, "usr/bin", basename(program)));
-  for (const library of await linkedLibraries(tree)) {
+  for (const file of files) await cp(join(tree, file), join(root, file), { recursive: true, verbatimSymlinks: true });
+  for (const program of programs) {
+    await install(
+      join(tree, program),
+      join(root, program.startsWith("usr/lib/") ? program : join("usr/bin", basename(program))),
+    );
+  }
+  for (const library of await linkedLibraries(tree, programs)) {
     await install(library, join(root, "usr/lib", basename(library)));
   }
   await install(join(tree, loader), join(root, loader));
@@ -59,7 +68,7 @@ async function installBusybox(tree: string, root: string): Promise<void> {
 }
 
 /** What the tree's own loader would load for the programs: it prints `name => path (address)` lines. */
-async function linkedLibraries(tree: string): Promise<Set<string>> {
+async function linkedLibraries(tree: string, programs: readonly string[]): Promise<Set<string>> {
   const path = libraryFolders.map((folder) => join(tree, folder)).join(":");
   const found = new Set<string>();
   for (const program of programs) {
@@ -76,8 +85,8 @@ async function linkedLibraries(tree: string): Promise<Set<string>> {
   return found;
 }
 
-/** Makes a raw ext4 image of `root` without mounting anything. */
-export async function makeDisk(root: string, disk: string): Promise<void> {
+/** Makes a raw, sparse ext4 image of `root` without mounting anything. */
+export async function makeDisk(root: string, disk: string, diskBytes: number): Promise<void> {
   await run(
     "mke2fs",
     [
