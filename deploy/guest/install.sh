@@ -36,8 +36,8 @@ check_system() {
 
 install_agent() {
   if command -v qemu-ga >/dev/null; then return; fi
-  apt-get install -y --no-install-recommends qemu-guest-agent ||
-    fail 'apt-get could not install qemu-guest-agent; run apt-get update, or install the package by hand'
+  { apt-get -q update && apt-get -q install -y --no-install-recommends qemu-guest-agent; } ||
+    fail 'apt-get could not install qemu-guest-agent; install the package by hand and run this again'
 }
 
 # The package of the agent has a hook of the same name, whose failures stop nothing: it steps aside.
