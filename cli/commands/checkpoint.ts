@@ -5,6 +5,8 @@ import { checkpointApplyCommand } from "./checkpoint-apply.ts";
 import { checkpointCheckCommand } from "./checkpoint-check.ts";
 import { checkpointCreateCommand } from "./checkpoint-create.ts";
 import { checkpointDeleteCommand } from "./checkpoint-delete.ts";
+import { checkpointChangeCommands } from "./checkpoint-change.ts";
+import { checkpointCloneCommands } from "./checkpoint-clone.ts";
 import { checkpointEditCommands } from "./checkpoint-edit.ts";
 import { checkpointReadCommands } from "./checkpoint-read.ts";
 import { checkpointTransportCommands } from "./checkpoint-transport.ts";
@@ -20,6 +22,7 @@ export function checkpointCommand(terminal: Terminal): Command {
     ...checkpointEditCommands(terminal),
     ...checkpointTransportCommands(terminal),
     checkpointCheckCommand(terminal),
+    ...checkpointCloneCommands(terminal),
   ];
   for (const verb of verbs) noun.addCommand(verb);
   return noun;

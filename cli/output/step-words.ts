@@ -1,5 +1,11 @@
 /** What each step does, for people; one that is newer than this command is shown by its name. */
 const words: Readonly<Record<string, string>> = {
+  "create-vm": "making the VM",
+  hold: "taking hold of the VM",
+  receive: "putting the checkpoint's files in place",
+  try: "waiting for the guest and its check",
+  remove: "removing the clone",
+  judge: "judging",
   place: "choosing a host",
   make: "making the disks",
   start: "starting",

@@ -30,8 +30,10 @@ export function createLocalDisks(folder: string): DiskStore {
     },
     async seal(path) {
       const self = process.getuid?.() ?? 0;
-      if ((await stat(path)).uid !== self) await chown(path, self, self);
-      await chmod(path, 0o444);
+      const { uid, mode } = await stat(path);
+      if (uid !== self) await chown(path, self, self);
+      // What is sealed already is not touched: that would change how it looks.
+      if ((mode & 0o777) !== 0o444) await chmod(path, 0o444);
     },
     async unseal(path, processUid) {
       if (await isShared(path)) throw new StillpointError("INTERNAL", `${path} belongs to another workload too`);

@@ -39,9 +39,16 @@ const steps = {
     "checkpoint.delete.forget",
     "agent.remove-checkpoints",
   ],
+  clone: [
+    ...["create-vm", "hold", "receive", "publish", "apply", "move-head", "start"].map(
+      (step) => `checkpoint.receive.${step}`,
+    ),
+    "agent.receive-checkpoint",
+  ],
+  drill: ["checkpoint.drill.create-vm", "checkpoint.drill.try", "checkpoint.drill.remove"],
 } as const satisfies Readonly<Record<string, readonly string[]>>;
 
-export type ScenarioName = keyof typeof steps;
+export type ScenarioName = keyof typeof steps | "clone-in-vain";
 
 /** Between the write of the target's new state and that of the operation's end. */
 const ends: readonly (readonly [ScenarioName, string])[] = [
@@ -54,6 +61,9 @@ const ends: readonly (readonly [ScenarioName, string])[] = [
   ["refused", "checkpoint.create.production.undo"],
   ["apply-production", "checkpoint.apply.conclude"],
   ["delete-checkpoint", "checkpoint.delete.conclude"],
+  ["clone", "checkpoint.receive.conclude"],
+  ["clone-in-vain", "checkpoint.receive.create-vm.undo"],
+  ["drill", "checkpoint.drill.conclude"],
 ];
 
 /** Within a step, where a guest is frozen or stands, or files are half changed. */
@@ -66,6 +76,7 @@ const inside: readonly (readonly [ScenarioName, string])[] = [
   ["delete-checkpoint", "agent.merge.begun"],
   ["delete-checkpoint", "agent.merge.merged"],
   ["delete-checkpoint", "agent.merge.saved"],
+  ["clone", "agent.receive-checkpoint.filled"],
 ];
 
 /** Every kill point there is. */

@@ -5,6 +5,7 @@ import { isStillpointError } from "#libs/errors";
 import { eventually } from "#libs/testing";
 import type { Cluster } from "../harness/cluster.ts";
 import { untilVm } from "../harness/vm-client.ts";
+import { cloning, cloningInVain, drilling } from "./clone-scenarios.ts";
 import type { ScenarioName } from "./kill-points.ts";
 import { carryThrough, carryToEnd, untilAnswered } from "./patient-api.ts";
 import {
@@ -101,6 +102,9 @@ export const scenarios: Readonly<Record<ScenarioName, Scenario>> = {
     },
     verify: expectMerged,
   },
+  clone: cloning,
+  "clone-in-vain": cloningInVain,
+  drill: drilling,
 };
 
 async function startCold({ cluster }: Stage): Promise<string> {

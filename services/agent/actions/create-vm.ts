@@ -11,15 +11,12 @@ import type { AgentParts } from "./agent-parts.ts";
 /** How many system users there are for VMs. */
 const PROCESS_UIDS = 60_000;
 
-/** Pulls the image, writes down the VM, and makes the files that the manifest names. */
+/** Pulls the image where there is one, writes down the VM, and makes the files that the manifest names. */
 export async function createVm(parts: AgentParts, context: StepContext, definition: VmDefinition): Promise<Workload> {
   refuseWrong(context, definition);
-  const image = await parts.images.pull(definition.image, {
-    signal: context.signal,
-    progress: (bytes) => context.progress({ ...bytes, message: "pulling the image" }),
-  });
+  const imageBytes = definition.image === "" ? 0 : await pullImage(parts, context, definition.image);
   const known = parts.workloads.find(definition.uid);
-  const complete = { ...definition, disks: withRootSize(definition, image.virtualSizeBytes) };
+  const complete = { ...definition, disks: withRootSize(definition, imageBytes) };
   const workload = known ?? (await parts.workloads.add(complete, newManifest(parts, context, complete)));
   for (const [disk, { sizeBytes, now }] of Object.entries(workload.manifest.disks)) {
     const base = await below(workload, parts.images, now);
@@ -34,8 +31,18 @@ export async function createVm(parts: AgentParts, context: StepContext, definiti
   return workload;
 }
 
+/** Gives the size of its disk. */
+async function pullImage({ images }: AgentParts, { signal, progress }: StepContext, image: string): Promise<number> {
+  const { virtualSizeBytes } = await images.pull(image, {
+    signal,
+    progress: (bytes) => progress({ ...bytes, message: "pulling the image" }),
+  });
+  return virtualSizeBytes;
+}
+
 function refuseWrong({ uid }: StepContext, definition: VmDefinition): void {
   const [root] = definition.disks;
+  if (definition.image === "" && root?.sizeBytes === 0) throw wrong("without an image the root disk needs a size");
   if (definition.uid !== uid) throw wrong(`the definition of ${definition.uid} came for ${uid}`);
   if (root?.id !== "root") throw wrong("the first disk must be root");
   if (definition.cpus < 1 || definition.cpus > 256) throw wrong(`${definition.cpus} is not 1 to 256 CPUs`);

@@ -1,5 +1,6 @@
 import { WorkloadState } from "#contracts/host/v1/agent";
 import { StillpointError } from "#libs/errors";
+import { queueMerges } from "../checkpoints/merge.ts";
 import { machineSpec } from "../machine-spec.ts";
 import type { Machine, MachineSpec } from "../ports.ts";
 import { watchStarvation } from "../starved.ts";
@@ -95,6 +96,8 @@ export async function deleteVm(parts: AgentParts, uid: string): Promise<void> {
   parts.background.forget(uid);
   parts.merges.forget(uid);
   await parts.workloads.remove(uid);
+  // What it shared with a clone may belong to that alone now.
+  for (const other of parts.workloads.list()) if (other.merging.waitsFor !== "") queueMerges(parts, other);
 }
 
 /** Ends QEMU and waits until its end is written down. */

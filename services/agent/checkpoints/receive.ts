@@ -14,6 +14,7 @@ import { queueMerges } from "./merge.ts";
 import { unfinishedFolder } from "./pending.ts";
 import { RAM_FILE } from "./ram-file.ts";
 import { registrySource } from "./receive-from-registry.ts";
+import { receiveLocal } from "./receive-local.ts";
 import type { ReceivePlaces, ReceivePlan, ReceiveSource } from "./receive-source.ts";
 import { sweepFiles } from "./sweep-files.ts";
 
@@ -48,7 +49,8 @@ function sourceOf(
   { source }: ReceiveCheckpoint,
 ): ReceiveSource {
   if (source?.$case === "reference") return registrySource(parts, context, workload, source.value);
-  throw new StillpointError("CAPABILITY_MISSING", `this agent cannot receive a checkpoint by ${source?.$case}`);
+  if (source?.$case === "local") return receiveLocal(parts, context, workload, source.value);
+  throw new StillpointError("ARGUMENT_INVALID", "the checkpoint's source is missing");
 }
 
 /** Writes down which layers there will be. What another attempt at another checkpoint left is removed. */
@@ -98,8 +100,9 @@ interface Filled {
 async function commit(parts: AgentParts, workload: Workload, filled: Filled): Promise<CheckpointOutcome> {
   const { checkpointUid, plan } = filled;
   const unfinished = unfinishedFolder(workload, checkpointUid);
-  for (const [layer, { disk }] of Object.entries(plan.layers))
+  for (const [layer, { disk }] of Object.entries(plan.layers)) {
     await parts.disks.seal(workload.folder.layer(disk, layer));
+  }
   const ramBytes = plan.kind === "standard" ? (await stat(join(unfinished, RAM_FILE))).size : 0;
   const outcome = await describe(parts, workload, plan, ramBytes);
   const { kind, machine, tops } = plan;
