@@ -4,6 +4,7 @@ import { projectName, vmName } from "#libs/names";
 import type { Api, CommonOptions } from "../api.ts";
 import { operationLeaf } from "../leaf-command.ts";
 import { showClonedLine, showDrillLine, showPulledLine } from "../output/clones.ts";
+import { checkpointOf } from "../parse/checkpoint-of.ts";
 import { collect } from "../parse/collect.ts";
 import { type PortForward, parsePortForward } from "../parse/port-forward.ts";
 import { wholeNumber } from "../parse/whole-number.ts";
@@ -12,7 +13,6 @@ import { runOperation } from "../run-operation.ts";
 import type { Terminal } from "../terminal.ts";
 import { UsageError } from "../usage-error.ts";
 import type { WaitOptions } from "../wait-for-operation.ts";
-import { checkpointOf } from "./checkpoint-change.ts";
 
 interface NewVmOptions extends CommonOptions, WaitOptions {
   readonly start?: boolean;
