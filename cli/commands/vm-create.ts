@@ -8,6 +8,7 @@ import { parseVmCheckpointType } from "../parse/checkpoint-type.ts";
 import { collect } from "../parse/collect.ts";
 import { type NewDisk, parseDisk } from "../parse/disk.ts";
 import { drillCommandHelp, parseDrillCommand } from "../parse/drill-command.ts";
+import { parseFreezeWindow } from "../parse/freeze-window.ts";
 import { collectLabel } from "../parse/label.ts";
 import { type PortForward, parsePortForward } from "../parse/port-forward.ts";
 import { parseSize } from "../parse/size.ts";
@@ -31,6 +32,7 @@ interface CreateOptions extends CommonOptions, WaitOptions {
   readonly kernelArgs?: string;
   readonly host?: string;
   readonly drillCommand?: readonly string[];
+  readonly freezeWindow?: ReturnType<typeof parseFreezeWindow>;
   readonly start?: boolean;
 }
 
@@ -58,6 +60,7 @@ export function vmCreateCommand(terminal: Terminal): Command {
     .option("--kernel-args <text>", "appended to the image's kernel command line")
     .option("--host <host>", "there or nowhere", (host: string) => `hosts/${host}`)
     .option("--drill-command <text>", drillCommandHelp, parseDrillCommand)
+    .option("--freeze-window <seconds>", "longest time that the guest stands frozen, 1s to 60s", parseFreezeWindow)
     .option("--start", "start it once it is made")
     .action((name: string, options: CreateOptions) => createVm(terminal, name, options));
 }
@@ -88,6 +91,7 @@ async function readSpec(options: CreateOptions) {
     kernelArgs: options.kernelArgs ?? "",
     host: options.host ?? "",
     drillCommand: [...(options.drillCommand ?? [])],
+    ...(options.freezeWindow === undefined ? {} : { freezeWindow: options.freezeWindow }),
   };
 }
 

@@ -31,7 +31,7 @@ describe("a group", () => {
       await product.json("vm", "create", vm, ...options);
     }
     for (const vm of vms) await agentReady(product, vm);
-    await product.json("group", "create", "shop", ...vms, "--type", "production");
+    await product.json("group", "create", "shop", ...vms, "--type", "production", "--freeze-window", "60s");
   });
   afterAll(async () => {
     await product[Symbol.asyncDispose]();

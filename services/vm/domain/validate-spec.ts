@@ -13,6 +13,7 @@ export interface SpecToCheck {
   readonly host: string;
   readonly isolated: boolean;
   readonly drillCommand: readonly string[];
+  readonly freezeWindow?: { readonly seconds: number; readonly nanos: number } | undefined;
 }
 
 /** One thing that is wrong: the field by its name in the API, and what it should be. */
@@ -53,6 +54,7 @@ export function validateSpec(spec: SpecToCheck): Problem[] {
     ...host(spec.host),
     ...isolation(spec),
     ...drillCommandProblems("spec.drill_command", spec.drillCommand),
+    ...freezeWindowProblems(spec),
   ];
 }
 
@@ -150,6 +152,13 @@ function host(host: string): Problem[] {
 function isolation({ isolated, ports }: SpecToCheck): Problem[] {
   if (!isolated || ports.length === 0) return [];
   return [{ field: "spec.ports", message: "must be empty: nothing reaches an isolated VM" }];
+}
+
+function freezeWindowProblems({ freezeWindow }: SpecToCheck): Problem[] {
+  if (freezeWindow === undefined) return [];
+  const seconds = freezeWindow.seconds + freezeWindow.nanos / 1_000_000_000;
+  if (seconds >= 1 && seconds <= 60) return [];
+  return [{ field: "spec.freeze_window", message: "must be between 1 s and 60 s" }];
 }
 
 /** A command as it is run: program and arguments, none of them with a NUL; at most 64 words of 4 KiB in all. */
