@@ -56,11 +56,6 @@ export class BackgroundWork {
     });
   }
 
-  /** Whether work on a workload waits or is under way. */
-  has(uid: string): boolean {
-    return this.#queue.some((job) => job.uid === uid);
-  }
-
   /** Lets a workload alone until what is given is disposed of: resolves when the piece that is under way has ended. */
   async hold(uid: string): Promise<Disposable> {
     this.#held.set(uid, (this.#held.get(uid) ?? 0) + 1);
