@@ -108,7 +108,7 @@ describe("schedules", () => {
     expect(await exec("cat", "/data/words")).toBe("one\ntwo");
   });
 
-  test("what is taken is pushed where that is asked for", async () => {
+  test("what is taken is pushed where that is asked for, and a drill by schedule proves the newest", async () => {
     await product.json(
       "schedule",
       "create",
@@ -124,6 +124,10 @@ describe("schedules", () => {
     expect(failures).toEqual([]);
     const get = () => product.json("checkpoint", "get", "web-1", checkpoint.split("/").at(-1) ?? "");
     expect(await get()).toMatchObject({ pushed: [{ reference: expect.stringMatching(/^backups\/web:/) }] });
+    await product.json("schedule", "create", "proving", "--vm", "web-1", "--cron", "0 5 * * *", "--action", "drill");
+    expect(await run("proving")).toMatchObject({ proven: checkpoint });
+    expect(await get()).toMatchObject({ provenTime: expect.any(String) });
+    expect(await takenBy("proving")).toEqual([]);
   });
 
   test("runs that were missed while nobody was there are told, and made up for by one", async () => {
