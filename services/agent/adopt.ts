@@ -59,8 +59,24 @@ async function meet(parts: AgentParts, workload: Workload, machine: Machine): Pr
   } else {
     if (state !== "running" && workload.manifest.pending?.ownStop === true) await machine.resume();
     await thawIfFrozen(parts, workload, machine);
+    if (state !== "running") thawOnResume(parts, workload, machine);
     watchStarvation(parts, workload, machine);
   }
+}
+
+/**
+ * A guest that stands may have a freeze in its agent's channel that an earlier agent sent and could not wait for: it
+ * strikes when the guest goes on, and is taken back then.
+ */
+function thawOnResume(parts: AgentParts, workload: Workload, machine: Machine): void {
+  let isDone = false;
+  machine.onResume(() => {
+    if (isDone) return;
+    isDone = true;
+    thawIfFrozen(parts, workload, machine).catch((error: unknown) => {
+      parts.logger.error({ err: error, uid: workload.uid }, "the guest may be frozen");
+    });
+  });
 }
 
 /** No lease outlives an agent: a guest that is frozen now has been forgotten. */

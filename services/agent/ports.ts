@@ -79,6 +79,8 @@ export interface Machine {
   /** Whether the guest has opened its agent's port, now and at each change. */
   guestIsListening(): Promise<boolean>;
   onGuestListening(listener: (open: boolean) => void): void;
+  /** Called each time that a machine that stood goes on. */
+  onResume(listener: () => void): void;
   /** Whether it stands because the host has no room for what its guest writes, now and when that may have changed. */
   isStarved(): Promise<boolean>;
   onStarved(listener: () => void): void;

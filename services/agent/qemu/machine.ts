@@ -98,6 +98,12 @@ export class QemuMachine implements Machine {
     });
   }
 
+  onResume(listener: () => void): void {
+    this.#qmp.onEvent(({ event }) => {
+      if (event === "RESUME") listener();
+    });
+  }
+
   async isStarved(): Promise<boolean> {
     return (await this.#qmp.run<{ status: string }>("query-status")).status === "io-error";
   }

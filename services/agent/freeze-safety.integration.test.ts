@@ -1,0 +1,120 @@
+import { readdir, readFile } from "node:fs/promises";
+
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { type VmDefinition, WorkloadState } from "#contracts/host/v1/agent";
+import { systemRandom } from "#libs/clock";
+import { openNats, openStreams } from "#libs/records";
+import { eventually, startNats, temporaryFolder } from "#libs/testing";
+import { buildGuest } from "../../test/guest/build.ts";
+import type { Manifest } from "./manifest.ts";
+import { connectUnix } from "./qemu/socket.ts";
+import { AgentProcess } from "./testing/agent-process.ts";
+import { cacheImage, vmDefinition } from "./testing/test-host.ts";
+
+const resources = new AsyncDisposableStack();
+let data: string;
+let agent: AgentProcess;
+let vm: VmDefinition;
+
+beforeAll(async () => {
+  const folder = resources.use(temporaryFolder());
+  const nats = resources.use(await startNats());
+  const connection = await openNats({ url: nats.url });
+  await openStreams(connection);
+  await connection.close();
+  data = join(folder.path, "agent");
+  vm = vmDefinition(await cacheImage(data, await buildGuest()));
+  agent = new AgentProcess({ AGENT_DATA: data, NATS_URL: nats.url, LOG_LEVEL: "error" });
+  await agent.start();
+  await act({ $case: "createVm", value: { definition: vm } });
+  await act({ $case: "startVm", value: {} });
+  await eventually(guestAnswers, { deadlineMs: 30_000 });
+}, 90_000);
+
+afterAll(async () => {
+  await act({ $case: "deleteVm", value: {} });
+  await agent.end("SIGTERM");
+  await resources.disposeAsync();
+});
+
+type Action = Parameters<AgentProcess["host"]["act"]>[1];
+
+const act = (action: Action) => agent.host.act(vm.uid, action);
+const restart = async (failpoints = "") => {
+  await agent.end("SIGTERM");
+  await agent.start({ STILLPOINT_FAILPOINTS: failpoints });
+};
+const exec = (script: string) => agent.host.exec(vm.uid, "/bin/sh", "-c", script);
+const guestAnswers = async () => (await exec("echo up")) === "up\n";
+
+const takeProduction = async (freezeWindowMs = 0) => {
+  const value = { checkpointUid: systemRandom.id("ckpt"), parentCheckpointUid: "", freezeWindowMs, excludeDisks: [] };
+  return (await act({ $case: "takeProduction", value })).checkpoint;
+};
+
+/** The VM as it goes on, and nothing beside it. */
+async function expectNothingLeft(): Promise<void> {
+  const root = join(data, "workloads", vm.uid);
+  const manifest = JSON.parse(await readFile(join(root, "manifest.json"), "utf8")) as Manifest;
+  expect(manifest).toMatchObject({ pending: null, head: null, checkpoints: {} });
+  expect(await readdir(join(root, "disks/root"))).toHaveLength(1);
+}
+
+test("a freeze that waits in the channel of a paused VM is taken back as soon as it strikes", async () => {
+  await act({ $case: "pauseVm", value: {} });
+  expect(await takeProduction()).toMatchObject({ refusedReason: "vm.paused" });
+  // What an agent leaves that was killed after it had sent a freeze to a VM that had stopped.
+  await agent.end("SIGTERM");
+  const channel = await connectUnix(join(data, "workloads", vm.uid, "run/agent.sock"));
+  await new Promise<void>((sent) => void channel.write('{"execute":"guest-fsfreeze-freeze"}\n', () => sent()));
+  channel.destroy();
+  await agent.start();
+  await act({ $case: "resumeVm", value: {} });
+  await eventually(guestAnswers, { deadlineMs: 30_000 });
+  expect(await takeAndDiscard()).toBe("");
+  await expectNothingLeft();
+}, 90_000);
+
+test("a guest that resets while it is frozen refuses the checkpoint, and comes up unfrozen", async () => {
+  await restart("agent.take-production.frozen=delay:3000");
+  await eventually(guestAnswers, { deadlineMs: 30_000 });
+  await exec("(sleep 1; echo b >/proc/sysrq-trigger) >/dev/null 2>&1 </dev/null &");
+  const outcome = await takeProduction();
+  expect(["thaw.count_mismatch", "agent.unresponsive"]).toContain(outcome?.refusedReason);
+  await eventually(guestAnswers, { deadlineMs: 60_000 });
+  await expectNothingLeft();
+}, 120_000);
+
+test("QEMU that dies while its guest is frozen leaves no half of a checkpoint, and no lease", async () => {
+  await restart("agent.take-production.frozen=delay:3000");
+  await eventually(guestAnswers, { deadlineMs: 30_000 });
+  const { pid } = await agent.host.client.getWorkload({ uid: vm.uid });
+  const taking = takeProduction();
+  await eventually(async () => !(await guestAnswers().catch(() => false)), { deadlineMs: 10_000 });
+  process.kill(pid, "SIGKILL");
+  expect((await taking)?.refusedReason).toMatch(/^(tx\.failed|agent\.unresponsive)$/);
+  expect((await agent.host.client.getWorkload({ uid: vm.uid })).state).toBe(WorkloadState.CRASHED);
+  await expectNothingLeft();
+  await act({ $case: "startVm", value: {} });
+  await eventually(guestAnswers, { deadlineMs: 30_000 });
+  await restart();
+  expect(await takeAndDiscard()).toBe("");
+}, 120_000);
+
+test("a window that passes is a reason, and the guest is thawed", async () => {
+  await restart("agent.take-production.frozen=delay:1500");
+  await eventually(guestAnswers, { deadlineMs: 30_000 });
+  expect(await takeProduction(1_000)).toMatchObject({ refusedReason: "freeze.window_exceeded" });
+  expect(await guestAnswers()).toBe(true);
+  await expectNothingLeft();
+}, 60_000);
+
+/** A checkpoint can be had again: the reason why not, empty for none. */
+async function takeAndDiscard(): Promise<string | undefined> {
+  const checkpointUid = systemRandom.id("ckpt");
+  const value = { checkpointUid, parentCheckpointUid: "", freezeWindowMs: 0, excludeDisks: [] };
+  const { checkpoint } = await act({ $case: "takeProduction", value });
+  await act({ $case: "discardCheckpoint", value: { checkpointUid } });
+  return checkpoint?.refusedReason;
+}
