@@ -61,7 +61,7 @@ async function expectNothingLeft(): Promise<void> {
   expect(await readdir(join(root, "disks/root"))).toHaveLength(1);
 }
 
-test("a freeze that waits in the channel of a paused VM is taken back as soon as it strikes", async () => {
+test("a freeze that was sent to a paused VM by an agent that is gone does not leave the guest frozen when it goes on", async () => {
   await act({ $case: "pauseVm", value: {} });
   expect(await takeProduction()).toMatchObject({ refusedReason: "vm.paused" });
   // What an agent leaves that was killed after it had sent a freeze to a VM that had stopped.
