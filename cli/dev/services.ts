@@ -42,7 +42,8 @@ function environment({ folder, address, registryAddress, urls }: ServicesOptions
     ...urls,
     STILLPOINT_ADDRESS: address,
     REGISTRY_HTTP_ADDRESS: registryAddress,
-    REGISTRY_HTTP_URL: `http://${registryAddress}`,
+    // Installations may share a registry.
+    REGISTRY_HTTP_URL: process.env.REGISTRY_HTTP_URL ?? `http://${registryAddress}`,
     REGISTRY_DATA: join(folder, "registry"),
     AGENT_DATA: join(folder, "host"),
     AGENT_ADDRESS: `unix:${join(folder, "agent.sock")}`,

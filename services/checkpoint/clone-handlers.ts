@@ -1,14 +1,14 @@
 import type { CheckpointsServiceImplementation } from "#contracts/checkpoint/v1/checkpoint";
 import { authorise } from "#libs/auth";
-import { StillpointError } from "#libs/errors";
 import type { CallScope } from "#libs/rpc";
-import { type CloneDeps, cloneCheckpoint } from "./clone.ts";
+import { cloneCheckpoint } from "./clone.ts";
 import { drillCheckpoint } from "./drill.ts";
+import { type PullDeps, pullCheckpoint } from "./pull.ts";
 
 type CloneMethod = "cloneCheckpoint" | "pullCheckpoint" | "drillCheckpoint";
 
 /** What makes a VM, or a checkpoint of one, from a checkpoint. */
-export function cloneHandlers(deps: CloneDeps): Pick<CheckpointsServiceImplementation<CallScope>, CloneMethod> {
+export function cloneHandlers(deps: PullDeps): Pick<CheckpointsServiceImplementation<CallScope>, CloneMethod> {
   return {
     async cloneCheckpoint(request, call) {
       authorise(call.principal, "create", request.name);
@@ -17,7 +17,7 @@ export function cloneHandlers(deps: CloneDeps): Pick<CheckpointsServiceImplement
 
     async pullCheckpoint(request, call) {
       authorise(call.principal, "create", request.reference);
-      throw new StillpointError("CAPABILITY_MISSING", "checkpoints cannot be pulled here yet");
+      return pullCheckpoint(deps, request, call);
     },
 
     async drillCheckpoint(request, call) {

@@ -6,6 +6,11 @@ const shape = {
   CHECKPOINT_ADDRESS: address.default("127.0.0.1:7073"),
   /** Checkpoints of one VM at most. */
   CHECKPOINT_LIMIT: z.coerce.number().int().min(1).max(1_000).describe("1 to 1000").default(50),
+  /** Where checkpoints that are pulled are looked at. */
+  REGISTRY_HTTP_URL: z
+    .url({ protocol: /^https?$/ })
+    .describe("a URL")
+    .default("http://127.0.0.1:7080"),
   /** Where the VM service is reached; STILLPOINT_ADDRESS if unsaid. */
   VM_ADDRESS: address.optional(),
 };

@@ -9,12 +9,13 @@ import { acceptCreate } from "./accept-create.ts";
 import { cloneHandlers } from "./clone-handlers.ts";
 import { findCheckpoint, findVm, toApi } from "./find-checkpoint.ts";
 import { protectCheckpoint } from "./protect.ts";
+import type { PullDeps } from "./pull.ts";
 import { acceptPush } from "./push.ts";
 import { checkReadiness, type ReadinessDeps } from "./readiness.ts";
 import { renameCheckpoint } from "./rename.ts";
 import { type StorageDeps, storageOf, withSizes } from "./storage.ts";
 
-export interface HandlerDeps extends AcceptDeps, ReadinessDeps, StorageDeps {
+export interface HandlerDeps extends AcceptDeps, ReadinessDeps, StorageDeps, PullDeps {
   readonly agents: ReadinessDeps["agents"] & StorageDeps["agents"];
   readonly operations: Pick<Operations, "accept" | "repeated" | "get">;
 }

@@ -10,6 +10,7 @@ import { createHostAgents, followObservations } from "#libs/host-agent";
 import type { Lifecycle } from "#libs/lifecycle";
 import { connectRedis } from "#libs/locks";
 import { createLogger } from "#libs/logger";
+import { createRegistryClient } from "#libs/oci";
 import { openOperations, startRunner } from "#libs/operations";
 import {
   type BodyCodec,
@@ -48,15 +49,10 @@ export async function startCheckpoint(
   const redis = await connectRedis(config, lifecycle);
   const operations = await openOperations({ nats, redis, streams, logger, signal });
   const parts = await openRecords(streams.rec, clock, lifecycle);
-  const agents = lifecycle.add("host agents", createHostAgents({ addressOf: agentAddress(parts.hosts) }), (opened) =>
-    opened.close(),
-  );
-
-  const vmService = createRpcClient(VmsDefinition, config.VM_ADDRESS ?? config.STILLPOINT_ADDRESS);
-  lifecycle.add("vm client", vmService, (client) => client.close());
+  const clients = openClients(config, lifecycle, parts.hosts);
 
   const limit = config.CHECKPOINT_LIMIT;
-  const deps = { ...parts, agents, vmService, operations, clock, random: systemRandom, logger, limit };
+  const deps = { ...parts, ...clients, operations, clock, random: systemRandom, logger, limit };
   const jobs = jobsOf(deps);
   lifecycle.add("runner", startRunner(operations, { jobs, ttlMs: config.OPERATION_TTL_MS }), (runner) =>
     runner.close(),
@@ -85,6 +81,18 @@ export async function startCheckpoint(
   const address = await own.listen(config.CHECKPOINT_ADDRESS);
   lifecycle.add("grpc", own, (listening) => listening.close());
   return { address };
+}
+
+/** Whom it asks: the hosts' agents, the VM service and the registry. */
+function openClients(config: CheckpointConfig, lifecycle: Lifecycle, hosts: RecordStore<Host>) {
+  const vmService = createRpcClient(VmsDefinition, config.VM_ADDRESS ?? config.STILLPOINT_ADDRESS);
+  const registry = createRegistryClient({ address: config.REGISTRY_HTTP_URL });
+  const agents = createHostAgents({ addressOf: agentAddress(hosts) });
+  return {
+    agents: lifecycle.add("host agents", agents, (opened) => opened.close()),
+    vmService: lifecycle.add("vm client", vmService, (client) => client.close()),
+    registry: lifecycle.add("registry client", registry, (client) => client.close()),
+  };
 }
 
 async function openRecords(log: Log, clock: Clock, { signal }: Lifecycle) {

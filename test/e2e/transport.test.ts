@@ -25,13 +25,16 @@ interface Disk {
 /** Two installations, each with its own registry, data folder and host; each part goes on from the one before. */
 describe("checkpoints that travel", () => {
   let here: Product;
+  let there: Product;
   beforeAll(async () => {
     here = await startProduct();
+    there = await startProduct({ REGISTRY_HTTP_URL: here.registryUrl });
     await importImage(here, await buildGuest(), "linux:1");
     await here.json("vm", "create", "web-1", "--image", "linux:1", "--memory", "256MiB", "--disk", "1GiB", "--start");
     await agentReady(here, "web-1");
   });
   afterAll(async () => {
+    await there[Symbol.asyncDispose]();
     await here[Symbol.asyncDispose]();
   });
 
@@ -84,5 +87,28 @@ describe("checkpoints that travel", () => {
     expect(bytesSent).toBeLessThan(bytesTotal);
     const { pushed } = (await here.json("checkpoint", "get", "web-1", "second")) as { pushed: { reference: string }[] };
     expect(pushed).toMatchObject([{ reference: "checkpoints/web-1:second" }]);
+  });
+
+  test("another installation makes a VM of it, with all that was there", async () => {
+    const sums = "cd /data2; cat big files/* logs/* | sha256sum; ls -R | sha256sum";
+    const before = await shell(here, "web-1", sums);
+    const reference = "checkpoints/web-1:second";
+    await there.json("checkpoint", "pull", reference, "--vm", "web-2", "--start");
+    await agentReady(there, "web-2");
+    expect(await shell(there, "web-2", sums)).toBe(before);
+    const got = (await there.json("checkpoint", "get", "web-2", "second")) as { origin: string; consistency: string };
+    expect(got.origin).toMatch(/^checkpoints\/web-1@sha256:/);
+    expect(got.consistency).toBe("CONSISTENCY_APPLICATION");
+  });
+
+  test("the pulled VM pushes its next checkpoint, and the first installation brings that into its own tree", async () => {
+    await shell(there, "web-2", "echo from there >/data2/note; sync");
+    await there.json("checkpoint", "create", "web-2", "--name", "third");
+    await there.json("checkpoint", "push", "web-2", "third", "checkpoints/web-1:third");
+    await here.json("checkpoint", "pull", "checkpoints/web-1:third", "--into", "web-1", "--name", "from there");
+    await here.json("checkpoint", "apply", "web-1", "from there", "--yes");
+    await here.json("vm", "start", "web-1");
+    await agentReady(here, "web-1");
+    expect(await shell(here, "web-1", "cat /data2/note")).toBe("from there");
   });
 });
