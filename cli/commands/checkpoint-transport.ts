@@ -39,7 +39,8 @@ export function checkpointTransportCommands(terminal: Terminal): Command[] {
   ];
 }
 
-const withPullOptions = (command: Command): Command =>
+/** The options of what brings a checkpoint into a VM. */
+export const withPullOptions = (command: Command): Command =>
   command
     .option("--vm <name>", "make a new VM of it")
     .option("--into <workload>", "or: put it into the tree of this VM", parseWorkload)
@@ -63,7 +64,8 @@ function pull(terminal: Terminal, reference: string, options: PullOptions): Prom
   });
 }
 
-function receiverOf({ vm, into, name = "", start = false, port, project }: PullOptions) {
+/** Where a checkpoint goes, as a pull says it. */
+export function receiverOf({ vm, into, name = "", start = false, port, project }: PullOptions) {
   if ((vm === undefined) === (into === undefined)) {
     throw new UsageError("say where it goes", { help: "Pass --vm NEW for a new VM, or --into WORKLOAD." });
   }

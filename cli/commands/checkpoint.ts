@@ -7,6 +7,7 @@ import { checkpointCloneCommands } from "./checkpoint-clone.ts";
 import { checkpointCreateCommand } from "./checkpoint-create.ts";
 import { checkpointDeleteCommand } from "./checkpoint-delete.ts";
 import { checkpointEditCommands } from "./checkpoint-edit.ts";
+import { checkpointFolderCommands } from "./checkpoint-folder.ts";
 import { checkpointReadCommands } from "./checkpoint-read.ts";
 import { checkpointTransportCommands } from "./checkpoint-transport.ts";
 
@@ -22,6 +23,7 @@ export function checkpointCommand(terminal: Terminal): Command {
     ...checkpointTransportCommands(terminal),
     checkpointCheckCommand(terminal),
     ...checkpointCloneCommands(terminal),
+    ...checkpointFolderCommands(terminal),
   ];
   for (const verb of verbs) noun.addCommand(verb);
   return noun;

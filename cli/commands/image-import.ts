@@ -5,16 +5,14 @@ import { leafCommand } from "../leaf-command.ts";
 import { printAnswer } from "../output/format.ts";
 import { showImage } from "../output/images.ts";
 import { createProgressView } from "../output/progress.ts";
+import { type RegistryOptions, registryHelp, withRegistry } from "../registry.ts";
 import type { Terminal } from "../terminal.ts";
 
-interface ImportOptions extends CommonOptions {
-  readonly registry?: string;
+interface ImportOptions extends CommonOptions, RegistryOptions {
   readonly kernel?: string;
   readonly initrd?: string;
   readonly cmdline?: string;
 }
-
-const defaultRegistry = "http://127.0.0.1:7080";
 
 export function imageImportCommand(terminal: Terminal): Command {
   return leafCommand("import", "Bring a disk image into the registry.")
@@ -23,19 +21,17 @@ export function imageImportCommand(terminal: Terminal): Command {
     .option("--kernel <file>", "a kernel, for guests without a boot loader")
     .option("--initrd <file>", "its initial RAM disk")
     .option("--cmdline <text>", "its command line")
-    .option("--registry <url>", `the registry (default: STILLPOINT_REGISTRY, or ${defaultRegistry})`)
+    .option("--registry <url>", registryHelp)
     .action((file: string, reference: string, options: ImportOptions) =>
       importImage(terminal, file, reference, options),
     );
 }
 
 /** The bytes go to the registry over HTTP from here; no service is asked. */
-async function importImage(terminal: Terminal, file: string, reference: string, options: ImportOptions): Promise<void> {
-  const { createRegistryClient, importVmImage, mediaTypes, parseReference } = await import("#libs/oci");
-  const address = options.registry ?? terminal.env.STILLPOINT_REGISTRY ?? defaultRegistry;
-  const registry = createRegistryClient({ address });
-  const progress = createProgressView(terminal);
-  try {
+function importImage(terminal: Terminal, file: string, reference: string, options: ImportOptions): Promise<void> {
+  return withRegistry(terminal, options, async (registry) => {
+    const { importVmImage, mediaTypes, parseReference } = await import("#libs/oci");
+    const progress = createProgressView(terminal);
     const { repository, tag = "" } = parseReference(reference);
     const { digest, virtualSizeBytes } = await importVmImage({
       registry,
@@ -45,16 +41,12 @@ async function importImage(terminal: Terminal, file: string, reference: string, 
       signal: terminal.signal,
       onProgress: ({ doneBytes, totalBytes }) =>
         progress.update({ what: `importing ${reference}`, bytesDone: doneBytes, bytesTotal: totalBytes }),
-    });
-    progress.end();
+    }).finally(() => progress.end());
     const { Image } = await import("#contracts/registry/v1/registry");
     const artifactType = mediaTypes.vmImage;
     const image = Image.fromPartial({ reference, repository, tag, digest, artifactType, virtualSizeBytes });
     await printAnswer(terminal, options.output, { json: Image.toJSON(image), table: () => showImage(image) });
-  } finally {
-    progress.end();
-    registry.close();
-  }
+  });
 }
 
 const bootParts = ({ kernel, initrd, cmdline }: ImportOptions) => ({

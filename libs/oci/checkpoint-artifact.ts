@@ -32,7 +32,7 @@ const diskShape = z.object({
     .max(64 * MIB),
   chunkMapDigest: z.string(),
 });
-const configShape = z.object({
+export const checkpointConfigShape = z.object({
   version: z.literal(1),
   /** What it promises; the first that a reader should see. */
   consistency: text,
@@ -56,7 +56,7 @@ const configShape = z.object({
 });
 
 /** The config blob of a checkpoint. */
-export type CheckpointConfig = z.infer<typeof configShape>;
+export type CheckpointConfig = z.infer<typeof checkpointConfigShape>;
 
 export interface CheckpointDisk {
   readonly id: string;
@@ -95,7 +95,7 @@ export function checkpointConfigOf({ artifactType, config }: Artifact): Descript
 
 /** Reads the layers and the config of a checkpoint, and trusts neither. @throws StillpointError IMAGE_INVALID */
 export function readCheckpoint({ layers }: Pick<Artifact, "layers">, configJson: unknown): CheckpointContents {
-  const { success, data: config, error } = configShape.safeParse(configJson);
+  const { success, data: config, error } = checkpointConfigShape.safeParse(configJson);
   if (!success) throw invalid("its config is not a checkpoint's", error);
   const disks = config.disks.map(({ chunkMapDigest: wanted, ...disk }) => {
     const chunks = readChunks(layers, disk, disk.id);

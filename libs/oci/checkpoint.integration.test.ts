@@ -1,9 +1,11 @@
 import { randomBytes } from "node:crypto";
-import { readFile, writeFile } from "node:fs/promises";
+import { readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { changedRanges, createEmpty, createOverlay, dataRanges, openGuestDisk } from "#libs/disk-image";
 import { temporaryFolder } from "#libs/testing";
+import { exportCheckpoint } from "./export-checkpoint.ts";
+import { importCheckpoint } from "./import-checkpoint.ts";
 import { MemoryRegistry } from "./memory-registry.ts";
 import { bytesToFetch, fetchDisk, fetchRam, findRemoteCheckpoint } from "./pull-checkpoint.ts";
 import { type PushedCheckpoint, pushCheckpoint } from "./push-checkpoint.ts";
@@ -113,5 +115,73 @@ describe("a checkpoint in a registry", () => {
     await expect(fetch()).rejects.toMatchObject({ reason: "IMAGE_CORRUPT" });
     registry.blobs.delete(key);
     await expect(fetch()).rejects.toMatchObject({ reason: "IMAGE_NOT_FOUND" });
+  });
+});
+
+describe("an exported checkpoint", () => {
+  async function exported(folder: string) {
+    const source = await pushedDisk(folder);
+    await source.push("one", "standard");
+    const target = join(folder, "exported");
+    const { checkpoint } = await exportCheckpoint({ registry: source.registry, reference: "vm:one", folder: target });
+    expect(checkpoint.consistency).toBe("application");
+    return { ...source, target };
+  }
+
+  it("says first what it promises, and is the same checkpoint again in another registry", async () => {
+    await using folder = temporaryFolder();
+    const { registry, target } = await exported(folder.path);
+    const text = await readFile(join(target, "checkpoint.json"), "utf8");
+    expect(Object.entries(JSON.parse(text) as object)[0]).toEqual(["consistency", "application"]);
+    expect(Object.keys((JSON.parse(text) as { files: object }).files)).toEqual([
+      "receipt.json",
+      "disks/root.qcow2",
+      "ram.zst",
+    ]);
+    const other = new MemoryRegistry();
+    const { descriptor } = await importCheckpoint({ registry: other, folder: target, repository: "back", tag: "one" });
+    const [before, after] = [
+      await findRemoteCheckpoint(registry, "vm:one"),
+      await findRemoteCheckpoint(other, `back@${descriptor.digest}`),
+    ];
+    expect(after.config).toEqual(before.config);
+    expect(await readReceipt(other, { repository: "back", digest: descriptor.digest })).toEqual({ said: "one" });
+    await expect(exportCheckpoint({ registry, reference: "vm:one", folder: target })).rejects.toMatchObject({
+      reason: "ARGUMENT_INVALID",
+    });
+  });
+
+  it.each(["checkpoint.json", "receipt.json", "disks/root.qcow2", "ram.zst"])(
+    "of which %s was altered or is missing is refused by its name",
+    async (name) => {
+      await using folder = temporaryFolder();
+      const { registry, target } = await exported(folder.path);
+      const path = join(target, name);
+      const bytes = await readFile(path);
+      const refused = async () => {
+        const back = importCheckpoint({ registry, folder: target, repository: "back", tag: "one" });
+        await expect(back).rejects.toMatchObject({
+          reason: "CHECKPOINT_DAMAGED",
+          message: expect.stringContaining(path) as string,
+        });
+      };
+      await writeFile(path, Buffer.from(bytes).fill((bytes[10] ?? 0) ^ 1, 10, 11));
+      await refused();
+      await rm(path);
+      await refused();
+      expect(await registry.getManifest("back", "one")).toBeUndefined();
+    },
+  );
+
+  it("that fails leaves nothing", async () => {
+    await using folder = temporaryFolder();
+    const { registry, push } = await pushedDisk(folder.path);
+    await push("one");
+    const blob = (await findRemoteCheckpoint(registry, "vm:one")).disks[0]?.chunks[5]?.blob;
+    registry.blobs.delete(`vm@${blob?.digest}`);
+    const before = await readdir(folder.path);
+    const wanted = { registry, reference: "vm:one", folder: join(folder.path, "exported") };
+    await expect(exportCheckpoint(wanted)).rejects.toMatchObject({ reason: "IMAGE_NOT_FOUND" });
+    expect(await readdir(folder.path)).toEqual(before);
   });
 });

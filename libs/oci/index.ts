@@ -8,6 +8,8 @@ export {
 } from "./checkpoint-artifact.ts";
 export { type Digest, digestOf, isDigest, parseDigest } from "./digest.ts";
 export type { ChunkDescriptor } from "./disk-chunks.ts";
+export { type ExportCheckpoint, exportCheckpoint } from "./export-checkpoint.ts";
+export { importCheckpoint } from "./import-checkpoint.ts";
 export { importVmImage } from "./import-vm-image.ts";
 export { type Descriptor, mediaTypes } from "./manifest.ts";
 export { bytesToFetch, fetchDisk, fetchRam, findRemoteCheckpoint, type RemoteCheckpoint } from "./pull-checkpoint.ts";

@@ -1,6 +1,8 @@
+import { open, truncate } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { changedRanges } from "#libs/disk-image";
+import { createRegistryClient, findRemoteCheckpoint } from "#libs/oci";
 import { agentReady, importImage } from "../demo/database-story.ts";
 import { guestApplication } from "../demo/guest-application.ts";
 import { buildGuest } from "../guest/build.ts";
@@ -110,5 +112,44 @@ describe("checkpoints that travel", () => {
     await here.json("vm", "start", "web-1");
     await agentReady(here, "web-1");
     expect(await shell(here, "web-1", "cat /data2/note")).toBe("from there");
+  });
+
+  test("a standard checkpoint goes through a folder to another installation, and on at its instant", async () => {
+    await shell(here, "web-1", "echo in memory >/run/word; cat /proc/sys/kernel/random/boot_id >/run/boot");
+    const boot = await shell(here, "web-1", "cat /run/boot");
+    await here.json("checkpoint", "create", "web-1", "--name", "with RAM", "--type", "standard");
+    const folder = join(here.folder, "exported");
+    const { code, stdout } = await here.stillpoint("checkpoint", "export", "web-1", "with RAM", folder);
+    expect({ code, stdout }).toMatchObject({
+      code: 0,
+      stdout: expect.stringMatching(/^saved-state consistent/) as string,
+    });
+    await there.json("checkpoint", "import", folder, "--registry", here.registryUrl, "--vm", "web-3", "--start");
+    await agentReady(there, "web-3");
+    expect(await shell(there, "web-3", "cat /run/word /proc/sys/kernel/random/boot_id")).toBe(`in memory\n${boot}`);
+
+    await truncate(join(folder, "ram.zst"), 1000);
+    const refused = await there.stillpoint("checkpoint", "import", folder, "--vm", "web-4");
+    expect({ code: refused.code, stderr: refused.stderr }).toEqual({
+      code: 1,
+      stderr: expect.stringMatching(/CHECKPOINT_DAMAGED.*ram\.zst/) as string,
+    });
+  });
+
+  test("a chunk that was altered in the registry is refused, and nothing of the VM is left", async () => {
+    const registry = createRegistryClient({ address: here.registryUrl });
+    const { disks } = await findRemoteCheckpoint(registry, "checkpoints/web-1:second").finally(() => registry.close());
+    const hex =
+      disks
+        .find(({ id }) => id === "disk1")
+        ?.chunks.at(-1)
+        ?.blob.digest.slice("sha256:".length) ?? "";
+    const blob = join(here.folder, "data/registry/blobs/sha256", hex.slice(0, 2), hex);
+    await using file = await open(blob, "r+");
+    const { buffer } = await file.read(Buffer.alloc(1), 0, 1, 20);
+    await file.write(Buffer.from([(buffer[0] ?? 0) ^ 1]), 0, 1, 20);
+    const { code, stderr } = await there.stillpoint("checkpoint", "pull", "checkpoints/web-1:second", "--vm", "web-5");
+    expect({ code, stderr }).toEqual({ code: 1, stderr: expect.stringContaining("IMAGE_CORRUPT") as string });
+    expect(JSON.stringify(await there.json("vm", "list"))).not.toContain("web-5");
   });
 });

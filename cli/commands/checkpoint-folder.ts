@@ -1,0 +1,90 @@
+import { resolve } from "node:path";
+import type { Command } from "commander";
+import { type Api, type CommonOptions, withApi } from "../api.ts";
+import { leafCommand, operationLeaf } from "../leaf-command.ts";
+import { printAnswer } from "../output/format.ts";
+import { createProgressView } from "../output/progress.ts";
+import { checkpointOf } from "../parse/checkpoint-of.ts";
+import { parseWorkload } from "../parse/workload.ts";
+import { type RegistryOptions, registryHelp, withRegistry } from "../registry.ts";
+import { runOperation } from "../run-operation.ts";
+import type { Terminal } from "../terminal.ts";
+import { waitForOperation } from "../wait-for-operation.ts";
+import { type PullOptions, receiverOf, withPullOptions } from "./checkpoint-transport.ts";
+
+type ExportOptions = CommonOptions & RegistryOptions;
+type ImportOptions = PullOptions & RegistryOptions;
+
+/** A checkpoint as a folder that stands for itself. */
+export function checkpointFolderCommands(terminal: Terminal): Command[] {
+  return [
+    leafCommand(
+      "export",
+      "Write a checkpoint into a folder that stands for itself; it is pushed to the registry first.",
+    )
+      .argument("<workload>", "", parseWorkload)
+      .argument("<checkpoint>", "its name or id")
+      .argument("<folder>", "must not exist")
+      .option("--registry <url>", registryHelp)
+      .action((vm: string, checkpoint: string, folder: string, options: ExportOptions) =>
+        withApi(terminal, options, (api) => exportTo(api, { vm, checkpoint, folder: resolve(folder) }, options)),
+      ),
+    withPullOptions(operationLeaf("import", "Bring an exported checkpoint back, every file verified."))
+      .argument("<folder>", "as export wrote it")
+      .option("--registry <url>", registryHelp)
+      .action((folder: string, options: ImportOptions) => importFrom(terminal, resolve(folder), options)),
+  ];
+}
+
+interface Wanted {
+  readonly vm: string;
+  readonly checkpoint: string;
+  readonly folder: string;
+}
+
+async function exportTo(api: Api, { vm, checkpoint, folder }: Wanted, options: ExportOptions): Promise<void> {
+  const { terminal } = api;
+  const reference = await pushed(api, checkpointOf(options, vm, checkpoint));
+  const exported = await withRegistry(terminal, options, async (registry) => {
+    const { exportCheckpoint } = await import("#libs/oci");
+    const progress = createProgressView(terminal);
+    return await exportCheckpoint({
+      ...{ registry, reference, folder, signal: terminal.signal },
+      onProgress: ({ doneBytes, totalBytes }) =>
+        progress.update({ what: `exporting ${checkpoint}`, bytesDone: doneBytes, bytesTotal: totalBytes }),
+    }).finally(() => progress.end());
+  });
+  const { consistency, kind, displayName } = exported.checkpoint;
+  const json = { consistency, kind, displayName, folder, reference, files: exported.files };
+  const table = () => `${consistency} consistent: ${kind} checkpoint "${displayName}" is in ${folder}.`;
+  await printAnswer(terminal, options.output, { json, table });
+}
+
+/** Sends what the registry lacks, which is nothing after a push, and gives the reference by digest. */
+async function pushed(api: Api, name: string): Promise<string> {
+  const { randomUUID } = await import("node:crypto");
+  const { parseReference } = await import("#libs/oci");
+  const accepted = await (await api.checkpoints()).pushCheckpoint({ name, reference: "", requestId: randomUUID() });
+  const { output } = await waitForOperation(api, accepted);
+  const { repository } = parseReference(String(output?.reference));
+  return `${repository}@${String(output?.digest)}`;
+}
+
+async function importFrom(terminal: Terminal, folder: string, options: ImportOptions): Promise<void> {
+  const receiver = receiverOf(options);
+  const reference = await withRegistry(terminal, options, async (registry) => {
+    const { importCheckpoint } = await import("#libs/oci");
+    const progress = createProgressView(terminal);
+    const repository = "imports";
+    const { descriptor } = await importCheckpoint({
+      ...{ registry, folder, repository, tag: "latest", signal: terminal.signal },
+      onProgress: ({ doneBytes, totalBytes }) =>
+        progress.update({ what: `importing ${folder}`, bytesDone: doneBytes, bytesTotal: totalBytes }),
+    }).finally(() => progress.end());
+    return `${repository}@${descriptor.digest}`;
+  });
+  await runOperation(terminal, options, {
+    start: async (api, requestId) => (await api.checkpoints()).pullCheckpoint({ ...receiver, reference, requestId }),
+    told: ({ output }) => `${folder} is ${String(output?.checkpoint)}.`,
+  });
+}

@@ -1,0 +1,26 @@
+import type { Terminal } from "./terminal.ts";
+
+export interface RegistryOptions {
+  readonly registry?: string;
+}
+
+const fallback = "http://127.0.0.1:7080";
+
+/** The description of --registry. */
+export const registryHelp = `the registry (default: STILLPOINT_REGISTRY, or ${fallback})`;
+
+/** Gives `work` a client of the registry, and lets it go afterwards. */
+export async function withRegistry<Result>(
+  terminal: Terminal,
+  options: RegistryOptions,
+  work: (registry: import("#libs/oci").RegistryClient) => Promise<Result>,
+): Promise<Result> {
+  const { createRegistryClient } = await import("#libs/oci");
+  const address = options.registry ?? terminal.env.STILLPOINT_REGISTRY ?? fallback;
+  const registry = createRegistryClient({ address });
+  try {
+    return await work(registry);
+  } finally {
+    registry.close();
+  }
+}
