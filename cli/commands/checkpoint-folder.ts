@@ -1,19 +1,49 @@
 import { resolve } from "node:path";
 import type { Command } from "commander";
+import type { PortForward } from "#contracts/vm/v1/vm";
+import { projectName, vmName } from "#libs/names";
 import { type Api, type CommonOptions, withApi } from "../api.ts";
 import { leafCommand, operationLeaf } from "../leaf-command.ts";
 import { printAnswer } from "../output/format.ts";
 import { createProgressView } from "../output/progress.ts";
 import { checkpointOf } from "../parse/checkpoint-of.ts";
+import { collect } from "../parse/collect.ts";
+import { parsePortForward } from "../parse/port-forward.ts";
 import { parseWorkload } from "../parse/workload.ts";
 import { type RegistryOptions, registryHelp, withRegistry } from "../registry.ts";
 import { runOperation } from "../run-operation.ts";
 import type { Terminal } from "../terminal.ts";
-import { waitForOperation } from "../wait-for-operation.ts";
-import { type PullOptions, receiverOf, withPullOptions } from "./checkpoint-transport.ts";
+import { UsageError } from "../usage-error.ts";
+import { type WaitOptions, waitForOperation } from "../wait-for-operation.ts";
 
 type ExportOptions = CommonOptions & RegistryOptions;
-type ImportOptions = PullOptions & RegistryOptions;
+/** The options of what brings a checkpoint into a VM. */
+const withReceiver = (command: Command): Command =>
+  command
+    .option("--vm <name>", "make a new VM of it")
+    .option("--into <workload>", "or: put it into the tree of this VM", parseWorkload)
+    .option("--name <name>", "display name of the checkpoint (default: as it was)")
+    .option("--start", "start the new VM")
+    .option("--port <host:guest>", "forward a port of the new VM's host (repeatable)", collect(parsePortForward), []);
+
+interface ImportOptions extends CommonOptions, WaitOptions, RegistryOptions {
+  readonly vm?: string;
+  readonly into?: string;
+  readonly name?: string;
+  readonly start?: boolean;
+  readonly port: PortForward[];
+}
+
+/** Where a checkpoint goes, as a pull says it. */
+function receiverOf({ vm, into, name = "", start = false, port, project }: ImportOptions) {
+  if ((vm === undefined) === (into === undefined)) {
+    throw new UsageError("say where it goes", { help: "Pass --vm NEW for a new VM, or --into WORKLOAD." });
+  }
+  const common = { displayName: name, start, ports: port };
+  return vm === undefined
+    ? { ...common, workload: vmName(project, into ?? "") }
+    : { ...common, parent: projectName(project), vmId: vm };
+}
 
 /** A checkpoint as a folder that stands for itself. */
 export function checkpointFolderCommands(terminal: Terminal): Command[] {
@@ -29,7 +59,7 @@ export function checkpointFolderCommands(terminal: Terminal): Command[] {
       .action((vm: string, checkpoint: string, folder: string, options: ExportOptions) =>
         withApi(terminal, options, (api) => exportTo(api, { vm, checkpoint, folder: resolve(folder) }, options)),
       ),
-    withPullOptions(operationLeaf("import", "Bring an exported checkpoint back, every file verified."))
+    withReceiver(operationLeaf("import", "Bring an exported checkpoint back, every file verified."))
       .argument("<folder>", "as export wrote it")
       .option("--registry <url>", registryHelp)
       .action((folder: string, options: ImportOptions) => importFrom(terminal, resolve(folder), options)),
