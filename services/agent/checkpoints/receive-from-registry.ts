@@ -1,4 +1,4 @@
-import { access, mkdir, rename, rm } from "node:fs/promises";
+import { access, chmod, mkdir, rename, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { z } from "zod";
 import { StillpointError } from "#libs/errors";
@@ -128,6 +128,8 @@ class Fetching {
       await this.#whole(join(places.boot, name), async (part) => {
         await rm(part, { force: true });
         await registry.saveBlob(repository, blob, part, signal);
+        // Each VM runs as its own user.
+        await chmod(part, 0o444);
       });
     }
   }
