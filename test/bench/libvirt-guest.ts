@@ -12,12 +12,12 @@ import { timed } from "./benchmark.ts";
 export interface LibvirtGuest extends AsyncDisposable {
   /** `snapshot-create-as --disk-only --atomic --quiesce`: milliseconds from the freeze's reply to the thaw's. */
   readonly frozenWindowMs: () => Promise<number>;
-  /** Merges the active layers of the root disk into the one that `frozenWindowMs` or `addLayer` first stood on. */
-  readonly commitMs: (base: string) => Promise<number>;
-  /** A new layer over the root disk. */
+  /** `blockcommit --active --pivot`: milliseconds to merge all layers of a disk (vda, vdb, …) above `base` into it. */
+  readonly commitMs: (disk: string, base: string) => Promise<number>;
+  /** A new layer over each disk. */
   readonly addLayer: () => Promise<void>;
-  /** The file that the root disk is written to now. */
-  readonly topFile: () => Promise<string>;
+  /** The file that a disk is written to now. */
+  readonly topFile: (disk: string) => Promise<string>;
   /** Runs a shell line in the guest to its end. */
   readonly shell: (line: string) => Promise<void>;
 }
@@ -60,9 +60,9 @@ export async function startLibvirtGuest(options: LibvirtOptions): Promise<Libvir
       return await lastWindow(join(folder.path, "libvirtd.log"));
     },
     addLayer: () => snapshot(virsh),
-    topFile: async () => (await virsh("domblklist", domain)).trim().split(/\s+/)[1] ?? "",
-    commitMs: (base) =>
-      timed(() => virsh("blockcommit", domain, "vda", "--base", base, "--active", "--pivot", "--wait")),
+    topFile: async (disk) => new RegExp(`${disk} +(\\S+)`).exec(await virsh("domblklist", domain))?.[1] ?? "",
+    commitMs: (disk, base) =>
+      timed(() => virsh("blockcommit", domain, disk, "--base", base, "--active", "--pivot", "--wait")),
     shell: (line) => runInGuest(agent, line),
     [Symbol.asyncDispose]: async () => {
       await virsh("destroy", domain).catch(() => undefined);

@@ -7,6 +7,7 @@ const benchmarks: Record<string, () => Promise<{ benchmark: Benchmark }>> = {
   "standard-pause": () => import("./standard-pause.ts"),
   "checkpoint-cost": () => import("./checkpoint-cost.ts"),
   "chain-read": () => import("./chain-read.ts"),
+  merge: () => import("./merge.ts"),
   apply: () => import("./apply.ts"),
   operations: () => import("./operations.ts"),
   memory: () => import("./memory.ts"),
