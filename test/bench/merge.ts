@@ -73,11 +73,13 @@ async function mergeProduct({ api, shell }: BenchStage): Promise<number> {
 
 async function mergeBare({ qmp, guest, addLayers }: BareGuest): Promise<number> {
   const base = await dataNode(qmp);
+  const layers: string[] = [];
   for (let piece = 0; piece < depth; piece++) {
     await addLayers();
     await runInGuest(guest, write(piece));
+    layers.unshift(await dataNode(qmp));
   }
-  const device = await dataNode(qmp);
+  const [device] = layers;
   const over = (event: string) => qmp.nextEvent((message) => message.event === event, 120_000);
   const ms = await timed(async () => {
     const [ready, completed] = [over("BLOCK_JOB_READY"), over("BLOCK_JOB_COMPLETED")];
@@ -86,6 +88,7 @@ async function mergeBare({ qmp, guest, addLayers }: BareGuest): Promise<number> 
     await qmp.run("job-complete", { id: "merge" });
     await completed;
   });
+  for (const node of layers) await qmp.run("blockdev-del", { "node-name": node });
   return ms / 1000;
 }
 
