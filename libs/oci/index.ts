@@ -3,7 +3,6 @@
 export {
   type CheckpointConfig,
   type CheckpointContents,
-  checkpointChunkSize,
   readCheckpoint,
 } from "./checkpoint-artifact.ts";
 export { type Digest, digestOf, isDigest, parseDigest } from "./digest.ts";

@@ -22,9 +22,9 @@ export function connectCheckpoints(address: string) {
     untilVm,
     /** Takes a checkpoint and waits until it is there. */
     take: async (vm: string, type: CheckpointType, displayName = ""): Promise<Checkpoint> => {
-      const { name = "" } = await checkpoints.createCheckpoint({ parent: nameOf(vm), displayName, type });
+      const { name } = await checkpoints.createCheckpoint({ parent: nameOf(vm), displayName, type });
       await finish({ name });
-      const { checkpoints: all = [], head } = await checkpoints.listCheckpoints({ parent: nameOf(vm) });
+      const { checkpoints: all, head } = await checkpoints.listCheckpoints({ parent: nameOf(vm) });
       const taken = all.find(({ uid }) => uid === head?.parent);
       if (taken === undefined) throw new Error(`${vm} has no checkpoint after one was taken`);
       return taken as Checkpoint;

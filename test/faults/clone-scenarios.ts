@@ -5,7 +5,7 @@ import { VmState } from "#contracts/vm/v1/vm";
 import { isStillpointError } from "#libs/errors";
 import { untilVm } from "../harness/vm-client.ts";
 import { carryThrough, carryToEnd, untilAnswered } from "./patient-api.ts";
-import type { Scenario } from "./scenarios.ts";
+import type { Scenario } from "./scenario.ts";
 import { checkpointsOf, deleteVm, runInGuest, type Stage } from "./stage.ts";
 
 const freshId = (prefix: string) => `${prefix}-${crypto.randomUUID().slice(0, 8)}`;

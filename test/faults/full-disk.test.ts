@@ -87,7 +87,7 @@ describe("a host whose disk fills up", () => {
   let last = "";
   async function create(type: CheckpointType): Promise<Operation> {
     last = `full-${crypto.randomUUID().slice(0, 8)}`;
-    const { name = "" } = await stage.cluster.api.checkpoints.createCheckpoint({
+    const { name } = await stage.cluster.api.checkpoints.createCheckpoint({
       parent: subject,
       displayName: last,
       type,

@@ -8,6 +8,7 @@ import { untilVm } from "../harness/vm-client.ts";
 import { cloning, cloningInVain, drilling } from "./clone-scenarios.ts";
 import type { ScenarioName } from "./kill-points.ts";
 import { carryThrough, carryToEnd, untilAnswered } from "./patient-api.ts";
+import type { Scenario } from "./scenario.ts";
 import {
   checkpointsOf,
   cold,
@@ -19,15 +20,6 @@ import {
   subject,
   takeCheckpoint,
 } from "./stage.ts";
-
-/** A job under fault: what is done, what must be true afterwards whatever was killed, and how the stage is cleared. */
-export interface Scenario {
-  readonly prepare?: (stage: Stage) => Promise<void>;
-  /** Gives the name of what it made, or did it to. */
-  readonly act: (stage: Stage) => Promise<string>;
-  readonly verify: (stage: Stage, name: string) => Promise<void>;
-  readonly cleanUp?: (stage: Stage, name: string) => Promise<void>;
-}
 
 const doomed = "projects/default/vms/doomed";
 /** Its guest vetoes every freeze. */

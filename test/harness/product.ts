@@ -84,7 +84,7 @@ async function whenReady(child: ChildProcess, log: string, before: number): Prom
 }
 
 interface Connection {
-  launch(): Promise<Running>;
+  readonly launch: () => Promise<Running>;
   readonly signal: AbortSignal | undefined;
 }
 

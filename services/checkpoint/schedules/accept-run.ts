@@ -8,7 +8,7 @@ import type { AcceptRequest, HoldTarget, Operations } from "#libs/operations";
 import type { RecordEvent, RecordStore } from "#libs/records";
 import type { CallScope } from "#libs/rpc";
 import { type DueDecision, graceMs } from "../domain/due.ts";
-import type { RunInput } from "./run-job.ts";
+import type { RunInput } from "./run-state.ts";
 import { nextFields, type StoredSchedule, scheduleEvent } from "./schedule-record.ts";
 
 export interface AcceptRunDeps {

@@ -9,18 +9,9 @@ import { type ActDeps, deleteExpired, takeCheckpoint } from "./act-on-vm.ts";
 import { eachVm } from "./each-vm.ts";
 import { judge } from "./judge.ts";
 import { drillNewest, pushTaken } from "./prove-and-push.ts";
-import { type Planned, planned, resultsOf, selected, taken } from "./run-state.ts";
+import { type Planned, planned, type RunInput, resultsOf, selected, taken } from "./run-state.ts";
 import { findSchedule, rulesOf, scheduleEvent } from "./schedule-record.ts";
 import { type SelectDeps, selectVms } from "./select-vms.ts";
-
-export interface RunInput {
-  /** Of the schedule's incarnation. */
-  readonly uid: string;
-  /** Names this run among all of the schedule: its due time, or when a person asked. */
-  readonly key: string;
-  /** ISO 8601; absent when a person asked. */
-  readonly due?: string;
-}
 
 export interface RunJobDeps extends ActDeps, SelectDeps {
   readonly schedules: RecordStore<Schedule>;

@@ -3,6 +3,15 @@ import type { CheckpointType } from "#contracts/vm/v1/vm";
 import type { JobOutput } from "#libs/operations";
 import type { Workload } from "../checkpoint-store.ts";
 
+export interface RunInput {
+  /** Of the schedule's incarnation. */
+  readonly uid: string;
+  /** Names this run among all of the schedule: its due time, or when a person asked. */
+  readonly key: string;
+  /** ISO 8601; absent when a person asked. */
+  readonly due?: string;
+}
+
 /** Output of step `select`. */
 export interface Selected {
   readonly vms: readonly Workload[];
