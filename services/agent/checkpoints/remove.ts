@@ -41,6 +41,9 @@ export async function discardCheckpoint(
     }
     await workload.save((manifest) => withUntaken(manifest, checkpointUid, context.operation));
   }
+  if (workload.manifest.receiving?.checkpoint === checkpointUid) {
+    await workload.save((manifest) => ({ ...manifest, receiving: null }));
+  }
   await rollBackPending(parts, workload);
   await sweepFiles(parts, workload);
 }

@@ -4,8 +4,8 @@ interface Received {
   /** The checkpoint or registry reference that it came from. */
   readonly origin: string;
   readonly receivedTime: Date;
-  /** Its name here. */
-  readonly workload: string;
+  /** Resource name of the checkpoint that it became. */
+  readonly name: string;
 }
 
 /**
@@ -14,10 +14,10 @@ interface Received {
  */
 export function withOrigin(
   receipt: JsonObject,
-  { origin, receivedTime, workload }: Received,
+  { origin, receivedTime, name }: Received,
   hash: (text: string) => string,
 ): JsonObject {
   const before = Array.isArray(receipt.received) ? (receipt.received as readonly unknown[]) : [];
-  const received = [...before, { origin, as: workload, time: receivedTime.toISOString() }];
+  const received = [...before, { origin, as: name, time: receivedTime.toISOString() }];
   return sealReceipt({ ...receipt, received }, hash);
 }

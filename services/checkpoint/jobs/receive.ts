@@ -87,7 +87,7 @@ function checkpointOf(context: Context, name: string, now: Date): Checkpoint {
     ...known,
     ...{ name, uid: checkpointUid, workloadUid: uid, parent: "", host, sizeBytes, cumulativeBytes: sizeBytes, origin },
     state: CheckpointState.READY,
-    receipt: withOrigin(known.receipt ?? {}, { origin, receivedTime: now, workload: name }, sha256),
+    receipt: withOrigin(known.receipt ?? {}, { origin, receivedTime: now, name }, sha256),
     updateTime: now,
   };
 }
