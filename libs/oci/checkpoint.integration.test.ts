@@ -63,7 +63,9 @@ describe("a checkpoint in a registry", () => {
     const [disk] = checkpoint.disks;
     if (disk === undefined) throw new Error("no disk");
     let got = 0;
-    const onBytes = (bytes: number) => (got += bytes);
+    const onBytes = (bytes: number) => {
+      got += bytes;
+    };
     const file = (name: string) => ({ registry, checkpoint, path: join(folder.path, name), onBytes });
     await fetchDisk(disk, file("root.qcow2"));
     await fetchRam(file("ram.back"));

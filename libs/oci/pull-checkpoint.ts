@@ -32,8 +32,8 @@ export interface FetchFile {
   readonly checkpoint: RemoteCheckpoint;
   /** Absolute. When a file is there, it is of an earlier attempt: what is right in it is kept. */
   readonly path: string;
-  /** Bytes that are in their place now, also those that were there already. */
-  readonly onBytes?: (bytes: number) => void;
+  /** Bytes that are in their place now, also those that were there already; what it gives is waited for. */
+  readonly onBytes?: (bytes: number) => Promise<void> | void;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -83,7 +83,7 @@ export async function fetchDisk(disk: CheckpointDisk, { path, signal, ...fetch }
       if (isResumed) await guest.write(chunk.offset, content);
       else for (const { at, bytes } of dataPieces(content)) await guest.write(chunk.offset + at, bytes);
     }
-    fetch.onBytes?.(chunk.length);
+    await fetch.onBytes?.(chunk.length);
   });
   await guest.flush();
 }
@@ -98,7 +98,7 @@ export async function fetchRam({ registry, checkpoint, path, onBytes, signal }: 
       if (digestOf(buffer) !== blob.digest) {
         await file.write(await registry.readBlob(checkpoint.repository, blob, aborted), 0, blob.size, offset);
       }
-      onBytes?.(blob.size);
+      await onBytes?.(blob.size);
     });
     await file.sync();
   }

@@ -48,7 +48,8 @@ export interface PushCheckpoint {
   readonly subject?: Descriptor;
   /** Does a piece of work that reads disks when it may be done; at once when left out. */
   readonly turn?: (work: () => Promise<void>) => Promise<void>;
-  readonly onProgress?: (progress: Progress) => void;
+  /** After each chunk; what it gives is waited for. */
+  readonly onProgress?: (progress: Progress) => Promise<void> | void;
   readonly signal?: AbortSignal;
 }
 
@@ -154,16 +155,16 @@ class CheckpointPush {
       const content = await guest.read(offset, length);
       const layer = await sender.sendChunk(content, { offset, disk }, signal);
       if (layer !== undefined) layers.push(layer);
-      tell(length);
+      await tell(length);
     });
     return layers;
   }
 
-  #tell(sender: ChunkSender): (bytes: number) => void {
-    return (bytes) => {
+  #tell(sender: ChunkSender): (bytes: number) => Promise<void> {
+    return async (bytes) => {
       this.#done += bytes;
       const { transferredBytes } = sender.counts;
-      this.#push.onProgress?.({ doneBytes: this.#done, totalBytes: this.#total, transferredBytes });
+      await this.#push.onProgress?.({ doneBytes: this.#done, totalBytes: this.#total, transferredBytes });
     };
   }
 

@@ -8,7 +8,7 @@ import { type Descriptor, mediaTypes } from "./manifest.ts";
 interface SendRam {
   readonly signal: AbortSignal | undefined;
   readonly begun: (totalBytes: number) => void;
-  readonly sent: (bytes: number) => void;
+  readonly sent: (bytes: number) => Promise<void>;
 }
 
 export interface SentRam {
@@ -32,7 +32,7 @@ export async function sendRam(path: string, sender: ChunkSender, { signal, begun
     await sender.send(source, signal);
     const blob = { mediaType: mediaTypes.ramPiece, digest: source.digest, size: source.sizeBytes };
     layers.push(ramLayer({ offset, blob }));
-    sent(bytesRead);
+    await sent(bytesRead);
   }
   return { facts: { sizeBytes, digest: `sha256:${hash.digest("hex")}` }, layers };
 }

@@ -8,8 +8,8 @@ import { carryThrough, carryToEnd, untilAnswered } from "./patient-api.ts";
 import type { Scenario } from "./scenario.ts";
 import { checkpointsOf, deleteVm, runInGuest, type Stage } from "./stage.ts";
 
-const freshId = (prefix: string) => `${prefix}-${crypto.randomUUID().slice(0, 8)}`;
-const nameOf = (vmId: string) => `projects/default/vms/${vmId}`;
+export const freshId = (prefix: string) => `${prefix}-${crypto.randomUUID().slice(0, 8)}`;
+export const nameOf = (vmId: string) => `projects/default/vms/${vmId}`;
 
 /** A VM is made from a standard checkpoint, goes on at its instant, and has that checkpoint once. */
 export const cloning: Scenario = {
@@ -20,12 +20,7 @@ export const cloning: Scenario = {
     );
     return nameOf(vmId);
   },
-  async verify({ cluster }, name) {
-    await untilVm(cluster.api.vms, name, ({ state }) => state === VmState.RUNNING);
-    await runInGuest(cluster, name, "sh", "-c", "echo alive >/data/alive && sync");
-    const { length } = await checkpointsOf(cluster, name);
-    if (length !== 1) throw new Error(`${name} has ${length} checkpoints`);
-  },
+  verify: expectNewVm,
   cleanUp: ({ cluster }, name) => deleteVm(cluster, name),
 };
 
@@ -41,13 +36,23 @@ export const cloningInVain: Scenario = {
     if (state !== OperationState.FAILED) throw new Error(`the clone whose port is taken is ${state}`);
     return nameOf(vmId);
   },
-  async verify({ cluster }, name) {
-    const found = await untilAnswered(() => cluster.api.vms.getVm({ name })).catch((error: unknown) => {
-      if (!isStillpointError(error, "VM_NOT_FOUND")) throw error;
-    });
-    if (found !== undefined) throw new Error(`${name} is still there, ${found.state}`);
-  },
+  verify: expectNoVm,
 };
+
+/** A VM that was made from a checkpoint runs, and has that checkpoint once. */
+export async function expectNewVm({ cluster }: Stage, name: string): Promise<void> {
+  await untilVm(cluster.api.vms, name, ({ state }) => state === VmState.RUNNING);
+  await runInGuest(cluster, name, "sh", "-c", "echo alive >/data/alive && sync");
+  const { length } = await checkpointsOf(cluster, name);
+  if (length !== 1) throw new Error(`${name} has ${length} checkpoints`);
+}
+
+export async function expectNoVm({ cluster }: Stage, name: string): Promise<void> {
+  const found = await untilAnswered(() => cluster.api.vms.getVm({ name })).catch((error: unknown) => {
+    if (!isStillpointError(error, "VM_NOT_FOUND")) throw error;
+  });
+  if (found !== undefined) throw new Error(`${name} is still there, ${found.state}`);
+}
 
 /** A checkpoint is tried, and the clone is gone whatever happened. */
 export const drilling: Scenario = {

@@ -52,13 +52,15 @@ async function noOrphanFiles(cluster: Cluster, uids: readonly string[]): Promise
   );
   for (const uid of uids) {
     const manifest = await readFile(join(root, uid, "manifest.json"), "utf8");
+    const { receiving = null } = JSON.parse(manifest) as { receiving?: unknown };
+    if (receiving !== null) throw new Error(`${uid} still receives ${JSON.stringify(receiving)}`);
     const entries = await readdir(join(root, uid), { recursive: true });
     const layers = entries.filter((entry) => entry.endsWith(".qcow2"));
     const unknown = layers.filter((layer) => !manifest.includes(layer.split("/").at(-1)?.replace(".qcow2", "") ?? ""));
     expectNone(`disk layers that the manifest of ${uid} does not know`, unknown);
     expectNone(
       "temporary files",
-      entries.filter((entry) => entry.includes(".tmp")),
+      entries.filter((entry) => entry.includes(".tmp") || entry.endsWith(".part")),
     );
   }
 }

@@ -48,7 +48,10 @@ const steps = {
   drill: ["checkpoint.drill.create-vm", "checkpoint.drill.try", "checkpoint.drill.remove"],
 } as const satisfies Readonly<Record<string, readonly string[]>>;
 
-export type ScenarioName = keyof typeof steps | "clone-in-vain";
+export type ScenarioName = keyof typeof steps | "clone-in-vain" | TransportScenario;
+
+/** With the registry: `pull` makes a VM; `-cancelled` is what its user cancels while the agent is dead. */
+export type TransportScenario = "push" | "push-cancelled" | "pull" | "pull-cancelled";
 
 /** Between the write of the target's new state and that of the operation's end. */
 const ends: readonly (readonly [ScenarioName, string])[] = [
@@ -77,6 +80,11 @@ const inside: readonly (readonly [ScenarioName, string])[] = [
   ["delete-checkpoint", "agent.merge.merged"],
   ["delete-checkpoint", "agent.merge.saved"],
   ["clone", "agent.receive-checkpoint.filled"],
+  ["push", "agent.push-checkpoint.chunk"],
+  ["push", "agent.push-checkpoint.after"],
+  ["push-cancelled", "agent.push-checkpoint.chunk"],
+  ["pull", "agent.receive-checkpoint.chunk"],
+  ["pull-cancelled", "agent.receive-checkpoint.chunk"],
 ];
 
 /** Every kill point there is. */

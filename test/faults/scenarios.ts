@@ -1,13 +1,12 @@
 import { CheckpointKind } from "#contracts/checkpoint/v1/checkpoint";
 import { OperationState } from "#contracts/operation/v1/operation";
 import { CheckpointType, VmState } from "#contracts/vm/v1/vm";
-import { isStillpointError } from "#libs/errors";
 import { eventually } from "#libs/testing";
 import type { Cluster } from "../harness/cluster.ts";
 import { untilVm } from "../harness/vm-client.ts";
-import { cloning, cloningInVain, drilling } from "./clone-scenarios.ts";
+import { cloning, cloningInVain, drilling, expectNoVm } from "./clone-scenarios.ts";
 import type { ScenarioName } from "./kill-points.ts";
-import { carryThrough, carryToEnd, untilAnswered } from "./patient-api.ts";
+import { carryThrough, carryToEnd } from "./patient-api.ts";
 import type { Scenario } from "./scenario.ts";
 import {
   checkpointsOf,
@@ -20,6 +19,7 @@ import {
   subject,
   takeCheckpoint,
 } from "./stage.ts";
+import { transportScenarios } from "./transport-scenarios.ts";
 
 const doomed = "projects/default/vms/doomed";
 /** Its guest vetoes every freeze. */
@@ -55,7 +55,7 @@ export const scenarios: Readonly<Record<ScenarioName, Scenario>> = {
       await deleteVm(cluster, doomed);
       return doomed;
     },
-    verify: expectGone,
+    verify: expectNoVm,
   },
   production: checkpointing(subject, CheckpointType.PRODUCTION, CheckpointKind.PRODUCTION),
   standard: checkpointing(subject, CheckpointType.STANDARD, CheckpointKind.STANDARD),
@@ -97,6 +97,7 @@ export const scenarios: Readonly<Record<ScenarioName, Scenario>> = {
   clone: cloning,
   "clone-in-vain": cloningInVain,
   drill: drilling,
+  ...transportScenarios,
 };
 
 async function startCold({ cluster }: Stage): Promise<string> {
@@ -113,13 +114,6 @@ function expectState(expected: VmState) {
   return async ({ cluster }: Stage, name: string) => {
     await untilVm(cluster.api.vms, name, ({ state }) => state === expected);
   };
-}
-
-async function expectGone({ cluster }: Stage, name: string): Promise<void> {
-  const found = await untilAnswered(() => cluster.api.vms.getVm({ name })).catch((error: unknown) => {
-    if (!isStillpointError(error, "VM_NOT_FOUND")) throw error;
-  });
-  if (found !== undefined) throw new Error(`${name} is still there, ${found.state}`);
 }
 
 function checkpointing(vm: string, type: CheckpointType, kind: CheckpointKind): Scenario {

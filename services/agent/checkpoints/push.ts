@@ -2,6 +2,7 @@ import { join } from "node:path";
 import type { PushCheckpoint, StepResult } from "#contracts/host/v1/agent";
 import { changedRanges, dataRanges } from "#libs/disk-image";
 import { StillpointError } from "#libs/errors";
+import { failpoint } from "#libs/failpoints";
 import { type CheckpointConfig, type DiskToPush, type PushedCheckpoint, pushCheckpoint } from "#libs/oci";
 import type { AgentParts } from "../actions/agent-parts.ts";
 import { bootOf } from "../machine-spec.ts";
@@ -43,8 +44,10 @@ export async function pushToRegistry(
     ...(kernel !== undefined && { kernel, ...(initrd !== undefined && { initrd }) }),
     ...(kind === "standard" && { ram: join(workload.folder.checkpoint(checkpointUid), RAM_FILE) }),
     ...(subject && { subject }),
-    onProgress: ({ doneBytes, totalBytes }) =>
-      context.progress({ bytesDone: doneBytes, bytesTotal: totalBytes, message: `to ${repository}:${tag}` }),
+    async onProgress({ doneBytes, totalBytes }) {
+      context.progress({ bytesDone: doneBytes, bytesTotal: totalBytes, message: `to ${repository}:${tag}` });
+      if (2 * doneBytes >= totalBytes) await failpoint("agent.push-checkpoint.chunk");
+    },
   });
   const { descriptor, contents } = pushed;
   await writePushedMap(workload, checkpointUid, { repository, descriptor, subject, ...contents });

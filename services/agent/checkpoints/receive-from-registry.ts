@@ -2,6 +2,7 @@ import { access, chmod, mkdir, rename, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { z } from "zod";
 import { StillpointError } from "#libs/errors";
+import { failpoint } from "#libs/failpoints";
 import { bytesToFetch, fetchDisk, fetchRam, findRemoteCheckpoint, type RemoteCheckpoint } from "#libs/oci";
 import type { AgentParts } from "../actions/agent-parts.ts";
 import { newLayerId } from "../actions/create-vm.ts";
@@ -99,9 +100,10 @@ class Fetching {
     this.#owner = owner;
     const bytesTotal = bytesToFetch(checkpoint);
     let bytesDone = 0;
-    const onBytes = (bytes: number) => {
+    const onBytes = async (bytes: number) => {
       bytesDone += bytes;
       context.progress({ bytesDone, bytesTotal, message: `from ${checkpoint.repository}` });
+      if (2 * bytesDone >= bytesTotal) await failpoint("agent.receive-checkpoint.chunk");
     };
     this.#common = { registry: parts.registry, checkpoint, onBytes, signal: context.signal };
   }
