@@ -32,6 +32,7 @@ const effects: Readonly<Record<string, Effect>> = {
   "space.insufficient": { ...nothing, hinders: ["production", "standard", "offline"] },
   // Enough for disks, not for RAM.
   "space.insufficient_for_ram": { ...nothing, hinders: ["standard"] },
+  "disk.excluded": { ...nothing, hinders: ["standard"] },
   "ram.blocked_device": { ...nothing, hinders: ["standard"] },
   // Saved by copying while it runs: it works, and the guest stands still for longer.
   "ram.uffd_unavailable": { ...nothing, weakens: ["standard"] },

@@ -12,13 +12,21 @@ import { type Effect, effectOf } from "./effects.ts";
  *     disabled         | refused
  *
  * and refused wherever what is left is hindered too. Severities and advice are the judgement's own: what stands
- * against what the policy asks for first is an error, what weakens it a warning, all else information. Pure; judging
- * again, under the same or another policy, is safe. An unspecified policy is production.
+ * against what the policy asks for first is an error, what weakens it a warning, all else information. With a disk that
+ * the VM's checkpoints leave out (`excludes`), RAM is not taken. Pure; judging again, under the same or another policy,
+ * is safe. An unspecified policy is production.
  */
-export function judgeReadiness(seen: CheckpointReadiness, type: CheckpointType | undefined): CheckpointReadiness {
+export function judgeReadiness(
+  seen: CheckpointReadiness,
+  type: CheckpointType | undefined,
+  excludes = false,
+): CheckpointReadiness {
   const policy = type === undefined || type === CheckpointType.UNSPECIFIED ? CheckpointType.PRODUCTION : type;
-  const found = seen.findings.filter(({ code }) => code !== disabled.code);
-  const findings = policy === CheckpointType.DISABLED ? [disabled, ...found] : found;
+  const findings = [
+    ...(policy === CheckpointType.DISABLED ? [disabled] : []),
+    ...(excludes ? [diskExcluded] : []),
+    ...seen.findings.filter(({ code }) => code !== disabled.code && code !== diskExcluded.code),
+  ];
   const effects = findings.map(effectOf);
   const outcome = outcomeOf(policy, effects);
   return {
@@ -39,6 +47,13 @@ const disabled: Finding = {
   code: "policy.disabled",
   severity: Finding_Severity.INFO,
   message: "checkpoints are disabled by the policy",
+  help: "",
+};
+
+const diskExcluded: Finding = {
+  code: "disk.excluded",
+  severity: Finding_Severity.INFO,
+  message: "a disk is left out of the VM's checkpoints: RAM does not fit together with it, and is not taken",
   help: "",
 };
 

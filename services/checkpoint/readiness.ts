@@ -2,6 +2,7 @@ import type { CheckpointReadiness } from "#contracts/vm/v1/vm";
 import type { HostAgents } from "#libs/host-agent";
 import { judgeReadiness } from "#libs/readiness";
 import { policyType, typeWords } from "./contract-words.ts";
+import { excludedDisks } from "./domain/exclusions.ts";
 import { checkSettled, type FindDeps, findVm } from "./find-checkpoint.ts";
 import { type ProjectDeps, projectType } from "./projects.ts";
 
@@ -19,5 +20,7 @@ export async function checkReadiness(
   checkSettled(vm);
   const seen = await deps.agents.inspectReadiness({ host: vm.body.host, uid: vm.uid }, signal);
   const inherited = await projectType(deps, name);
-  return judgeReadiness(seen, typeWords[policyType(vm.body.spec?.checkpointType, inherited)]);
+  const { spec } = vm.body;
+  const excludes = excludedDisks(spec?.disks ?? [], []).length > 0;
+  return judgeReadiness(seen, typeWords[policyType(spec?.checkpointType, inherited)], excludes);
 }

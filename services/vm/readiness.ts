@@ -27,7 +27,8 @@ export function showWith(inherited: TypeOfProject): ShowVm {
 /** What was seen of a VM, judged by the policy that holds now: its own, else its project's. */
 function judgeForVm({ name, spec }: Vm, seen: CheckpointReadiness, inherited: TypeOfProject) {
   const own = spec?.checkpointType ?? CheckpointType.UNSPECIFIED;
-  return judgeReadiness(seen, own === CheckpointType.UNSPECIFIED ? inherited(name) : own);
+  const excludes = spec?.disks.some(({ excludeFromCheckpoints }) => excludeFromCheckpoints);
+  return judgeReadiness(seen, own === CheckpointType.UNSPECIFIED ? inherited(name) : own, excludes);
 }
 
 /** The VM with what was seen last. */
