@@ -17,6 +17,7 @@ interface VerbOptions extends CommonOptions, WaitOptions {
   readonly force?: boolean;
   readonly timeout?: number;
   readonly withCheckpoints?: boolean;
+  readonly withProtected?: boolean;
 }
 
 /** What a verb asks of one VM, and what is told when it is done. */
@@ -51,10 +52,11 @@ export function vmLifecycleCommands(terminal: Terminal): Command[] {
     on(
       operationLeaf("delete", "Delete a VM and its disks.")
         .option("--with-checkpoints", "its checkpoints too; without it a VM that has some is refused")
+        .option("--with-protected", "with --with-checkpoints: also those that are protected")
         .option("--force", "end it first when it runs"),
       {
-        ask: (vms, target, { force = false, withCheckpoints = false }) =>
-          vms.deleteVm({ ...target, force, withCheckpoints }),
+        ask: (vms, target, { force = false, withCheckpoints = false, withProtected = false }) =>
+          vms.deleteVm({ ...target, force, withCheckpoints, withProtected }),
         done: "is deleted",
       },
     ),

@@ -55,6 +55,10 @@ export const errorTable = {
   VM_EXISTS: { code: Code.ALREADY_EXISTS, help: "Choose another name, or delete the other VM." },
   VM_STATE: { code: Code.FAILED_PRECONDITION, help: "Bring the VM into the state that is needed first." },
   VM_HAS_CHECKPOINTS: { code: Code.FAILED_PRECONDITION, help: "Delete them first, or pass --with-checkpoints." },
+  VM_HAS_PROTECTED: {
+    code: Code.FAILED_PRECONDITION,
+    help: "Unprotect them with: stillpoint checkpoint unprotect; or pass --with-protected.",
+  },
   STOP_TIMED_OUT: { code: Code.DEADLINE_EXCEEDED, help: "The guest did not power off: try again, or use --force." },
   QEMU_FAILED: { code: Code.INTERNAL, help: "The message quotes QEMU; the VM's log on the host has more." },
   GUEST_AGENT_ABSENT: {

@@ -10,8 +10,13 @@ import { vmEvent, vmNotFound } from "./vm-record.ts";
 export interface AcceptDeps {
   readonly vms: RecordStore<Vm>;
   readonly operations: Pick<Operations, "accept" | "repeated">;
-  /** How many checkpoints a VM has, from the leader. */
-  readonly countCheckpoints: (vm: string) => Promise<number>;
+  /** How many checkpoints a VM has, and how many of them are protected, from the leader. */
+  readonly countCheckpoints: (vm: string) => Promise<CheckpointCount>;
+}
+
+export interface CheckpointCount {
+  readonly all: number;
+  readonly guarded: number;
 }
 
 export interface AskedAction {
@@ -42,10 +47,14 @@ export async function acceptAction(deps: AcceptDeps, call: CallScope, asked: Ask
   );
 }
 
-/** Accepts the removal of a VM; a repetition is given its first operation when the VM is gone already. Fails with VM_HAS_CHECKPOINTS where those were not asked to go with it. */
+/**
+ * Accepts the removal of a VM; a repetition is given its first operation when the VM is gone already. Fails with
+ * VM_HAS_CHECKPOINTS or VM_HAS_PROTECTED where those were not asked to go with it.
+ */
 export async function acceptDelete(deps: AcceptDeps, call: CallScope, request: DeleteVmRequest) {
-  const { name, force, withCheckpoints } = request;
-  const asked = { ...accepting(call, request), kind: "vm.delete", fingerprint: { force, withCheckpoints } };
+  const { name, force, withCheckpoints, withProtected } = request;
+  const fingerprint = { force, withCheckpoints, withProtected };
+  const asked = { ...accepting(call, request), kind: "vm.delete", fingerprint };
   const stored = await deps.vms.get(name);
   if (stored === undefined) {
     const first = await deps.operations.repeated(asked);
@@ -53,7 +62,7 @@ export async function acceptDelete(deps: AcceptDeps, call: CallScope, request: D
     return first;
   }
   const { body } = stored;
-  if (!withCheckpoints) await refuseCheckpoints(deps, name);
+  await refuseCheckpoints(deps, request);
   return deps.operations.accept<Vm>(
     { ...asked, input: { uid: body.uid, before: body.state } },
     {
@@ -100,9 +109,15 @@ async function find(vms: RecordStore<Vm>, name: string): Promise<StoredRecord<Vm
   return stored;
 }
 
-async function refuseCheckpoints({ countCheckpoints }: AcceptDeps, name: string): Promise<void> {
-  const count = await countCheckpoints(name);
-  if (count === 0) return;
-  const noun = count === 1 ? "checkpoint" : "checkpoints";
-  throw new StillpointError("VM_HAS_CHECKPOINTS", `${name} has ${count} ${noun}`, { metadata: { count: `${count}` } });
+async function refuseCheckpoints(
+  { countCheckpoints }: AcceptDeps,
+  { name, withCheckpoints, withProtected }: DeleteVmRequest,
+): Promise<void> {
+  const { all, guarded } = await countCheckpoints(name);
+  const refuse = (reason: "VM_HAS_CHECKPOINTS" | "VM_HAS_PROTECTED", count: number, what: string) => {
+    const noun = count === 1 ? "checkpoint" : "checkpoints";
+    throw new StillpointError(reason, `${name} has ${count} ${what}${noun}`, { metadata: { count: `${count}` } });
+  };
+  if (all > 0 && !withCheckpoints) refuse("VM_HAS_CHECKPOINTS", all, "");
+  if (guarded > 0 && !withProtected) refuse("VM_HAS_PROTECTED", guarded, "protected ");
 }

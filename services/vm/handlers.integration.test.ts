@@ -104,6 +104,21 @@ describe("requests", () => {
     await expect(plane.vms.deleteVm({ name })).rejects.toMatchObject({ reason: "VM_NOT_FOUND" });
   });
 
+  test("protected checkpoints are deleted with their VM only where that is said", async () => {
+    await vm.made();
+    const store = createRecordStore({ log: plane.streams.rec, codec: rawCodec, clock, random });
+    await store.create(`${name}/checkpoints/ckpt-1`, { uid: "ckpt-1", body: { protected: true } });
+    await store.create(`${name}/checkpoints/ckpt-2`, { uid: "ckpt-2", body: {} });
+    await expect(plane.vms.deleteVm({ name, force: true, withCheckpoints: true })).rejects.toMatchObject({
+      reason: "VM_HAS_PROTECTED",
+      message: `${name} has 1 protected checkpoint`,
+    });
+    await expect(plane.vms.deleteVm({ name, withProtected: true })).rejects.toMatchObject({
+      reason: "VM_HAS_CHECKPOINTS",
+    });
+    await plane.succeeded(await plane.vms.deleteVm({ name, withCheckpoints: true, withProtected: true }));
+  });
+
   test("the checkpoint type is changed at once, and told", async () => {
     await vm.made();
     const changed = await plane.vms.setCheckpointType({ name, checkpointType: CheckpointType.STANDARD });

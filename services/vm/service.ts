@@ -1,3 +1,4 @@
+import { Checkpoint } from "#contracts/checkpoint/v1/checkpoint";
 import { Project } from "#contracts/checkpoint/v1/project";
 import { ImagesDefinition } from "#contracts/registry/v1/registry";
 import { Host, SchedulerDefinition } from "#contracts/scheduler/v1/scheduler";
@@ -62,7 +63,9 @@ export async function startVm(
 
   const countCheckpoints = async (vm: string) => {
     const newest = await streams.rec.newest(`${subjectOfName(vm)}.checkpoints.*`);
-    return newest.filter(({ data }) => decodeRecord(data).deleted !== true).length;
+    const records = newest.map(({ data }) => decodeRecord(data)).filter(({ deleted }) => deleted !== true);
+    const guarded = records.filter(({ body }) => Checkpoint.fromJSON(body).protected).length;
+    return { all: records.length, guarded };
   };
   const show = showWith(inherited);
   const handlers = vmHandlers({ vms, view, show, countCheckpoints, operations, images, agents, clock, random });

@@ -115,7 +115,7 @@ export async function stopByForce(cluster: Cluster, name: string): Promise<void>
 
 export async function deleteVm(cluster: Cluster, name: string): Promise<void> {
   await carryThrough(cluster, (requestId) =>
-    cluster.api.vms.deleteVm({ name, force: true, withCheckpoints: true, requestId }),
+    cluster.api.vms.deleteVm({ name, force: true, withCheckpoints: true, withProtected: true, requestId }),
   );
 }
 

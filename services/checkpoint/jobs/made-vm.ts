@@ -90,7 +90,7 @@ async function tryRemove(deps: MadeVmDeps, { signal }: Context, name: string): P
 }
 
 async function askForRemoval({ vmService }: MadeVmDeps, name: string): Promise<string> {
-  return (await vmService.deleteVm({ name, force: true, withCheckpoints: true })).name;
+  return (await vmService.deleteVm({ name, force: true, withCheckpoints: true, withProtected: true })).name;
 }
 
 async function isThere(vms: RecordStore<Vm>, name: string, uid: string): Promise<boolean> {
