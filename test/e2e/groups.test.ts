@@ -1,3 +1,5 @@
+import { readdir, rename } from "node:fs/promises";
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { eventually, freePort } from "#libs/testing";
 import { agentReady, importImage, readCheckpoint } from "../demo/database-story.ts";
@@ -16,6 +18,13 @@ interface GroupCheckpointJson {
 }
 
 const vms = ["shop-1", "shop-2"];
+
+async function ramFile({ folder }: Product, uid: string): Promise<string> {
+  const files = await readdir(folder, { recursive: true });
+  const [found] = files.filter((file) => file.includes(`/checkpoints/${uid}/`) && file.includes("ram"));
+  if (found === undefined) throw new Error(`there is no RAM of ${uid}`);
+  return join(folder, found);
+}
 
 /** Two guests that depend on each other, checkpointed together under load. */
 describe("a group", () => {
@@ -116,6 +125,20 @@ describe("a group", () => {
       ...{ fellBack: true, reason: "group.member_failed" },
       receipt: { detail: expect.stringContaining("shop-2: agent.absent") as string },
     });
+  });
+
+  test("is applied to none when the checkpoint of one cannot be", async () => {
+    const head = async () =>
+      (await product.json("checkpoint", "list", "shop-1")) as { head?: { generationId: string } };
+    const before = await head();
+    const { checkpoint = "" } = (await checkpoints())[1]?.members[1] ?? {};
+    const ram = await ramFile(product, checkpoint.split("/").at(-1) ?? "");
+    await rename(ram, `${ram}.away`);
+    const { code, stderr } = await product.stillpoint("group", "apply", "shop", "instead", "--yes");
+    await rename(`${ram}.away`, ram);
+    expect({ code, stderr }).toEqual({ code: 1, stderr: expect.stringContaining("CHECKPOINT_DAMAGED") as string });
+    expect((await head()).head).toEqual(before.head);
+    await guestApplication(product, "shop-1").exec("sh", "-c", "test -e /data/thawed");
   });
 
   test("its checkpoints are deleted with those of its members, and then it can be", async () => {

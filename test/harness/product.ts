@@ -152,5 +152,6 @@ async function deleteEveryVm(run: (...args: string[]) => Promise<CommandResult>)
     );
   };
   for (const id of await list("operation", "list", "--unfinished")) await run("operation", "wait", id);
-  for (const vm of await list("vm", "list")) await run("vm", "delete", vm, "--force", "--with-checkpoints", "--with-protected");
+  for (const vm of await list("vm", "list"))
+    await run("vm", "delete", vm, "--force", "--with-checkpoints", "--with-protected");
 }

@@ -1,6 +1,6 @@
 import type { CheckpointOutcome, StepResult } from "#contracts/host/v1/agent";
 import { StillpointError } from "#libs/errors";
-import { applyCheckpoint } from "../checkpoints/apply.ts";
+import { applyCheckpoint, checkApply } from "../checkpoints/apply.ts";
 import { holdFrozen, takeHeld, thawHeld } from "../checkpoints/held.ts";
 import { takeOffline } from "../checkpoints/offline.ts";
 import { takeProduction } from "../checkpoints/production.ts";
@@ -55,6 +55,9 @@ async function performOn(
       return await verifyCheckpoint(parts, workload, action.value);
     case "discardCheckpoint":
       await discardCheckpoint(parts, context, workload, action.value);
+      return undefined;
+    case "checkApply":
+      await checkApply(parts, workload, action.value);
       return undefined;
     case "applyCheckpoint":
       await applyCheckpoint(parts, workload, action.value);

@@ -30,10 +30,7 @@ export async function applyCheckpoint(
   workload: Workload,
   { checkpointUid, generationId, leaveOff = false }: ApplyCheckpoint,
 ): Promise<void> {
-  const checkpoint = checkpointOf(workload.manifest, checkpointUid);
-  const loadsRam = checkpoint.kind === "standard" && !leaveOff;
-  if (loadsRam) refuseOtherMachine(checkpoint, machineFacts(parts, workload));
-  await refuseDamaged(parts, workload, checkpointUid);
+  const { checkpoint, loadsRam } = await checkApply(parts, workload, { checkpointUid, leaveOff });
   if (workload.machine !== undefined) await endMachine(workload, workload.machine);
   await rollBackPending(parts, workload);
   const before = workload.manifest;
@@ -53,6 +50,19 @@ export async function applyCheckpoint(
   }
   await sweepFiles(parts, workload);
   queueMerges(parts, workload);
+}
+
+/** Fails with CHECKPOINT_DAMAGED or CAPABILITY_MISSING when it cannot be applied here; changes nothing. */
+export async function checkApply(
+  parts: AgentParts,
+  workload: Workload,
+  { checkpointUid, leaveOff = false }: Pick<ApplyCheckpoint, "checkpointUid" | "leaveOff">,
+): Promise<{ readonly checkpoint: CheckpointEntry; readonly loadsRam: boolean }> {
+  const checkpoint = checkpointOf(workload.manifest, checkpointUid);
+  const loadsRam = checkpoint.kind === "standard" && !leaveOff;
+  if (loadsRam) refuseOtherMachine(checkpoint, machineFacts(parts, workload));
+  await refuseDamaged(parts, workload, checkpointUid);
+  return { checkpoint, loadsRam };
 }
 
 /** New layers on the checkpoint's, named by the manifest before now is switched to them. Other disks stay as they are. */

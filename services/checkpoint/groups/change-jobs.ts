@@ -1,6 +1,7 @@
 import type { Job, JobContext, Step } from "#libs/operations";
 import { type ApplyInput, applyJob } from "../jobs/apply.ts";
 import { type DeleteInput, deleteJob } from "../jobs/delete.ts";
+import { heldVm } from "../jobs/held-vm.ts";
 import { memberStep } from "./member-step.ts";
 import { type GroupDeps, type GroupInput, holdMembersStep, type Member, outputsOf, releaseGroup } from "./members.ts";
 
@@ -20,15 +21,41 @@ export interface GroupChangeInput extends GroupInput {
 
 type Context = JobContext<GroupChangeInput>;
 
-/** Brings every member back, in the group's order. A member that has been brought back stays so when another fails. */
+/**
+ * Brings every member back, in the group's order, when the checkpoints of all can be applied. Applying cannot be taken
+ * back: should it fail for one all the same, those before it stay brought back, and operation and event name them.
+ */
 export function groupApplyJob(deps: GroupDeps): Job<GroupChangeInput> {
-  const steps = applyJob(deps).steps.map((step) => memberStep<GroupChangeInput, ApplyInput>(step, each));
-  return changeJob(deps, { kind: "checkpoint.group-apply", happened: "checkpoint_applied" }, steps);
+  const steps = [checkStep(deps), ...applyJob(deps).steps].map((step) =>
+    memberStep<GroupChangeInput, ApplyInput>(step, { ...each, ...(step.name === "apply" ? { stays: "applied" } : {}) }),
+  );
+  const isChanged = async ({ vm, workloadUid, generationId }: MemberCheckpoint) =>
+    (await deps.store.tree({ name: vm, uid: workloadUid })).head?.body.generationId === generationId;
+  return changeJob(deps, { kind: "checkpoint.group-apply", verb: "apply", happened: "applied", isChanged }, steps);
+}
+
+/** Before anything is changed, every host looks whether its member's checkpoint can be applied. */
+function checkStep({ vms, agents }: GroupDeps): Step<ApplyInput> {
+  return {
+    name: "check",
+    async run(context) {
+      const { checkpointUid, workloadUid } = context.input;
+      const { host } = await heldVm(vms, context);
+      const action = { $case: "checkApply", value: { checkpointUid } } as const;
+      await agents.runStep(context, { host, uid: workloadUid }, "check", action);
+      return undefined;
+    },
+  };
 }
 
 /** Deletes the checkpoints of the members, then the group's. */
 export function groupDeleteJob(deps: GroupDeps): Job<GroupChangeInput> {
-  const ofMembers = deleteJob(deps).steps.map((step) => memberStep<GroupChangeInput, DeleteInput>(step, each));
+  const ofMembers = deleteJob(deps).steps.map((step) =>
+    memberStep<GroupChangeInput, DeleteInput>(step, {
+      ...each,
+      ...(step.name === "remove" ? { stays: "deleted" } : {}),
+    }),
+  );
   const forget: Step<GroupChangeInput> = {
     name: "forget-group",
     async run({ input }) {
@@ -37,7 +64,10 @@ export function groupDeleteJob(deps: GroupDeps): Job<GroupChangeInput> {
       return undefined;
     },
   };
-  return changeJob(deps, { kind: "checkpoint.group-delete", happened: "checkpoint_deleted" }, [...ofMembers, forget]);
+  const isChanged = async ({ checkpoint }: MemberCheckpoint) =>
+    (await deps.store.records.get(checkpoint)) === undefined;
+  const change = { kind: "checkpoint.group-delete", verb: "delete", happened: "deleted", isChanged };
+  return changeJob(deps, change, [...ofMembers, forget]);
 }
 
 const each = {
@@ -50,21 +80,39 @@ const each = {
     })),
 };
 
+interface GroupChange {
+  readonly kind: string;
+  /** As the event of a failure says it, and that of a success. */
+  readonly verb: string;
+  readonly happened: string;
+  /** True when a member is as it should be in the end. */
+  readonly isChanged: (member: MemberCheckpoint) => Promise<boolean>;
+}
+
 function changeJob(
   deps: GroupDeps,
-  { kind, happened }: { readonly kind: string; readonly happened: string },
+  { kind, verb, happened, isChanged }: GroupChange,
   steps: readonly Step<GroupChangeInput>[],
 ): Job<GroupChangeInput> {
   return {
     kind,
     steps: [holdMembersStep(deps) as Step<GroupChangeInput>, ...steps],
     async conclude(context, outcome) {
-      const name = context.input.groupCheckpoint;
+      const { groupCheckpoint: name, members } = context.input;
       const data = { name, group: context.target };
-      const failure = outcome.succeeded ? {} : { error: outcome.error.reason, message: outcome.error.message };
-      const event = { aggregate: "group", happened: outcome.succeeded ? happened : `${happened}_failed` };
-      await releaseGroup(deps, context, { ofGroup: [{ ...event, data: { ...data, ...failure } }] });
-      return outcome.succeeded ? { groupCheckpoint: name } : undefined;
+      if (outcome.succeeded) {
+        const event = { aggregate: "group", happened: `checkpoint_${happened}`, data };
+        await releaseGroup(deps, context, { ofGroup: [event] });
+        return { groupCheckpoint: name };
+      }
+      const { reason: error, message } = outcome.error;
+      const changed: string[] = [];
+      for (const member of members) if (await isChanged(member)) changed.push(member.vm);
+      const unchanged = members.map(({ vm }) => vm).filter((vm) => !changed.includes(vm));
+      const failure = { ...data, error, message, changed, unchanged };
+      const event = { aggregate: "group", happened: `checkpoint_${verb}_failed`, data: failure };
+      await releaseGroup(deps, context, { ofGroup: [event] });
+      return { groupCheckpoint: name, changed, unchanged };
     },
   };
 }

@@ -3,7 +3,7 @@ import type { JobContext, Step } from "#libs/operations";
 import type { Cause } from "../domain/policy.ts";
 import { type CreateInput, createState, type Taken } from "../jobs/create-state.ts";
 import { act, causeOf, causeOfFailure, excludedIds, productionStep, without } from "../jobs/take.ts";
-import { membersOutput, settleTogether } from "./member-step.ts";
+import { membersOutput, settleTogether, undoMembers } from "./member-step.ts";
 import { type GroupCreateInput, type GroupDeps, memberContexts } from "./members.ts";
 
 type MemberContext = JobContext<CreateInput>;
@@ -22,9 +22,7 @@ export function freezeTogetherStep(deps: GroupDeps): Step<GroupCreateInput> {
       const results = members.map((it) => [it.target, takenOf(it, answers.get(it.target))] as const);
       return membersOutput(settleTogether(context, new Map(results)));
     },
-    async undo(context) {
-      for (const member of memberContexts(context)) await own.undo?.(member);
-    },
+    undo: (context) => undoMembers(own, memberContexts(context)),
   };
 }
 

@@ -1,3 +1,4 @@
+import { isStillpointError, StillpointError } from "#libs/errors";
 import type { JobContext, JobOutput, Step } from "#libs/operations";
 import { decideTogether } from "../domain/group-policy.ts";
 import { createState, type Prepared } from "../jobs/create-state.ts";
@@ -10,6 +11,8 @@ interface MemberSteps<Input extends GroupInput, Own> {
   readonly together?: boolean;
   /** What is kept of what the members gave, by VM. */
   readonly settle?: (context: JobContext<Input>, results: Results) => Results;
+  /** What has become of a member for which it was done, where that is not taken back when it fails for another. */
+  readonly stays?: string;
 }
 
 /** By VM. */
@@ -18,7 +21,7 @@ type Results = ReadonlyMap<string, object>;
 /** A step of one VM's job, done for every member that has something to do in it. */
 export function memberStep<Input extends GroupInput, Own>(
   step: Step<Own>,
-  { contexts, together = false, settle = (_context, results) => results }: MemberSteps<Input, Own>,
+  { contexts, together = false, settle = (_context, results) => results, stays }: MemberSteps<Input, Own>,
 ): Step<Input> {
   const isIdle = async (context: JobContext<Own>) => (await step.skip?.(context)) === true;
   return {
@@ -32,14 +35,46 @@ export function memberStep<Input extends GroupInput, Own>(
       const runOne = async (own: JobContext<Own>) => {
         if (!(await isIdle(own))) results.set(own.target, (await step.run(own)) ?? {});
       };
-      if (together) await Promise.all(contexts(context).map(runOne));
-      else for (const own of contexts(context)) await runOne(own);
+      try {
+        if (together) await allEnded(contexts(context).map(runOne));
+        else for (const own of contexts(context)) await runOne(own);
+      } catch (error) {
+        throw stays === undefined ? error : withDone(error, [...results.keys()], stays);
+      }
       return membersOutput(settle(context, results));
     },
-    async undo(context) {
-      for (const own of contexts(context).toReversed()) await step.undo?.(own);
-    },
+    undo: (context) => undoMembers(step, contexts(context)),
   };
+}
+
+/** Undoes a step of every member, the last first, also when it fails for some; then fails as the first of those. */
+export async function undoMembers<Own>(step: Step<Own>, contexts: readonly JobContext<Own>[]): Promise<void> {
+  const failures: unknown[] = [];
+  for (const own of contexts.toReversed()) {
+    try {
+      await step.undo?.(own);
+    } catch (error) {
+      failures.push(error);
+    }
+  }
+  if (failures.length > 0) throw failures[0];
+}
+
+/** Fails as the first that failed, when all have ended: what went on by itself would meet the undo of the step. */
+async function allEnded(works: readonly Promise<void>[]): Promise<void> {
+  const failed = (await Promise.allSettled(works)).find((each) => each.status === "rejected");
+  if (failed !== undefined) throw failed.reason;
+}
+
+/** The failure with the members that are changed all the same. */
+function withDone(error: unknown, done: readonly string[], stays: string): unknown {
+  if (!isStillpointError(error) || done.length === 0) return error;
+  const { reason, message, help, metadata } = error;
+  return new StillpointError(reason, `${message} (${done.join(", ")}: ${stays} already, and left so)`, {
+    cause: error,
+    help,
+    metadata,
+  });
 }
 
 /** What a step gave for each member, as the group's step stores it. */
