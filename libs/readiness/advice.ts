@@ -13,6 +13,7 @@ const advice: Readonly<Record<string, string>> = {
   "freeze.window_exceeded": "Writers took too long: make them quiesce faster, or try when the guest has less to do.",
   "freeze.interrupted": "The agent on the VM's host was restarted meanwhile: try again.",
   "group.member_failed": "See why the VM that the reason names was not reached.",
+  "thaw.error": "Look at qemu-guest-agent's log in the guest.",
   "thaw.count_mismatch": "File systems were mounted, unmounted or thawed meanwhile: try again.",
   "vss.limit_10s": "VSS thaws by itself after 10 s: try when the guest has less to do.",
   "disk.excluded": "Ask for production-only, or include the disk.",

@@ -45,7 +45,7 @@ export class Workload {
   #guestAgent = NO_AGENT;
   /** A guest that one step froze, for another to thaw. */
   held: HeldTake | undefined;
-  #owedThaws = 0;
+  readonly #owedThaws = new Set<Promise<void>>();
   /** The merge of its layers that is under way, or why it waits. */
   merging: MergeProgress = { doneBytes: 0, totalBytes: 0, waitsFor: "" };
   #saving: Promise<void> = Promise.resolve();
@@ -72,15 +72,20 @@ export class Workload {
 
   /** A thaw that the guest has not answered yet: it may be frozen. */
   get owesThaw(): boolean {
-    return this.#owedThaws > 0;
+    return this.#owedThaws.size > 0;
   }
 
   /** Remembers a thaw until it is answered. */
   oweThaw(thaw: Promise<void>): void {
-    this.#owedThaws++;
-    thaw
+    const owed = thaw
       .catch((error: unknown) => this.#deps.logger.error({ err: error, uid: this.uid }, "the thaw was given up"))
-      .finally(() => this.#owedThaws--);
+      .finally(() => this.#owedThaws.delete(owed));
+    this.#owedThaws.add(owed);
+  }
+
+  /** Resolves when no thaw is owed any more. */
+  async thawsAnswered(): Promise<void> {
+    await Promise.all(this.#owedThaws);
   }
 
   get guestAgent(): GuestAgent {

@@ -59,7 +59,7 @@ const cases: readonly Case[] = [
   {
     what: "says that the thaw failed",
     behaviour: on(thaw, () => [JSON.stringify({ error: { class: "GenericError", desc: "failed to thaw" } })]),
-    reason: /^(agent\.unresponsive|thaw\.count_mismatch)$/,
+    reason: /^thaw\.error$/,
   },
   { what: "never answers the thaw", behaviour: onceMute(thaw), reason: /^agent\.unresponsive$/ },
 ];
@@ -72,6 +72,13 @@ function onceMute(wanted: string): Misbehaviour {
     lost = true;
     return [];
   });
+}
+
+const writer = "/etc/qemu/fsfreeze-hook.d/faulty";
+
+/** Puts a writer into the guest that holds still, and does this when it is to go on. */
+function writerOnThaw(line: string): string {
+  return `printf '#!/bin/sh\\n[ "$1" = thaw ] || exit 0\\n${line}\\n' >${writer}; chmod 755 ${writer}; sync`;
 }
 
 describe("the guest's agent", () => {
@@ -104,6 +111,18 @@ describe("the guest's agent", () => {
     });
     expect(taken.reason).toMatch(reason);
     expect(taken.receipt).toMatchObject({ requestedType: "production", fellBack: true, reason: taken.reason });
+    await soundAfterwards();
+  });
+
+  test.each([
+    ["fails", "echo no >&2; exit 1"],
+    ["hangs", "sleep 60"],
+  ])("has a writer that %s in the thaw: a standard checkpoint, which says so", async (_, line) => {
+    await runInGuest(stage.cluster, subject, "sh", "-c", writerOnThaw(line));
+    const taken = await takeWhile((_command, reply) => [reply]);
+    expect(taken).toMatchObject({ kind: CheckpointKind.STANDARD, fellBack: true });
+    expect(taken.reason).toMatch(/^(hook\.failed|agent\.unresponsive)$/);
+    await runInGuest(stage.cluster, subject, "rm", writer);
     await soundAfterwards();
   });
 

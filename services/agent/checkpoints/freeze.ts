@@ -74,7 +74,7 @@ export class Freeze {
     deps: FreezeDeps,
     request: FreezeRequest,
     owed: OweThaw,
-    begun: { beginMs: number; askedAt: Date; answer: FreezeAnswer },
+    begun: { beginMs: number; askedAt: Date; answer: Answer },
   ) {
     const { beginMs, askedAt, answer } = begun;
     this.#deps = deps;
@@ -120,12 +120,12 @@ export class Freeze {
   async #end(): Promise<FrozenWindow> {
     const { guard, clock } = this.#deps;
     const { uid, guest, windowMs: allowedMs } = this.#request;
-    const thawCount = await thaw(guest);
+    const answer = await thaw(guest);
     const windowMs = clock.monotonicMs() - this.#beginMs;
-    if (thawCount !== undefined) guard.disarm(uid);
+    if (answer !== undefined) guard.disarm(uid);
     else this.#owed(thawInTheEnd(this.#deps, this.#request));
-    const window = { ...this.#began, thawCount: thawCount ?? -1, windowMs, thawedAt: clock.now() };
-    const refusal = this.refusal ?? judge(window, allowedMs);
+    const window = { ...this.#began, thawCount: answer?.count ?? -1, windowMs, thawedAt: clock.now() };
+    const refusal = this.refusal ?? answer?.refusal ?? judge(window, allowedMs);
     return refusal === undefined ? window : { ...window, refusal };
   }
 }
@@ -157,12 +157,13 @@ export function judge(window: Pick<FrozenWindow, "count" | "thawCount" | "window
   return { reason: "thaw.count_mismatch", detail };
 }
 
-interface FreezeAnswer {
+/** To a freeze or a thaw. */
+interface Answer {
   readonly count: number;
   readonly refusal?: Refusal;
 }
 
-async function freeze(guest: GuestAgentChannel, windowMs: number): Promise<FreezeAnswer> {
+async function freeze(guest: GuestAgentChannel, windowMs: number): Promise<Answer> {
   try {
     const count = await guest.call<number>("guest-fsfreeze-freeze", undefined, windowMs);
     if (count > 0) return { count };
@@ -190,20 +191,29 @@ export async function attempt(action: string, effect: () => Promise<void>): Prom
   }
 }
 
-/** -1 when the guest refused, undefined when it did not answer. */
-async function thaw(guest: GuestAgentChannel): Promise<number | undefined> {
+/** Undefined when the guest may still be frozen: it did not answer, or says that it is. */
+async function thaw(guest: GuestAgentChannel): Promise<Answer | undefined> {
   try {
-    return await guest.call<number>("guest-fsfreeze-thaw", undefined, THAW_MS);
+    return { count: await guest.call<number>("guest-fsfreeze-thaw", undefined, THAW_MS) };
   } catch (error) {
-    return error instanceof GuestAgentError ? -1 : undefined;
+    if (!(error instanceof GuestAgentError) || (await mayBeFrozen(guest))) return undefined;
+    // The file systems are thawed first, the hook is called after that (qga/commands-posix.c).
+    const reason = /hook/i.test(error.message) ? "hook.failed" : "thaw.error";
+    return { count: -1, refusal: { reason, detail: error.message } };
   }
+}
+
+async function mayBeFrozen(guest: GuestAgentChannel): Promise<boolean> {
+  const status = await guest.call<string>("guest-fsfreeze-status", undefined, THAW_MS).catch(() => "frozen");
+  return status !== "thawed";
 }
 
 /** The lease is taken anew before each try: the agent does its duty and is not to be killed for a silent guest. */
 async function thawInTheEnd({ guard, clock }: FreezeDeps, { uid, guest, agentSocket, windowMs }: FreezeRequest) {
   for (let pauseMs = 100; !guest.isClosed; pauseMs = Math.min(2 * pauseMs, THAW_MS)) {
     await guard.arm(uid, agentSocket, windowMs + THAW_MS);
-    if ((await thaw(guest)) !== undefined) break;
+    // The guest answers in turn: one that says it is thawed has done what was sent before. No hook is called again.
+    if (!(await mayBeFrozen(guest)) || (await thaw(guest)) !== undefined) break;
     await clock.sleep(pauseMs);
   }
   guard.disarm(uid);

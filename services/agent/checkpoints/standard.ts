@@ -13,6 +13,8 @@ import { RAM_FILE, RamReceiver } from "./ram-file.ts";
 import { refuseShortage } from "./space.ts";
 
 const THAW_MS = 5_000;
+/** A guest whose hook is slow to let go answers the thaw late: worth waiting for. */
+const OWED_THAW_MS = 20_000;
 /** Seen from the workload's folder, in which QEMU works. */
 const SOCKET = "run/ram.sock";
 
@@ -27,7 +29,7 @@ export async function takeStandard(
   if (stored !== undefined) return stored;
   const machine = workload.runningMachine("a standard checkpoint");
   await refuseShortage(parts, workload, workload.definition.memoryBytes);
-  await refuseFrozen(workload, machine);
+  await refuseFrozen(parts, workload, machine);
   const wasRunning = (await machine.state()) === "running";
   const pending = await prepareTake(parts, context, workload, { checkpointUid, ownStop: wasRunning });
   try {
@@ -65,7 +67,11 @@ async function saveRam(workload: Workload, machine: Machine, checkpointUid: stri
 }
 
 /** RAM that is taken from a frozen guest comes back frozen. Nobody else may hold a freeze here, so it is thawed. */
-async function refuseFrozen(workload: Workload, machine: Machine): Promise<void> {
+async function refuseFrozen({ clock }: AgentParts, workload: Workload, machine: Machine): Promise<void> {
+  const patience = new AbortController();
+  const tooLong = clock.sleep(OWED_THAW_MS, patience.signal).catch(() => undefined);
+  await Promise.race([workload.thawsAnswered(), tooLong]);
+  patience.abort();
   if (workload.owesThaw) {
     const message = `${workload.definition.name} may be frozen: it has not answered a thaw yet`;
     throw new StillpointError("STANDARD_FAILED", message, { help: "Look at the guest agent in the guest." });
