@@ -37,16 +37,19 @@ export function asked(
   return { kind, target, principal: principal.name, project, requestId, fingerprint, ...trace };
 }
 
+const isGone = (error: unknown): boolean =>
+  (["CHECKPOINT_NOT_FOUND", "VM_NOT_FOUND", "GROUP_NOT_FOUND"] as const).some((it) => isStillpointError(error, it));
+
 /** Accepts by `work`; when that no longer finds what the request names, a repetition is given its first operation. */
 export async function acceptOrRepeat(
   { operations }: Pick<AcceptDeps, "operations">,
-  request: Asked,
+  request: RepeatedRequest,
   work: () => Promise<Operation>,
 ): Promise<Operation> {
   try {
     return await work();
   } catch (error) {
-    if (!isStillpointError(error, "CHECKPOINT_NOT_FOUND") && !isStillpointError(error, "VM_NOT_FOUND")) throw error;
+    if (!isGone(error)) throw error;
     const first = await operations.repeated(request);
     if (first === undefined) throw error;
     return first;

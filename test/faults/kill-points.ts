@@ -45,6 +45,12 @@ const steps = {
     ),
     "agent.receive-checkpoint",
   ],
+  "group-create": [
+    ...["hold", "production", "publish", "publish-group"].map((step) => `checkpoint.group-create.${step}`),
+    "agent.hold-frozen",
+    "agent.thaw-held",
+  ],
+  "group-delete": ["mark", "remove", "forget", "forget-group"].map((step) => `checkpoint.group-delete.${step}`),
   drill: ["checkpoint.drill.create-vm", "checkpoint.drill.try", "checkpoint.drill.remove"],
 } as const satisfies Readonly<Record<string, readonly string[]>>;
 
@@ -67,6 +73,9 @@ const ends: readonly (readonly [ScenarioName, string])[] = [
   ["clone", "checkpoint.receive.conclude"],
   ["clone-in-vain", "checkpoint.receive.create-vm.undo"],
   ["drill", "checkpoint.drill.conclude"],
+  ["push", "checkpoint.push.conclude"],
+  ["group-create", "checkpoint.group-create.conclude"],
+  ["group-delete", "checkpoint.group-delete.conclude"],
 ];
 
 /** Within a step, where a guest is frozen or stands, or files are half changed. */
@@ -82,6 +91,10 @@ const inside: readonly (readonly [ScenarioName, string])[] = [
   ["clone", "agent.receive-checkpoint.filled"],
   ["push", "agent.push-checkpoint.chunk"],
   ["push", "agent.push-checkpoint.after"],
+  ["push", "checkpoint.push.push.after"],
+  ["push", "checkpoint.push.record.after"],
+  ["group-create", "checkpoint.group-create.production.frozen"],
+  ["group-create", "checkpoint.group-create.production.taken"],
   ["push-cancelled", "agent.push-checkpoint.chunk"],
   ["pull", "agent.receive-checkpoint.chunk"],
   ["pull-cancelled", "agent.receive-checkpoint.chunk"],

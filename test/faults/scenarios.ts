@@ -5,6 +5,7 @@ import { eventually } from "#libs/testing";
 import type { Cluster } from "../harness/cluster.ts";
 import { untilVm } from "../harness/vm-client.ts";
 import { cloning, cloningInVain, drilling, expectNoVm } from "./clone-scenarios.ts";
+import { grouping, ungrouping } from "./group-scenarios.ts";
 import type { ScenarioName } from "./kill-points.ts";
 import { carryThrough, carryToEnd } from "./patient-api.ts";
 import type { Scenario } from "./scenario.ts";
@@ -97,6 +98,8 @@ export const scenarios: Readonly<Record<ScenarioName, Scenario>> = {
   clone: cloning,
   "clone-in-vain": cloningInVain,
   drill: drilling,
+  "group-create": grouping,
+  "group-delete": ungrouping,
   ...transportScenarios,
 };
 

@@ -9,10 +9,11 @@ import {
 import type { Operation } from "#contracts/operation/v1/operation";
 import { authorise } from "#libs/auth";
 import type { Clock, Random } from "#libs/clock";
-import { checkDisplayName, parseGroupName } from "#libs/names";
+import { checkDisplayName, parseGroupCheckpointName, parseGroupName } from "#libs/names";
 import type { AcceptRequest, HoldTarget, Operations } from "#libs/operations";
 import type { StoredRecord } from "#libs/records";
 import type { CallScope } from "#libs/rpc";
+import { acceptOrRepeat } from "../accept.ts";
 import { treeOf } from "../checkpoint-store.ts";
 import { askedType } from "../contract-words.ts";
 import { defaultDisplayName } from "../domain/display-name.ts";
@@ -30,7 +31,7 @@ import {
 import type { GroupCreateInput, Member } from "./members.ts";
 
 export interface GroupHandlerDeps extends FindDeps, GroupStore {
-  readonly operations: Pick<Operations, "accept" | "get">;
+  readonly operations: Pick<Operations, "accept" | "get" | "repeated">;
   readonly clock: Clock;
   readonly random: Random;
 }
@@ -115,23 +116,28 @@ async function applyGroupCheckpoint(
   const { group, checkpoint } = await findGroupCheckpoint(deps, name);
   const members: MemberCheckpoint[] = [];
   for (const member of checkpoint.body.members) members.push(await memberCheckpoint(deps, member));
-  return change(deps, { kind: "checkpoint.group-apply", requestId, call }, { group, checkpoint, members });
+  return change(deps, { kind: "checkpoint.group-apply", name, requestId, call }, { group, checkpoint, members });
 }
 
+/** A repetition is given its first operation when the checkpoint is gone already. */
 async function deleteGroupCheckpoint(
   deps: GroupHandlerDeps,
   { name, requestId }: DeleteGroupCheckpointRequest,
   call: CallScope,
 ): Promise<Operation> {
-  const { group, checkpoint } = await findGroupCheckpoint(deps, name);
-  const members: MemberCheckpoint[] = [];
-  for (const member of checkpoint.body.members) {
-    const stored = await deps.store.records.get(member.checkpoint);
-    if (stored === undefined) continue;
-    if (stored.body.protected) throw isProtected(stored.name);
-    members.push(await memberCheckpoint(deps, member));
-  }
-  return change(deps, { kind: "checkpoint.group-delete", requestId, call }, { group, checkpoint, members });
+  const { group: target } = parseGroupCheckpointName(name);
+  const kind = "checkpoint.group-delete";
+  return acceptOrRepeat(deps, { ...common(call, target, requestId), kind, fingerprint: { name } }, async () => {
+    const { group, checkpoint } = await findGroupCheckpoint(deps, name);
+    const members: MemberCheckpoint[] = [];
+    for (const member of checkpoint.body.members) {
+      const stored = await deps.store.records.get(member.checkpoint);
+      if (stored === undefined) continue;
+      if (stored.body.protected) throw isProtected(stored.name);
+      members.push(await memberCheckpoint(deps, member));
+    }
+    return change(deps, { kind, name, requestId, call }, { group, checkpoint, members });
+  });
 }
 
 async function memberCheckpoint(
@@ -154,14 +160,16 @@ interface Change {
 
 interface Asked {
   readonly kind: string;
+  /** The checkpoint, as the request names it. */
+  readonly name: string;
   readonly requestId: string;
   readonly call: CallScope;
 }
 
-function change(deps: GroupHandlerDeps, { kind, requestId, call }: Asked, of: Change): Promise<Operation> {
+function change(deps: GroupHandlerDeps, { kind, name, requestId, call }: Asked, of: Change): Promise<Operation> {
   const { group, checkpoint, members } = of;
   const input: GroupChangeInput = { groupUid: group.uid, groupCheckpoint: checkpoint.name, members };
-  const request = { ...common(call, group.name, requestId), kind, fingerprint: { name: checkpoint.name } };
+  const request = { ...common(call, group.name, requestId), kind, fingerprint: { name } };
   return accept(deps, { ...request, input: { ...input } }, group, () => undefined);
 }
 

@@ -1,4 +1,5 @@
 import type { CheckpointOutcome } from "#contracts/host/v1/agent";
+import { failpoint } from "#libs/failpoints";
 import type { JobContext, Step } from "#libs/operations";
 import type { Cause } from "../domain/policy.ts";
 import { type CreateInput, createState, type Taken } from "../jobs/create-state.ts";
@@ -44,7 +45,9 @@ async function freezeTogether(deps: GroupDeps, members: readonly MemberContext[]
       answers.set(member.target, answer);
       break;
     }
+    await failpoint("checkpoint.group-create.production.frozen");
     commit = held.length === members.length && (await takeAll(deps, held));
+    await failpoint("checkpoint.group-create.production.taken");
   } catch (error) {
     failures.push(error);
   }
