@@ -36,8 +36,9 @@ export function showGroupCheckpoints(checkpoints: readonly GroupCheckpoint[], no
 /** What was reached, in one sentence. */
 export function showGroupCheckpointLine(checkpoint: GroupCheckpoint): string {
   const { displayName, requestedType, fellBack, reason, skewMs, receipt } = checkpoint;
+  const byWhom = receipt?.clocks === "several" ? " by their hosts' clocks" : "";
   const why = fellBack ? `; asked for ${typeOf(requestedType)}: ${reason}, ${String(receipt?.detail ?? "")}` : "";
-  return `Checkpoint "${displayName}" of ${checkpoint.members.length} VMs is taken, ${skewMs} ms apart: ${reached(checkpoint)}${why}.`;
+  return `Checkpoint "${displayName}" of ${checkpoint.members.length} VMs is taken, ${skewMs} ms apart${byWhom}: ${reached(checkpoint)}${why}.`;
 }
 
 const members = (group: Group): string => group.members.map(lastPart).join(", ");

@@ -4,7 +4,10 @@ import { skewOf, writeGroupReceipt } from "./group-receipt.ts";
 const at = (ms: number) => new Date(ms).toISOString();
 const timeline = (times: Record<string, number>) =>
   Object.entries(times).map(([event, ms]) => ({ event, time: at(ms) }));
-const member = (vm: string, receipt: object) => ({ vm, checkpoint: `${vm}/checkpoints/c`, receipt: { ...receipt } });
+const member = (vm: string, receipt: object) => ({
+  ...{ vm, host: "hosts/n1", checkpoint: `${vm}/checkpoints/c` },
+  receipt: { ...receipt },
+});
 const verdict = { groupCheckpointUid: "g", group: "shop", requestedType: "production", fellBack: false } as const;
 
 const web = member("web", {
@@ -32,6 +35,12 @@ test("members that did not stand still together say so", () => {
   const late = member("late", { consistency: "filesystem", timeline: timeline({ frozen: 95, taken: 96, thawed: 99 }) });
   expect(writeGroupReceipt(verdict, [web, late]).frozenTogetherMs).toBe(0);
   expect(writeGroupReceipt(verdict, [web, off]).frozenTogetherMs).toBeNull();
+});
+
+test("clocks of several hosts prove nothing of what stood still together", () => {
+  expect(writeGroupReceipt(verdict, [web, db]).clocks).toBe("one");
+  const elsewhere = { ...db, host: "hosts/n2" };
+  expect(writeGroupReceipt(verdict, [web, elsewhere])).toMatchObject({ clocks: "several", frozenTogetherMs: null });
 });
 
 test("RAM and disks are of the instant at which the VM stood", () => {

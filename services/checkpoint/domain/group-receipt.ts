@@ -4,6 +4,8 @@ import type { JsonObject } from "./receipt.ts";
 /** A member's checkpoint, with its own receipt. */
 export interface MemberReceipt {
   readonly vm: string;
+  /** Whose clock the times of its receipt are of. */
+  readonly host: string;
   readonly checkpoint: string;
   readonly receipt: JsonObject;
 }
@@ -22,10 +24,12 @@ const receiptVersion = 1;
  * The receipt of a checkpoint over several VMs, without its own digest. Its members' receipts are named by their
  * digests. `skewMs` lies between the first and the last instant at which a running member's disks were taken;
  * `frozenTogetherMs` is how long all frozen members stood still at one time: when that is more than 0, no member
- * holds anything that came after what another lacks. Pure.
+ * holds anything that came after what another lacks. Times of several hosts are of several clocks, which may be apart:
+ * `clocks` says so, the skew is as good as they are, and nothing is claimed of how long all stood still. Pure.
  */
 export function writeGroupReceipt(verdict: GroupVerdict, members: readonly MemberReceipt[]): JsonObject {
   const { cause, ...rest } = verdict;
+  const isOneClock = new Set(members.map(({ host }) => host)).size <= 1;
   return {
     version: receiptVersion,
     ...rest,
@@ -36,7 +40,8 @@ export function writeGroupReceipt(verdict: GroupVerdict, members: readonly Membe
       ...{ frozen: textOf(receipt, "frozen"), taken: takenOf(receipt), thawed: textOf(receipt, "thawed") },
     })),
     skewMs: skewOf(members),
-    frozenTogetherMs: frozenTogether(members),
+    clocks: isOneClock ? "one" : "several",
+    frozenTogetherMs: isOneClock ? frozenTogether(members) : null,
   };
 }
 

@@ -51,7 +51,7 @@ async function writeGroupCheckpoint(deps: GroupDeps, context: Context, name: str
       ...{ groupCheckpointUid, group: context.target, requestedType: asked, fellBack: weaker.length > 0 },
       ...(first === undefined ? {} : { cause: { code: first.reason, detail: `${first.vm}: ${detail}` } }),
     },
-    taken.map((it) => ({ vm: it.vm, checkpoint: it.name, receipt: it.receipt ?? {} })),
+    taken.map((it) => ({ vm: it.vm, host: it.host, checkpoint: it.name, receipt: it.receipt ?? {} })),
   );
   return GroupCheckpoint.fromPartial({
     ...{ name, uid: groupCheckpointUid, displayName, createTime: deps.clock.now() },
