@@ -112,7 +112,7 @@ function changeJob(
       const failure = { ...data, error, message, changed, unchanged };
       const event = { aggregate: "group", happened: `checkpoint_${verb}_failed`, data: failure };
       await releaseGroup(deps, context, { ofGroup: [event] });
-      return { groupCheckpoint: name, changed, unchanged };
+      return undefined;
     },
   };
 }

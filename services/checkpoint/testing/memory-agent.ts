@@ -119,6 +119,9 @@ export class MemoryAgent {
       case "removeCheckpoints":
         for (const uid of action.value.checkpointUids) this.layers.delete(uid);
         return {};
+      case "checkApply":
+        this.#appliedState(action.value.checkpointUid);
+        return {};
       case "applyCheckpoint":
         return this.#apply(action.value.checkpointUid, action.value.generationId);
       default:
@@ -153,9 +156,14 @@ export class MemoryAgent {
     return { refusedReason: reason, refusedDetail: detail, evidence };
   }
 
-  async #apply(checkpointUid: string, generationId: string): Promise<Answer> {
+  #appliedState(checkpointUid: string): WorkloadState {
     const state = this.layers.get(checkpointUid);
     if (state === undefined) throw new StillpointError("CHECKPOINT_DAMAGED", `there are no files of ${checkpointUid}`);
+    return state;
+  }
+
+  async #apply(checkpointUid: string, generationId: string): Promise<Answer> {
+    const state = this.#appliedState(checkpointUid);
     this.state = state;
     this.head = checkpointUid;
     this.generationId = generationId;

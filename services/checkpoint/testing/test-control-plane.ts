@@ -1,6 +1,7 @@
 import { jetstream } from "@nats-io/jetstream";
 import type { NatsConnection } from "@nats-io/transport-node";
 import { Checkpoint, type CheckpointsClient, CheckpointsDefinition, Head } from "#contracts/checkpoint/v1/checkpoint";
+import { GroupsDefinition } from "#contracts/checkpoint/v1/group";
 import { ProjectsDefinition } from "#contracts/checkpoint/v1/project";
 import { SchedulesDefinition } from "#contracts/checkpoint/v1/schedule";
 import { HostAgentDefinition, Observation, WorkloadState } from "#contracts/host/v1/agent";
@@ -66,6 +67,7 @@ export async function startControlPlane(env: Readonly<Record<string, string>> = 
     client: service.checkpoints,
     projects: service.projects,
     schedules: service.schedules,
+    groups: service.groups,
     ...records,
   };
   return {
@@ -181,10 +183,11 @@ async function startService(config: ReturnType<typeof readCheckpointConfig>, ser
   const checkpoints = createRpcClient(CheckpointsDefinition, address);
   const projects = createRpcClient(ProjectsDefinition, address);
   const schedules = createRpcClient(SchedulesDefinition, address);
-  outer.add("clients", [checkpoints, projects, schedules], (clients) => {
+  const groups = createRpcClient(GroupsDefinition, address);
+  outer.add("clients", [checkpoints, projects, schedules, groups], (clients) => {
     for (const client of clients) client.close();
   });
-  return { checkpoints, projects, schedules, close: () => lifecycle.close() };
+  return { checkpoints, projects, schedules, groups, close: () => lifecycle.close() };
 }
 
 type Vms = RecordStore<Vm>;
