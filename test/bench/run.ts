@@ -9,6 +9,7 @@ const benchmarks: Record<string, () => Promise<{ benchmark: Benchmark }>> = {
   "chain-read": () => import("./chain-read.ts"),
   merge: () => import("./merge.ts"),
   apply: () => import("./apply.ts"),
+  push: () => import("./push.ts"),
   operations: () => import("./operations.ts"),
   memory: () => import("./memory.ts"),
 };

@@ -1,11 +1,11 @@
 import { open, truncate } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { changedRanges } from "#libs/disk-image";
 import { createRegistryClient, findRemoteCheckpoint } from "#libs/oci";
 import { agentReady, importImage } from "../demo/database-story.ts";
 import { guestApplication } from "../demo/guest-application.ts";
 import { buildGuest } from "../guest/build.ts";
+import { changedBytes, ownLayers, type ReceiptDisk } from "../harness/own-layers.ts";
 import { type Product, startProduct } from "../harness/product.ts";
 
 interface Pushed {
@@ -17,11 +17,6 @@ interface Pushed {
     readonly chunksSent: number;
     readonly chunksTotal: number;
   };
-}
-
-interface Disk {
-  readonly id: string;
-  readonly layer: string;
 }
 
 /** Two installations, each with its own registry, data folder and host; each part goes on from the one before. */
@@ -45,12 +40,10 @@ describe("checkpoints that travel", () => {
   const push = async (checkpoint: string, ...more: string[]) =>
     ((await here.json("checkpoint", "push", "web-1", checkpoint, ...more)) as Pushed).output;
   /** Bytes of the clusters that a checkpoint's own layers hold. */
-  const changedBytes = async (checkpoint: string) => {
+  const changedIn = async (checkpoint: string) => {
     const { uid } = (await here.json("vm", "get", "web-1")) as { uid: string };
-    const { disks } = (await here.json("checkpoint", "receipt", "web-1", checkpoint)) as { disks: Disk[] };
-    const folder = join(here.folder, "data/host/workloads", uid, "disks");
-    const ranges = await Promise.all(disks.map(({ id, layer }) => changedRanges([join(folder, id, `${layer}.qcow2`)])));
-    return ranges.flat().reduce((sum, { length }) => sum + length, 0);
+    const { disks } = (await here.json("checkpoint", "receipt", "web-1", checkpoint)) as { disks: ReceiptDisk[] };
+    return changedBytes(await ownLayers(join(here.folder, "data"), uid, disks));
   };
 
   test("the first push sends all that the disks hold, and nothing when it is repeated", async () => {
@@ -79,7 +72,7 @@ describe("checkpoints that travel", () => {
     ];
     await shell(here, "web-1", script.join("; "));
     await here.json("checkpoint", "create", "web-1", "--name", "second");
-    const changed = await changedBytes("second");
+    const changed = await changedIn("second");
     const { bytesSent, bytesTotal, chunksSent } = await push("second");
     process.stderr.write(
       `changed ${changed}, sent ${bytesSent} (${(bytesSent / changed).toFixed(2)}), ${chunksSent} chunks\n`,
