@@ -1,6 +1,9 @@
+import { readdir } from "node:fs/promises";
+import { join } from "node:path";
 import { OperationState } from "#contracts/operation/v1/operation";
 import { isStillpointError } from "#libs/errors";
 import { createRegistryClient, findRemoteCheckpoint } from "#libs/oci";
+import { eventually } from "#libs/testing";
 import { untilDone } from "../harness/vm-client.ts";
 import { expectNewVm, expectNoVm, freshId, nameOf } from "./clone-scenarios.ts";
 import type { TransportScenario } from "./kill-points.ts";
@@ -89,6 +92,7 @@ async function expectPushed({ cluster, base }: Stage, reference: string): Promis
   const { pushed, operation } = await untilAnswered(() => cluster.api.checkpoints.getCheckpoint({ name: base }));
   const told = pushed.filter((it) => it.reference === reference);
   if (told.length !== 1 || operation !== "") throw new Error(`${base} names ${reference} ${told.length} times`);
+  await nothingHalfSent(cluster);
   await withRegistry(cluster, async (registry) => {
     const { repository, descriptor, disks, ram } = await findRemoteCheckpoint(registry, reference);
     if (descriptor.digest !== told[0]?.digest) throw new Error(`${reference} is not the digest that was told`);
@@ -108,6 +112,12 @@ async function expectNotPushed({ cluster, base }: Stage, reference: string): Pro
     },
   );
   if (found !== undefined) throw new Error(`${reference} is in the registry`);
+  await nothingHalfSent(cluster);
+}
+
+/** What the agent was sending as it died is no file of the registry's. */
+async function nothingHalfSent({ folder }: Stage["cluster"]): Promise<void> {
+  await eventually(async () => (await readdir(join(folder, "registry/tmp"))).length === 0);
 }
 
 async function withRegistry<Result>(
