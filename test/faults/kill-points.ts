@@ -51,6 +51,7 @@ const steps = {
     "agent.thaw-held",
   ],
   "group-delete": ["mark", "remove", "forget", "forget-group"].map((step) => `checkpoint.group-delete.${step}`),
+  schedule: ["take", "plan", "delete"].map((step) => `schedule.run.${step}`),
   drill: ["checkpoint.drill.create-vm", "checkpoint.drill.try", "checkpoint.drill.remove"],
 } as const satisfies Readonly<Record<string, readonly string[]>>;
 
@@ -74,6 +75,7 @@ const ends: readonly (readonly [ScenarioName, string])[] = [
   ["clone-in-vain", "checkpoint.receive.create-vm.undo"],
   ["drill", "checkpoint.drill.conclude"],
   ["push", "checkpoint.push.conclude"],
+  ["schedule", "schedule.run.conclude"],
   ["group-create", "checkpoint.group-create.conclude"],
   ["group-delete", "checkpoint.group-delete.conclude"],
 ];
@@ -130,7 +132,9 @@ function points(scenario: ScenarioName, name: string, moments: readonly string[]
 }
 
 function killPoint(scenario: ScenarioName, failpoint: string): KillPoint {
-  return { scenario, failpoint, service: failpoint.split(".")[0] as ServiceName };
+  const [kind = ""] = failpoint.split(".");
+  // Schedules are run by the checkpoint service.
+  return { scenario, failpoint, service: kind === "schedule" ? "checkpoint" : (kind as ServiceName) };
 }
 
 /** A small seeded generator, so that a sample can be drawn again. */

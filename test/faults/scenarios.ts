@@ -9,6 +9,7 @@ import { grouping, ungrouping } from "./group-scenarios.ts";
 import type { ScenarioName } from "./kill-points.ts";
 import { carryThrough, carryToEnd } from "./patient-api.ts";
 import type { Scenario } from "./scenario.ts";
+import { scheduling } from "./schedule-scenarios.ts";
 import {
   checkpointsOf,
   cold,
@@ -98,6 +99,7 @@ export const scenarios: Readonly<Record<ScenarioName, Scenario>> = {
   clone: cloning,
   "clone-in-vain": cloningInVain,
   drill: drilling,
+  schedule: scheduling,
   "group-create": grouping,
   "group-delete": ungrouping,
   ...transportScenarios,

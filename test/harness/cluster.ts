@@ -2,6 +2,7 @@ import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { type CheckpointsClient, CheckpointsDefinition } from "#contracts/checkpoint/v1/checkpoint";
 import { type GroupsClient, GroupsDefinition } from "#contracts/checkpoint/v1/group";
+import { type SchedulesClient, SchedulesDefinition } from "#contracts/checkpoint/v1/schedule";
 import { type EventsClient, EventsDefinition } from "#contracts/event/v1/event";
 import { type HostAgentClient, HostAgentDefinition } from "#contracts/host/v1/agent";
 import { type HostsClient, HostsDefinition } from "#contracts/scheduler/v1/scheduler";
@@ -26,6 +27,7 @@ export interface Cluster extends AsyncDisposable {
   readonly api: ReturnType<typeof connectVms> & {
     readonly checkpoints: CheckpointsClient;
     readonly groups: GroupsClient;
+    readonly schedules: SchedulesClient;
     readonly events: EventsClient;
     readonly hosts: HostsClient;
     readonly agent: HostAgentClient;
@@ -50,6 +52,7 @@ export async function startCluster(env: Readonly<Record<string, string>> = {}): 
     ...connectVms(addresses.vm, addresses.operation),
     checkpoints: createRpcClient(CheckpointsDefinition, addresses.checkpoint),
     groups: createRpcClient(GroupsDefinition, addresses.checkpoint),
+    schedules: createRpcClient(SchedulesDefinition, addresses.checkpoint),
     events: createRpcClient(EventsDefinition, addresses.operation),
     hosts: createRpcClient(HostsDefinition, addresses.scheduler),
     agent: createRpcClient(HostAgentDefinition, environment.AGENT_ADDRESS),
