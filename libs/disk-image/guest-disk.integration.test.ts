@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto";
+import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { temporaryFolder } from "#libs/testing";
@@ -8,6 +9,15 @@ const MIB = 2 ** 20;
 const CLUSTER = 65_536;
 
 describe("a disk that is opened", () => {
+  it("that is no disk is refused, with what QEMU says of it", async () => {
+    await using folder = temporaryFolder();
+    const path = join(folder.path, "text.qcow2");
+    await writeFile(path, "no disk".repeat(1_000));
+    for (let time = 0; time < 5; time += 1) {
+      await expect(openGuestDisk({ path, format: "qcow2" })).rejects.toThrow(/not in qcow2 format/);
+    }
+  });
+
   it("reads through its chain what was written, and is durable when it was flushed", async () => {
     await using folder = temporaryFolder();
     const [base, top] = [join(folder.path, "base.qcow2"), join(folder.path, "top.qcow2")];

@@ -32,6 +32,7 @@ export class NbdConnection {
 
   static async open(socketPath: string): Promise<NbdConnection> {
     const socket = connect(socketPath);
+    socket.on("error", () => undefined); // "close" follows, also for who waits for bytes
     try {
       await once(socket, "connect");
       const bytes = new ByteReader(socket);
@@ -43,7 +44,6 @@ export class NbdConnection {
       socket.write(hello);
       // Size and flags; who opened the file knows both.
       await bytes.take(10);
-      socket.on("error", () => undefined);
       return new NbdConnection(socket, bytes);
     } catch (error) {
       socket.destroy();
