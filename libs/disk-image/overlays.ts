@@ -37,6 +37,16 @@ export function backingName(path: string, backing: string): string {
   return dirname(path) === dirname(backing) ? `./${basename(backing)}` : filePath(backing);
 }
 
+/** Changes which file an unused overlay's header names as the one below (null: none), and nothing else. */
+export async function standOn(
+  path: string,
+  below: Pick<Overlay, "backing" | "backingFormat"> | null,
+  limits?: QemuImgLimits,
+): Promise<void> {
+  const named = below === null ? ["-b", ""] : ["-b", backingName(path, below.backing), "-F", below.backingFormat];
+  await qemuImg(["rebase", "-u", "-f", "qcow2", ...named, filePath(path)], limits);
+}
+
 /** Writes an unused overlay's blocks down into `base` (of its own chain); the overlay stays as it is. */
 export async function commitOverlay(
   { path, base }: { readonly path: string; readonly base: string },

@@ -8,7 +8,7 @@ import { eventually, startNats, temporaryFolder } from "#libs/testing";
 import { buildGuest } from "../../test/guest/build.ts";
 import { AgentProcess } from "./testing/agent-process.ts";
 import { cacheImage, type TestHost, vmDefinition } from "./testing/test-host.ts";
-import { expectWholeLayers } from "./testing/whole-layers.ts";
+import { expectTrueHeaders, expectWholeLayers } from "./testing/whole-layers.ts";
 
 const MIB = 2 ** 20;
 /** A merge of the test's files takes seconds: long enough to be cut off. */
@@ -176,6 +176,23 @@ test("a merge goes on with the files of a VM whose QEMU is killed in the middle 
   await expectContent();
   await expectWhole();
   third = fourth;
+}, 90_000);
+
+test("agent and QEMU that are killed when all is copied leave layers that read as before by their headers", async () => {
+  await write("copied", 4);
+  const next = await take();
+  await again({ STILLPOINT_FAILPOINTS: "agent.merge.copied=kill" });
+  const { pid } = await host.client.getWorkload({ uid: vm.uid });
+  await remove(third);
+  expect(await agent.ended).toBe("SIGKILL");
+  process.kill(pid, "SIGKILL");
+  await expectTrueHeaders(join(data, "workloads", vm.uid));
+  await agent.start();
+  await merged();
+  await start();
+  await expectContent();
+  await expectWhole();
+  third = next;
 }, 90_000);
 
 test("a forced stop and a start come first; the merge goes on after them", async () => {

@@ -1,8 +1,8 @@
 import { relative } from "node:path";
-import { setTimeout as delay } from "node:timers/promises";
-import { backingName } from "#libs/disk-image";
 import { StillpointError } from "#libs/errors";
+import { failpoint } from "#libs/failpoints";
 import type { LayerFile, MachineLayers, MergeControl } from "../ports.ts";
+import { BlockJobs, jobEvent } from "./block-jobs.ts";
 import { blockNode, nodeName } from "./command-line.ts";
 import { type Qmp, QmpError } from "./qmp.ts";
 
@@ -16,35 +16,19 @@ interface BlockImage {
   readonly "backing-image"?: BlockImage;
 }
 
-interface BlockJob {
-  readonly device: string;
-  readonly offset: number;
-  readonly len: number;
-  readonly ready: boolean;
-}
-
 const READY_MS = 600_000;
-const JOB_LOOK_MS = 250;
-const JOB_GONE_MS = 5;
 const FLUSH_MS = 120_000;
-
-interface Ended {
-  readonly promise: Promise<"ended">;
-  failure: string | undefined;
-  stop(): void;
-}
 
 /** The block graph of a running QEMU, in layers. */
 export class QemuLayers implements MachineLayers {
   readonly #qmp: Qmp;
+  readonly #jobs: BlockJobs;
   readonly #root: string;
-  readonly #flushes: boolean;
 
-  /** @param flushes whether QEMU must be told to write out what it holds in memory; else its end sees to that */
-  constructor(qmp: Qmp, root: string, { flushes }: { readonly flushes: boolean }) {
+  constructor(qmp: Qmp, root: string) {
     this.#qmp = qmp;
+    this.#jobs = new BlockJobs(qmp);
     this.#root = root;
-    this.#flushes = flushes;
   }
 
   async prepare(layer: LayerFile): Promise<void> {
@@ -103,56 +87,26 @@ export class QemuLayers implements MachineLayers {
     await this.drop([top]);
   }
 
+  /**
+   * What is copied is durable before the layer's header says that it stands on `base`, and the header before this
+   * resolves: whoever opens the file by its header reads the same at any time, also after QEMU was killed.
+   */
   async pullUp(into: LayerFile, base: LayerFile | null, control: MergeControl): Promise<void> {
-    const job = `merge-${nodeName(into.id)}`;
-    const ended = this.#whenEnded(job);
-    try {
-      await this.#qmp.run("block-stream", {
-        "job-id": job,
-        device: nodeName(into.id),
-        speed: control.bytesPerSecond,
-        ...(base && { "base-node": nodeName(base.id), "backing-file": backingName(into.path, base.path) }),
-      });
-      await this.#follow(job, ended, control);
-      if (this.#flushes) await this.#flush(into.id);
-    } finally {
-      ended.stop();
-    }
+    await this.#jobs.stream({ into, base }, control, async (id) => {
+      await this.#flush(into.id);
+      await failpoint("agent.merge.copied");
+      await this.#qmp.run("job-finalize", { id });
+    });
+    await this.#flush(into.id);
+  }
+
+  /** Copies as `pullUp` does, and leaves the layer's header as it is. Durable once QEMU has ended. */
+  async copyUp(into: LayerFile, base: LayerFile | null, control: MergeControl): Promise<void> {
+    await this.#jobs.stream({ into, base }, control, (id) => this.#jobs.cancel(id));
   }
 
   async settle(): Promise<void> {
-    for (const { device } of await this.#jobs()) await this.#cancel(device);
-  }
-
-  #whenEnded(id: string): Ended {
-    const { promise, resolve } = Promise.withResolvers<"ended">();
-    const ended: Ended = { promise, failure: undefined, stop: () => stop() };
-    const stop = this.#qmp.onEvent((event) => {
-      if (!jobEvent(id, "BLOCK_JOB_COMPLETED", "BLOCK_JOB_CANCELLED")(event)) return;
-      ended.failure = event.data.error as string | undefined;
-      resolve("ended");
-    });
-    return ended;
-  }
-
-  /** Looks at the job until it is gone. A stream that is cancelled leaves a chain that reads as before. */
-  async #follow(id: string, ended: Ended, { signal, progress }: MergeControl): Promise<void> {
-    const wish = new AbortController();
-    const cancelled = aborted(AbortSignal.any([signal, wish.signal]));
-    try {
-      for (let job = await this.#job(id); job !== undefined; job = await this.#job(id)) {
-        await progress(job.offset, job.len);
-        if (signal.aborted) {
-          await this.#cancel(id);
-          throw signal.reason;
-        }
-        const pause = delay(JOB_LOOK_MS, undefined, { signal: wish.signal }).catch(() => undefined);
-        if ((await Promise.race([ended.promise, cancelled, pause])) === "ended") await delay(JOB_GONE_MS);
-      }
-    } finally {
-      wish.abort();
-    }
-    if (ended.failure !== undefined) throw failed(ended.failure);
+    await this.#jobs.cancelAll();
   }
 
   /** A job's end is not durability: tables that say where the copied data lies may still be in QEMU's memory. */
@@ -165,47 +119,11 @@ export class QemuLayers implements MachineLayers {
     if (said.trim() !== "") throw new StillpointError("QEMU_FAILED", `a merged layer is not flushed: ${said.trim()}`);
   }
 
-  async #cancel(id: string): Promise<void> {
-    const giveUp = performance.now() + READY_MS;
-    while ((await this.#job(id)) !== undefined) {
-      if (performance.now() > giveUp) throw new QmpError(`block job ${id} does not end`);
-      // One that is ending by itself is not there any more.
-      await this.#qmp.run("block-job-cancel", { device: id, force: true }).catch(() => undefined);
-      await delay(JOB_GONE_MS);
-    }
-  }
-
-  async #jobs(): Promise<BlockJob[]> {
-    return await this.#qmp.run<BlockJob[]>("query-block-jobs");
-  }
-
-  async #job(id: string): Promise<BlockJob | undefined> {
-    return (await this.#jobs()).find((job) => job.device === id);
-  }
-
   /** Names of all nodes. */
   async #open(): Promise<Set<string>> {
     const nodes = await this.#qmp.run<{ "node-name": string }[]>("query-named-block-nodes", { flat: true });
     return new Set(nodes.map((node) => node["node-name"]));
   }
-}
-
-/** The image of a disk that is full says so with errno's words. */
-function failed(why: string): StillpointError {
-  const reason = /no space left/i.test(why) ? "SPACE_INSUFFICIENT" : "QEMU_FAILED";
-  return new StillpointError(reason, `merging layers failed: ${why}`);
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve();
-    else signal.addEventListener("abort", () => resolve(), { once: true });
-  });
-}
-
-function jobEvent(id: string, ...names: string[]) {
-  return (event: { event: string; data: Readonly<Record<string, unknown>> }) =>
-    names.includes(event.event) && event.data.device === id;
 }
 
 function refuseFailed(event: { data: Readonly<Record<string, unknown>> }, what: string): void {

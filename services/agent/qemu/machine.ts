@@ -41,7 +41,7 @@ export class QemuMachine implements Machine {
     this.pid = identity.pid;
     this.startTime = startTime;
     this.guest = guest;
-    this.layers = new QemuLayers(qmp, root, { flushes: true });
+    this.layers = new QemuLayers(qmp, root);
     this.memory = new QemuMemory(qmp, () => this.state(), backgroundSnapshot);
     qmp.onEvent((event) => this.#notice(event));
     this.ended = this.#whenGone();

@@ -2,7 +2,9 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { open } from "node:fs/promises";
 import { Socket } from "node:net";
+import { standOn } from "#libs/disk-image";
 import { StillpointError } from "#libs/errors";
+import { failpoint } from "#libs/failpoints";
 import type { MergeControl, OfflineMerge } from "../ports.ts";
 import { QemuLayers } from "./block-graph.ts";
 import { chainArguments } from "./command-line.ts";
@@ -20,8 +22,13 @@ const CONTROL = 3;
 export async function pullUpOffline(merge: OfflineMerge, control: MergeControl): Promise<void> {
   const into = merge.chain.at(-1);
   if (into === undefined) throw new StillpointError("INTERNAL", "there is no chain to merge");
-  await withStorageDaemon(merge, (layers) => layers.pullUp(into, merge.base, control));
+  const { base } = merge;
+  await withStorageDaemon(merge, (layers) => layers.copyUp(into, base, control));
   await using file = await open(into.path, "r");
+  await file.datasync();
+  await failpoint("agent.merge.copied");
+  // Only now: whoever opens the file by its header reads the same at any time.
+  await standOn(into.path, base && { backing: base.path, backingFormat: base.format });
   await file.datasync();
 }
 
@@ -42,11 +49,12 @@ async function withStorageDaemon(
     words = text.toString().trim() || words;
   });
   const exited = once(child, "exit");
+  exited.catch(() => undefined); // one that cannot be started is met below
   try {
     const [, , , socket] = child.stdio;
     if (!(socket instanceof Socket)) throw new Error(`${PROGRAM} has no control socket`);
     const qmp = await Qmp.open(socket);
-    await work(new QemuLayers(qmp, root, { flushes: false }));
+    await work(new QemuLayers(qmp, root));
     await qmp.run("quit"); // closes each file, flushed
   } catch (cause) {
     child.kill("SIGKILL");

@@ -24,7 +24,18 @@ export async function expectWholeLayers(root: string): Promise<void> {
     expect(files.toSorted()).toEqual(layers.map((id) => `${id}.qcow2`).toSorted());
     for (const layer of layers) await expectSound(join(root, "disks", disk, `${layer}.qcow2`), now.includes(layer));
   }
+  await expectTrueHeaders(root);
   if (manifest.power === "on") await expectGraph(root, manifest);
+}
+
+/** Each layer's own header says what the manifest does: push, export and copies read disks by their headers. */
+export async function expectTrueHeaders(root: string): Promise<void> {
+  const { layers } = JSON.parse(await readFile(join(root, "manifest.json"), "utf8")) as Manifest;
+  for (const [id, { disk, parent }] of Object.entries(layers)) {
+    if (parent === null) continue;
+    const { stdout } = await run("qemu-img", ["info", "-U", "--output=json", join(root, "disks", disk, `${id}.qcow2`)]);
+    expect((JSON.parse(stdout) as Record<string, unknown>)["backing-filename"]).toMatch(`${parent}.qcow2`);
+  }
 }
 
 async function expectSound(path: string, isNow: boolean): Promise<void> {
@@ -36,7 +47,7 @@ async function expectSound(path: string, isNow: boolean): Promise<void> {
 
 async function expectGraph(root: string, manifest: Manifest): Promise<void> {
   const qmp = await Qmp.open(await connectUnix(join(root, "run/qmp.sock")));
-  const inUse = await new QemuLayers(qmp, root, { flushes: true }).inUse();
+  const inUse = await new QemuLayers(qmp, root).inUse();
   qmp.close();
   for (const [disk, { now }] of Object.entries(manifest.disks)) {
     expect(inUse.get(disk)).toEqual(chainOf(manifest, now).toReversed());
