@@ -1,6 +1,7 @@
 import { WorkloadState } from "#contracts/host/v1/agent";
 import { StillpointError } from "#libs/errors";
 import { queueMerges } from "../checkpoints/merge.ts";
+import { rollBackPending } from "../checkpoints/pending.ts";
 import { machineSpec } from "../machine-spec.ts";
 import type { Machine, MachineSpec } from "../ports.ts";
 import { watchStarvation } from "../starved.ts";
@@ -12,9 +13,13 @@ const STOP_SECONDS = 60;
 /** A guest that boots may not listen to its power button yet: it is pressed again. */
 const PRESS_AGAIN_MS = 5_000;
 
-/** Starts QEMU and waits until it runs. A running VM stays as it is. */
+/**
+ * Starts QEMU and waits until it runs. A running VM stays as it is. When its machine ended in the middle of a
+ * checkpoint, the guest's last writes are in layers that are not now: they are brought back first.
+ */
 export async function startVm(parts: AgentParts, workload: Workload): Promise<void> {
   if (workload.machine !== undefined) return;
+  await rollBackPending(parts, workload);
   const spec = await machineSpec(workload, parts.images);
   await switchOn(parts, workload, spec, { incoming: false });
   workload.observe({ state: WorkloadState.RUNNING, reason: "started" });

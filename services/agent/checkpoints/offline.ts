@@ -4,7 +4,7 @@ import type { AgentParts } from "../actions/agent-parts.ts";
 import type { StepContext } from "../steps/step-runner.ts";
 import type { Workload } from "../workload.ts";
 import { commitTake, storedOutcome } from "./commit-take.ts";
-import { prepareTake } from "./pending.ts";
+import { prepareTake, rollBackPending } from "./pending.ts";
 import { refuseShortage } from "./space.ts";
 
 /** The disks of a VM that is off are at rest: new layers are put over them. */
@@ -22,5 +22,10 @@ export async function takeOffline(
   await refuseShortage(parts, workload, 0);
   await prepareTake(parts, context, workload, { checkpointUid, ownStop: false, excludeDisks });
   const timeline = [{ event: "taken", time: parts.clock.now().toISOString() }];
-  return await commitTake(parts, workload, { checkpointUid, kind: "offline", evidence: { timeline }, ramBytes: 0 });
+  try {
+    return await commitTake(parts, workload, { checkpointUid, kind: "offline", evidence: { timeline }, ramBytes: 0 });
+  } catch (error) {
+    await rollBackPending(parts, workload);
+    throw error;
+  }
 }

@@ -75,7 +75,12 @@ export async function rollBackPending(parts: AgentParts, workload: Workload): Pr
   if (pending === null) return;
   for (const [disk, layer] of Object.entries(pending.layers)) await withdraw(parts, workload, disk, layer);
   await workload.save((manifest) => ({ ...manifest, pending: null }));
-  await rm(unfinishedFolder(workload, pending.checkpoint), { recursive: true, force: true });
+  for (const folder of [
+    unfinishedFolder(workload, pending.checkpoint),
+    workload.folder.checkpoint(pending.checkpoint),
+  ]) {
+    await rm(folder, { recursive: true, force: true });
+  }
   queueMerges(parts, workload);
 }
 
@@ -90,7 +95,10 @@ async function withdraw(parts: AgentParts, { machine, manifest, folder }: Worklo
   if (machine === undefined) {
     const isThere = await parts.disks.usedBytes(path).then(
       () => true,
-      () => false,
+      (error: NodeJS.ErrnoException) => {
+        if (error.code === "ENOENT") return false;
+        throw error; // what the guest wrote may be in it
+      },
     );
     if (isThere) await parts.disks.commit(path, folder.layer(disk, now));
   } else {

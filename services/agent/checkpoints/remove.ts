@@ -21,7 +21,10 @@ export async function removeCheckpoints(
   queueMerges(parts, workload);
 }
 
-/** Takes a checkpoint back: when now alone stands on it, its layers are written to again. */
+/**
+ * Takes a checkpoint back: when now alone stands on it, its layers are written to again. Of one that was not received
+ * whole nothing stays.
+ */
 export async function discardCheckpoint(
   parts: AgentParts,
   context: StepContext,
