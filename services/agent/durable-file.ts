@@ -30,11 +30,17 @@ export async function readLines(path: string): Promise<string[]> {
   return whole.split("\n").slice(0, -1);
 }
 
-/** Adds a line to a file, durably. */
+/** Adds a line to a file, durably; on a full disk none of it stays, so that the next line does not join it. */
 export async function appendLine(path: string, line: string): Promise<void> {
   await using file = await open(path, "a", 0o600);
-  await file.appendFile(`${line}\n`);
-  await file.datasync();
+  const { size } = await file.stat();
+  try {
+    await file.appendFile(`${line}\n`);
+    await file.datasync();
+  } catch (error) {
+    await file.truncate(size);
+    throw error;
+  }
 }
 
 /** Makes the names in a folder (new, renamed, removed files) survive a power cut. */
