@@ -1,6 +1,7 @@
-import { readdir, readFile } from "node:fs/promises";
-
+import { execFile } from "node:child_process";
+import { chmod, readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type VmDefinition, WorkloadState } from "#contracts/host/v1/agent";
 import { systemRandom } from "#libs/clock";
@@ -8,10 +9,12 @@ import { openNats, openStreams } from "#libs/records";
 import { eventually, startNats, temporaryFolder } from "#libs/testing";
 import { buildGuest } from "../../test/guest/build.ts";
 import type { Manifest } from "./manifest.ts";
+import { Qmp } from "./qemu/qmp.ts";
 import { connectUnix } from "./qemu/socket.ts";
 import { AgentProcess } from "./testing/agent-process.ts";
 import { cacheImage, vmDefinition } from "./testing/test-host.ts";
 
+const run = promisify(execFile);
 const resources = new AsyncDisposableStack();
 let data: string;
 let agent: AgentProcess;
@@ -108,6 +111,27 @@ test("a window that passes is a reason, and the guest is thawed", async () => {
   expect(await takeProduction(1_000)).toMatchObject({ refusedReason: "freeze.window_exceeded" });
   expect(await guestAnswers()).toBe(true);
   await expectNothingLeft();
+}, 60_000);
+
+test("a device whose state cannot be saved is the reason why there is no standard checkpoint, before anything stops", async () => {
+  const root = join(data, "workloads", vm.uid);
+  const old = join(root, "run/old.qcow");
+  await run("qemu-img", ["create", "-q", "-f", "qcow", old, "1M"]);
+  await chmod(old, 0o666);
+  await agent.end("SIGTERM");
+  const qmp = await Qmp.open(await connectUnix(join(root, "run/qmp.sock")));
+  const node = { driver: "qcow", "node-name": "old", file: { driver: "file", filename: "run/old.qcow" } };
+  await qmp.run("blockdev-add", node);
+  qmp.close();
+  await agent.start();
+  const value = { checkpointUid: systemRandom.id("ckpt"), parentCheckpointUid: "" };
+  await expect(act({ $case: "takeStandard", value })).rejects.toMatchObject({
+    reason: "STANDARD_FAILED",
+    metadata: { reason: "ram.blocked_device" },
+    message: expect.stringMatching(/qcow/),
+  });
+  await expectNothingLeft();
+  await eventually(guestAnswers, { deadlineMs: 10_000 });
 }, 60_000);
 
 /** A checkpoint can be had again: the reason why not, empty for none. */

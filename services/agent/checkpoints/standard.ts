@@ -29,6 +29,7 @@ export async function takeStandard(
   if (stored !== undefined) return stored;
   const machine = workload.runningMachine("a standard checkpoint");
   await refuseShortage(parts, workload, workload.definition.memoryBytes);
+  await refuseBlocked(workload, machine);
   await refuseFrozen(parts, workload, machine);
   const wasRunning = (await machine.state()) === "running";
   const pending = await prepareTake(parts, context, workload, { checkpointUid, ownStop: wasRunning });
@@ -55,6 +56,20 @@ export async function takeStandard(
       cause,
     });
   }
+}
+
+/** Before anything stops: a device whose state QEMU cannot save, and a VM that goes on by itself as soon as it can. */
+async function refuseBlocked({ definition: { name } }: Workload, machine: Machine): Promise<void> {
+  if (await machine.isStarved()) {
+    const metadata = { reason: "space.insufficient" };
+    throw new StillpointError("SPACE_INSUFFICIENT", `${name} stands still: the host's disk is full`, { metadata });
+  }
+  const { blocked } = await machine.memory.obstacles();
+  if (blocked.length === 0) return;
+  throw new StillpointError("STANDARD_FAILED", `the RAM of ${name} cannot be saved: ${blocked.join("; ")}`, {
+    metadata: { reason: "ram.blocked_device" },
+    help: "Remove the device that the message names; production checkpoints need no RAM.",
+  });
 }
 
 async function saveRam(workload: Workload, machine: Machine, checkpointUid: string, freezeDisks: () => Promise<void>) {
