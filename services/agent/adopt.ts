@@ -10,6 +10,8 @@ import { watchStarvation } from "./starved.ts";
 import type { Workload } from "./workload.ts";
 
 const TRIES = 3;
+/** Together longer than the longest freeze: one that strikes late keeps the guest's agent busy until its hooks end. */
+const TRIES_ON_RESUME = 25;
 const STATUS_MS = 5_000;
 
 /**
@@ -73,16 +75,16 @@ function thawOnResume(parts: AgentParts, workload: Workload, machine: Machine): 
   machine.onResume(() => {
     if (isDone) return;
     isDone = true;
-    thawIfFrozen(parts, workload, machine).catch((error: unknown) => {
+    thawIfFrozen(parts, workload, machine, TRIES_ON_RESUME).catch((error: unknown) => {
       parts.logger.error({ err: error, uid: workload.uid }, "the guest may be frozen");
     });
   });
 }
 
 /** No lease outlives an agent: a guest that is frozen now has been forgotten. */
-async function thawIfFrozen(parts: AgentParts, workload: Workload, machine: Machine): Promise<void> {
+async function thawIfFrozen(parts: AgentParts, workload: Workload, machine: Machine, most = TRIES): Promise<void> {
   if ((await machine.state()) !== "running" || !(await machine.guestIsListening())) return;
-  for (let tries = TRIES; tries > 0; tries--) {
+  for (let tries = most; tries > 0 && workload.machine === machine; tries--) {
     try {
       if ((await machine.guest.call("guest-fsfreeze-status", undefined, STATUS_MS)) !== "frozen") return;
       await machine.guest.call("guest-fsfreeze-thaw", undefined, STATUS_MS);

@@ -26,6 +26,22 @@ test("a step waits until the piece that is under way has stopped, and the work g
   await work.close();
 });
 
+test("work that is queued at the very moment when the last is over is begun", async () => {
+  for (let moments = 0; moments < 12; moments++) {
+    const work = new BackgroundWork({ logger: silentLogger });
+    const seen: string[] = [];
+    const over = Promise.withResolvers<boolean>();
+    work.add("vm-1", "first", () => () => over.promise);
+    await tick();
+    over.resolve(true);
+    for (let moment = 0; moment < moments; moment++) await Promise.resolve();
+    work.add("vm-1", "second", () => async () => seen.push("second") > 0);
+    await tick();
+    expect(seen).toEqual(["second"]);
+    await work.close();
+  }
+});
+
 test("work on another workload does not wait, and the same work that is queued again is begun anew", async () => {
   const work = new BackgroundWork({ logger: silentLogger });
   const seen: string[] = [];

@@ -51,9 +51,7 @@ export class BackgroundWork {
     }
     this.#queue.push({ uid, what, begin, piece: undefined, again: false });
     this.#freed.resolve();
-    this.#working ??= this.#work().finally(() => {
-      this.#working = undefined;
-    });
+    this.#working ??= this.#work();
   }
 
   /** Lets a workload alone until what is given is disposed of: resolves when the piece that is under way has ended. */
@@ -94,6 +92,8 @@ export class BackgroundWork {
         this.#queue = this.#queue.filter((other) => other !== job);
       }
     }
+    // At once: what is queued from here on begins anew.
+    this.#working = undefined;
   }
 
   /** Gives true when the job is over. */

@@ -1,5 +1,7 @@
 import { expect, test } from "vitest";
-import { judge, timelineOf } from "./freeze.ts";
+import { systemClock } from "#libs/clock";
+import { GuestAgentChannel } from "../qemu/guest-agent.ts";
+import { judge, timelineOf, whileFrozen } from "./freeze.ts";
 import { hasFailed, parseReport } from "./writers-report.ts";
 
 test.each([
@@ -39,3 +41,34 @@ test.each(["{", "[]", '{"version":2,"writers":[]}', '{"version":1,"writers":[{"n
     expect(parseReport(text)).toBeUndefined();
   },
 );
+
+test("a guest that does not answer its thaw is thawed later, also when the guard has gone", async () => {
+  const thaws = ["silent", "silent", "thawed"];
+  let guards = 1;
+  const guest = new GuestAgentChannel("/nowhere");
+  const call = async (command: string) => {
+    if (command === "guest-fsfreeze-thaw" && thaws.shift() === "silent") throw new Error("no answer");
+    return 1;
+  };
+  Object.assign(guest, { call });
+  const guard = {
+    arm: async () => {
+      if (guards-- < 1) throw new Error("there is no guard");
+    },
+    disarm: () => undefined,
+    isArmed: () => true,
+  };
+  const request = { uid: "vm-1", guest, agentSocket: "", windowMs: 1_000 };
+  let owed: Promise<void> | undefined;
+  const window = await whileFrozen(
+    { guard, clock: systemClock },
+    request,
+    async () => undefined,
+    (thaw) => {
+      owed = thaw;
+    },
+  );
+  expect(window.refusal?.reason).toBe("agent.unresponsive");
+  await owed;
+  expect(thaws).toEqual([]);
+});

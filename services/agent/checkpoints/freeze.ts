@@ -208,10 +208,13 @@ async function mayBeFrozen(guest: GuestAgentChannel): Promise<boolean> {
   return status !== "thawed";
 }
 
-/** The lease is taken anew before each try: the agent does its duty and is not to be killed for a silent guest. */
+/**
+ * The lease is taken anew before each try: the agent does its duty and is not to be killed for a silent guest. Without
+ * a guard it thaws all the same.
+ */
 async function thawInTheEnd({ guard, clock }: FreezeDeps, { uid, guest, agentSocket, windowMs }: FreezeRequest) {
   for (let pauseMs = 100; !guest.isClosed; pauseMs = Math.min(2 * pauseMs, THAW_MS)) {
-    await guard.arm(uid, agentSocket, windowMs + THAW_MS);
+    await guard.arm(uid, agentSocket, windowMs + THAW_MS).catch(() => undefined);
     // The guest answers in turn: one that says it is thawed has done what was sent before. No hook is called again.
     if (!(await mayBeFrozen(guest)) || (await thaw(guest)) !== undefined) break;
     await clock.sleep(pauseMs);

@@ -22,7 +22,10 @@ export type GuestCall = <Result = unknown>(command: string, args?: object, timeo
 
 const CALL_MS = 5_000;
 const SENTINEL = 0xff;
+const NEWLINE = 10;
 const SYNC_MS = 3_000;
+/** Longer than any answer: qemu-ga gives at most 16 MiB of a command's output, in base64, twice. */
+const LONGEST_ANSWER_BYTES = 64 * 2 ** 20;
 
 /**
  * qemu-ga's protocol on a VM's agent.sock: one call at a time, each with a deadline. The channel is synchronised with
@@ -32,7 +35,9 @@ const SYNC_MS = 3_000;
 export class GuestAgentChannel {
   readonly #path: string;
   #socket: Socket | undefined;
-  #buffer = Buffer.alloc(0);
+  /** Of a line whose end has not come yet. */
+  #pieces: Buffer[] = [];
+  #length = 0;
   #waiting: ((line: Buffer) => void) | undefined;
   #failWaiting: ((error: Error) => void) | undefined;
   #synced = false;
@@ -117,18 +122,26 @@ export class GuestAgentChannel {
   }
 
   #take(data: Buffer): void {
-    this.#buffer = Buffer.concat([this.#buffer, data]);
-    for (let end = this.#buffer.indexOf(10); end >= 0; end = this.#buffer.indexOf(10)) {
-      const line = this.#buffer.subarray(0, end);
-      this.#buffer = this.#buffer.subarray(end + 1);
+    this.#pieces.push(data);
+    this.#length += data.length;
+    // What a guest sends must not fill the host's memory.
+    if (this.#length > LONGEST_ANSWER_BYTES) this.#socket?.destroy();
+    if (!data.includes(NEWLINE)) return;
+    let rest: Buffer = Buffer.concat(this.#pieces);
+    for (let end = rest.indexOf(NEWLINE); end >= 0; end = rest.indexOf(NEWLINE)) {
+      const line = rest.subarray(0, end);
+      rest = rest.subarray(end + 1);
       this.#waiting?.(line.subarray(line.lastIndexOf(SENTINEL) + 1));
     }
+    this.#pieces = [rest];
+    this.#length = rest.length;
   }
 
   #lost(): void {
     this.#socket = undefined;
     this.#synced = false;
-    this.#buffer = Buffer.alloc(0);
+    this.#pieces = [];
+    this.#length = 0;
     this.#failWaiting?.(new StillpointError("GUEST_AGENT_FAILED", "the connection to the guest agent was lost"));
   }
 }
