@@ -11,6 +11,8 @@ const GIB = 1024 * MIB;
 
 /** RAM is sent in pieces of this size, so that an interrupted push or pull goes on where it was. */
 export const RAM_PIECE_BYTES = 8 * MIB;
+/** Each is held in memory as a whole. */
+const MAX_PIECE_BYTES = 64 * MIB;
 
 /**
  * How large the chunks of a checkpoint's disk are: a function of its size alone, so that each checkpoint of a VM is
@@ -126,6 +128,7 @@ function readRam(layers: readonly Descriptor[], { ram, kind }: CheckpointConfig)
   let end = 0;
   for (const { offset, blob } of pieces) {
     if (offset !== end) throw invalid("its RAM has a gap");
+    if (blob.size > MAX_PIECE_BYTES) throw invalid("a piece of its RAM is too large");
     end += blob.size;
   }
   if (end !== (ram?.sizeBytes ?? 0) || (kind === "standard") !== pieces.length > 0)

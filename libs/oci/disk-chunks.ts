@@ -79,6 +79,7 @@ function readChunk(layer: Descriptor, { virtualSizeBytes, chunkSizeBytes }: Cut)
   }
   if (contentDigest === undefined || !isDigest(contentDigest)) throw invalid("a chunk has no digest");
   const length = Math.min(chunkSizeBytes, virtualSizeBytes - offset);
+  if (layer.size > 2 * chunkSizeBytes) throw invalid("a chunk is larger than what it holds");
   return { offset, length, contentDigest, blob: plain(layer) };
 }
 

@@ -11,6 +11,7 @@ export { type ExportCheckpoint, exportCheckpoint } from "./export-checkpoint.ts"
 export { importCheckpoint } from "./import-checkpoint.ts";
 export { importVmImage } from "./import-vm-image.ts";
 export { type Descriptor, mediaTypes } from "./manifest.ts";
+export { MemoryRegistry } from "./memory-registry.ts";
 export { bytesToFetch, fetchDisk, fetchRam, findRemoteCheckpoint, type RemoteCheckpoint } from "./pull-checkpoint.ts";
 export { clearUnfinishedPulls, type PulledVmImage, pullVmImage } from "./pull-vm-image.ts";
 export { type DiskToPush, type PushedCheckpoint, pushCheckpoint } from "./push-checkpoint.ts";

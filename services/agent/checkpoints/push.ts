@@ -9,6 +9,7 @@ import { bootOf } from "../machine-spec.ts";
 import type { Manifest } from "../manifest.ts";
 import type { StepContext } from "../steps/step-runner.ts";
 import type { Workload } from "../workload.ts";
+import { refuseDamaged } from "./digests.ts";
 import { chainOf, checkpointOf } from "./layer-tree.ts";
 import { findPushed, type KnownPush, writePushedMap } from "./pushed-map.ts";
 import { RAM_FILE } from "./ram-file.ts";
@@ -33,6 +34,7 @@ export async function pushToRegistry(
   const turn = undisturbed(parts, workloadUid, checkpointUid);
   let disks: readonly DiskToPush[] = [];
   await turn(async () => {
+    await refuseDamaged(parts, workload, checkpointUid);
     disks = await disksToPush(workload, checkpointUid, known, signal);
   });
   const { kernel, initrd, cmdline = "" } = (await bootOf(workload, parts.images)) ?? {};

@@ -15,7 +15,8 @@ import type { ReceivePlaces, ReceivePlan, ReceiveSource } from "./receive-source
 
 const machineShape = z.object({
   qemu: z.string(),
-  machineType: z.string(),
+  // Becomes a part of QEMU's `-machine`, whose options a comma separates.
+  machineType: z.string().regex(/^[A-Za-z0-9._-]{1,64}$/),
   cpu: z.string(),
   cpus: z.int().positive(),
   memoryBytes: z.int().positive(),

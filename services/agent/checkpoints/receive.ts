@@ -130,7 +130,10 @@ async function describe(
   return { refusedReason: "", refusedDetail: "", evidence: undefined, sizeBytes };
 }
 
-/** A VM that has never been anything else becomes a machine of the make that the checkpoint was taken on. */
+/**
+ * A VM that has never been anything else becomes a machine of the make that the checkpoint was taken on. What it boots
+ * stays as it is.
+ */
 function withReceived(manifest: Manifest, { checkpointUid, operation, plan }: Filled): Manifest {
   const { kind, machine, paused, tops, layers, boot } = plan;
   const entry = { kind, parent: null, layers: tops, machine, paused, operation };
@@ -138,7 +141,7 @@ function withReceived(manifest: Manifest, { checkpointUid, operation, plan }: Fi
   return {
     ...manifest,
     ...(isNew && { machineType: machine.machineType }),
-    ...(boot !== undefined && { boot }),
+    ...(boot !== undefined && manifest.boot === undefined && { boot }),
     layers: { ...manifest.layers, ...layers },
     checkpoints: { ...manifest.checkpoints, [checkpointUid]: entry },
     receiving: null,
