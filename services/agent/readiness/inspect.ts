@@ -29,12 +29,12 @@ export async function inspectWorkload(
   workload: Workload,
   options: InspectOptions,
 ): Promise<CheckpointReadiness> {
-  const { machine, definition } = workload;
+  const { machine, definition, manifest } = workload;
   const condition = conditions[await workload.state()];
   const guest = machine && condition === "running" ? await lookInside(deps, machine, options) : undefined;
   const memory = machine && condition !== "off" ? await machine.memory.obstacles() : undefined;
   const free = await deps.disks.freeBytes();
-  const space = { free, disks: definition.disks.length, memory: definition.memoryBytes };
+  const space = { free, disks: Object.keys(manifest.disks).length, memory: definition.memoryBytes };
   const inside = tellInside(guest, workload.guestAgent);
   const seen: Seen = { condition, mounts: inside.mounts, space, ...(guest && { guest }), ...(memory && { memory }) };
   const readiness = CheckpointReadiness.fromPartial({
