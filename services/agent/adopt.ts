@@ -67,8 +67,8 @@ async function meet(parts: AgentParts, workload: Workload, machine: Machine): Pr
 }
 
 /**
- * A guest that stands may have a freeze in its agent's channel that an earlier agent sent and could not wait for: it
- * strikes when the guest goes on, and is taken back then.
+ * A guest that stands cannot be asked: it may have been frozen before, or have a freeze on its way that an earlier agent
+ * sent and that strikes when it goes on (QEMU 7.2 drops it with that agent's connection). It is thawed then.
  */
 function thawOnResume(parts: AgentParts, workload: Workload, machine: Machine): void {
   let isDone = false;

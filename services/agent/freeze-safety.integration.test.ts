@@ -9,6 +9,7 @@ import { openNats, openStreams } from "#libs/records";
 import { eventually, startNats, temporaryFolder } from "#libs/testing";
 import { buildGuest } from "../../test/guest/build.ts";
 import type { Manifest } from "./manifest.ts";
+import { GuestAgentChannel } from "./qemu/guest-agent.ts";
 import { Qmp } from "./qemu/qmp.ts";
 import { connectUnix } from "./qemu/socket.ts";
 import { AgentProcess } from "./testing/agent-process.ts";
@@ -64,15 +65,17 @@ async function expectNothingLeft(): Promise<void> {
   expect(await readdir(join(root, "disks/root"))).toHaveLength(1);
 }
 
-test("a freeze that was sent to a paused VM by an agent that is gone does not leave the guest frozen when it goes on", async () => {
-  await act({ $case: "pauseVm", value: {} });
-  expect(await takeProduction()).toMatchObject({ refusedReason: "vm.paused" });
-  // What an agent leaves that was killed after it had sent a freeze to a VM that had stopped.
+test("a guest that an agent that is gone had frozen, and that stands, is thawed when it goes on", async () => {
   await agent.end("SIGTERM");
-  const channel = await connectUnix(join(data, "workloads", vm.uid, "run/agent.sock"));
-  await new Promise<void>((sent) => void channel.write('{"execute":"guest-fsfreeze-freeze"}\n', () => sent()));
-  channel.destroy();
+  const run = join(data, "workloads", vm.uid, "run");
+  const channel = new GuestAgentChannel(join(run, "agent.sock"));
+  expect(await channel.call("guest-fsfreeze-freeze")).toBe(1);
+  const qmp = await Qmp.open(await connectUnix(join(run, "qmp.sock")));
+  await qmp.run("stop");
+  qmp.close();
+  channel.close();
   await agent.start();
+  expect(await takeProduction()).toMatchObject({ refusedReason: "vm.paused" });
   await act({ $case: "resumeVm", value: {} });
   await eventually(guestAnswers, { deadlineMs: 30_000 });
   expect(await takeAndDiscard()).toBe("");
