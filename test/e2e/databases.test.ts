@@ -27,6 +27,11 @@ describe("databases under load", () => {
       },
       { deadlineMs: 90_000, everyMs: 500 },
     );
+  /** A database that is not up yet answers nothing. */
+  const storedInAll = async () => {
+    const found = await numbers("--stored").catch(() => undefined);
+    return found !== undefined && names.every((name) => (found.get(name)?.[0] ?? 0) > 0) && found;
+  };
   const startLoad = () => shell("stillpoint-load >/run/load.out 2>&1 </dev/null &");
 
   beforeAll(async () => {
@@ -66,7 +71,7 @@ describe("databases under load", () => {
     await agentReady(product, "db-1");
 
     expect(await exec("stat", "-c", "%s", "/data/app.db-wal")).toBe("0");
-    const stored = await eventually(() => numbers("--stored").catch(() => undefined), { deadlineMs: 90_000 });
+    const stored = await eventually(storedInAll, { deadlineMs: 90_000 });
     for (const name of names) {
       const [count = -1, highest = -1] = stored.get(name) ?? [];
       expect(count, `${name} has no gap`).toBe(highest);
