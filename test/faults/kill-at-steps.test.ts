@@ -14,7 +14,7 @@ const points = choose();
  */
 function choose(): readonly KillPoint[] {
   if (which === "all") return allKillPoints;
-  if (which === "") return shortList(seed, 4);
+  if (which === "") return shortList(seed, 16);
   const chosen = allKillPoints.filter((point) => titleOf(point) === which);
   if (chosen.length === 0) throw new Error(`STILLPOINT_FAULTS=${which} is neither "all" nor SCENARIO:FAILPOINT`);
   return chosen;

@@ -112,11 +112,12 @@ export const allKillPoints: readonly KillPoint[] = [
 ];
 
 /**
- * The points of the short suite: each effect that was done and not yet committed, the inside of the steps, and of the
- * others as many as `sample`, drawn by the seed.
+ * The points of the short suite: each effect on a host that was done and not yet committed, the inside of the steps,
+ * and of the others as many as `sample`, drawn by the seed.
  */
 export function shortList(seed: number, sample: number): KillPoint[] {
-  const isMust = ({ failpoint }: KillPoint) => !/\.(before|committed)$/.test(failpoint);
+  const isMust = ({ failpoint }: KillPoint) =>
+    /^agent\..*\.after$/.test(failpoint) || inside.some(([, name]) => name === failpoint);
   const others = allKillPoints.filter((point) => !isMust(point));
   const random = mulberry32(seed);
   const drawn = others
