@@ -1,5 +1,3 @@
-import { type ChildProcess, spawn } from "node:child_process";
-import { once } from "node:events";
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -10,60 +8,43 @@ import { eventually, startNats, temporaryFolder } from "#libs/testing";
 import { buildGuest } from "../../test/guest/build.ts";
 import type { Manifest } from "./manifest.ts";
 import type { StepAction } from "./steps/step-runner.ts";
-import { cacheImage, type TestHost, testHost, vmDefinition } from "./testing/test-host.ts";
+import { AgentProcess } from "./testing/agent-process.ts";
+import { cacheImage, type TestHost, vmDefinition } from "./testing/test-host.ts";
 
 const resources = new AsyncDisposableStack();
 let data: string;
-let natsUrl: string;
-let agent: ChildProcess;
+let agent: AgentProcess;
 let host: TestHost;
 let vm: VmDefinition;
 
 beforeAll(async () => {
   const folder = resources.use(temporaryFolder());
   const nats = resources.use(await startNats());
-  natsUrl = nats.url;
   const connection = await openNats({ url: nats.url });
   await openStreams(connection);
   await connection.close();
   data = join(folder.path, "agent");
+  agent = new AgentProcess({ AGENT_DATA: data, NATS_URL: nats.url, LOG_LEVEL: "warn" });
+  host = agent.host;
   vm = vmDefinition(await cacheImage(data, await buildGuest()));
-  await startAgentProcess();
+  await agent.start();
 }, 60_000);
 
 afterAll(async () => {
   await host.act(vm.uid, { $case: "deleteVm", value: {} });
-  agent.kill("SIGTERM");
-  await once(agent, "exit");
+  await agent.end("SIGTERM");
   await resources.disposeAsync();
 });
 
-async function startAgentProcess(failpoints = ""): Promise<void> {
-  agent = spawn(process.execPath, [join(import.meta.dirname, "main.ts")], {
-    env: {
-      ...process.env,
-      AGENT_DATA: data,
-      NATS_URL: natsUrl,
-      LOG_LEVEL: "warn",
-      STILLPOINT_FAILPOINTS: failpoints,
-    },
-    stdio: "inherit",
-  });
-  host = testHost(`unix:${join(data, "agent.sock")}`);
-  await eventually(async () => (await host.client.listWorkloads({})).workloads, { deadlineMs: 10_000 });
-}
-
 /** Runs a step on an agent that is killed at a failpoint, and again on the one that comes after it. */
 async function survive(failpoint: string, action: StepAction) {
-  agent.kill("SIGTERM");
-  await once(agent, "exit");
-  await startAgentProcess(`${failpoint}=kill`);
+  await agent.end("SIGTERM");
+  await agent.start({ STILLPOINT_FAILPOINTS: `${failpoint}=kill` });
   const request = { uid: vm.uid, operation: systemRandom.id("op"), epoch: host.nextEpoch() };
   await host.client.fence(request);
-  const dead = once(agent, "exit");
   await expect(host.runStep(request, action)).rejects.toMatchObject({ code: 14 });
-  expect(await dead).toEqual([null, "SIGKILL"]);
-  await startAgentProcess();
+  expect(await agent.ended).toBe("SIGKILL");
+  await agent.start();
   const { stepsDone } = await host.client.fence({ ...request, epoch: host.nextEpoch() });
   expect(stepsDone).toEqual(failpoint.endsWith(".committed") ? [action.$case] : []);
   const result = await host.runStep(
@@ -135,14 +116,13 @@ test.each([
   async (_when, failpoint) => {
     const running = await machines();
     const before = await thaws();
-    agent.kill("SIGTERM");
-    await once(agent, "exit");
-    await startAgentProcess(`${failpoint}=kill`);
+    await agent.end("SIGTERM");
+    await agent.start({ STILLPOINT_FAILPOINTS: `${failpoint}=kill` });
     const request = { uid: vm.uid, operation: systemRandom.id("op"), epoch: host.nextEpoch() };
     await host.client.fence(request);
     await expect(host.runStep(request, takeProduction)).rejects.toMatchObject({ code: 14 });
     await eventually(async () => (await thaws()) > before);
-    await startAgentProcess();
+    await agent.start();
     await expectWhole();
     expect(await machines()).toEqual(running);
     await host.client.fence({ ...request, epoch: host.nextEpoch() });
@@ -151,16 +131,14 @@ test.each([
 );
 
 test("an agent that is stuck while a guest is frozen is ended by the guard, which thaws", async () => {
-  agent.kill("SIGTERM");
-  await once(agent, "exit");
-  await startAgentProcess("agent.take-production.frozen=pause");
+  await agent.end("SIGTERM");
+  await agent.start({ STILLPOINT_FAILPOINTS: "agent.take-production.frozen=pause" });
   const request = { uid: vm.uid, operation: systemRandom.id("op"), epoch: host.nextEpoch() };
   await host.client.fence(request);
-  const dead = once(agent, "exit");
   const value = { ...takeProduction.value, freezeWindowMs: 500 };
   await expect(host.runStep(request, { ...takeProduction, value })).rejects.toMatchObject({ code: 14 });
-  expect(await dead).toEqual([null, "SIGKILL"]);
-  await startAgentProcess();
+  expect(await agent.ended).toBe("SIGKILL");
+  await agent.start();
   await expectWhole();
   await host.client.fence({ ...request, epoch: host.nextEpoch() });
 }, 60_000);

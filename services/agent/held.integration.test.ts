@@ -1,5 +1,3 @@
-import { type ChildProcess, spawn } from "node:child_process";
-import { once } from "node:events";
 import { readdir, readFile, rename } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -10,24 +8,25 @@ import { eventually, startNats, temporaryFolder } from "#libs/testing";
 import { buildGuest } from "../../test/guest/build.ts";
 import type { Manifest } from "./manifest.ts";
 import type { StepAction } from "./steps/step-runner.ts";
-import { cacheImage, type TestHost, testHost, vmDefinition } from "./testing/test-host.ts";
+import { AgentProcess } from "./testing/agent-process.ts";
+import { cacheImage, type TestHost, vmDefinition } from "./testing/test-host.ts";
 
 const MiB = 2 ** 20;
 const resources = new AsyncDisposableStack();
 let data: string;
-let natsUrl: string;
-let agent: ChildProcess;
+let agent: AgentProcess;
 let host: TestHost;
 let vm: VmDefinition;
 
 beforeAll(async () => {
   const folder = resources.use(temporaryFolder());
   const nats = resources.use(await startNats());
-  natsUrl = nats.url;
   const connection = await openNats({ url: nats.url });
   await openStreams(connection);
   await connection.close();
   data = join(folder.path, "agent");
+  agent = new AgentProcess({ AGENT_DATA: data, NATS_URL: nats.url, LOG_LEVEL: "warn" });
+  host = agent.host;
   vm = vmDefinition(await cacheImage(data, await buildGuest()), {
     disks: [
       { id: "root", sizeBytes: 0, excludeFromCheckpoints: false },
@@ -35,7 +34,7 @@ beforeAll(async () => {
       { id: "disk2", sizeBytes: 64 * MiB, excludeFromCheckpoints: false },
     ],
   });
-  await startAgentProcess();
+  await agent.start();
   await host.act(vm.uid, { $case: "createVm", value: { definition: vm } });
   await host.act(vm.uid, { $case: "startVm", value: {} });
   await eventually(async () => (await host.client.getWorkload({ uid: vm.uid })).guestAgent?.connected, {
@@ -45,32 +44,9 @@ beforeAll(async () => {
 
 afterAll(async () => {
   await host.act(vm.uid, { $case: "deleteVm", value: {} });
-  agent.kill("SIGTERM");
-  await once(agent, "exit");
+  await agent.end("SIGTERM");
   await resources.disposeAsync();
 });
-
-async function startAgentProcess(failpoints = ""): Promise<void> {
-  agent = spawn(process.execPath, [join(import.meta.dirname, "main.ts")], {
-    env: {
-      ...process.env,
-      AGENT_DATA: data,
-      NATS_URL: natsUrl,
-      LOG_LEVEL: "warn",
-      STILLPOINT_FAILPOINTS: failpoints,
-    },
-    stdio: "inherit",
-  });
-  host = testHost(`unix:${join(data, "agent.sock")}`);
-  await eventually(async () => (await host.client.listWorkloads({})).workloads, { deadlineMs: 10_000 });
-}
-
-async function restartAgent(signal: "SIGTERM" | "SIGKILL", failpoints = ""): Promise<void> {
-  const dead = once(agent, "exit");
-  agent.kill(signal);
-  await dead;
-  await startAgentProcess(failpoints);
-}
 
 /** The steps of one operation on the VM. */
 async function operation() {
@@ -230,16 +206,16 @@ describe("a guest that is held frozen", () => {
     "is thawed and rolled back when the agent dies after %s",
     async (step) => {
       const uid = systemRandom.id("ckpt");
-      await restartAgent("SIGTERM", `agent.${step}.committed=kill`);
+      await agent.end("SIGTERM");
+      await agent.start({ STILLPOINT_FAILPOINTS: `agent.${step}.committed=kill` });
       const { run, again } = await operation();
-      const dead = once(agent, "exit");
       const steps = async () => {
         await run(hold(uid));
         await run(take(uid));
       };
       await expect(steps()).rejects.toMatchObject({ code: 14 });
-      await dead;
-      await startAgentProcess();
+      await agent.ended;
+      await agent.start();
       await eventually(guestAnswers, { deadlineMs: 20_000 });
       await again();
       expect(await run(thaw(uid, true))).toMatchObject({ refusedReason: "freeze.interrupted" });
