@@ -57,6 +57,7 @@ export class Observations {
       case "storage":
         return this.#foldStorage(observation, observation.happened.value);
       case "digests":
+      case "container":
       case undefined:
         return true;
     }

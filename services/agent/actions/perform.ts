@@ -26,13 +26,20 @@ export async function perform(parts: AgentParts, context: StepContext, action: S
     if (definition === undefined) throw new StillpointError("ARGUMENT_INVALID", "the VM's definition is missing");
     return answer(context, await createVm(parts, context, definition));
   }
+  if (isOnContainer(action)) throw new StillpointError("CAPABILITY_MISSING", "this host has no container engine");
   if (action.$case === "pushCheckpoint") return await pushToRegistry(parts, context, action.value);
   const workload = parts.workloads.get(context.uid);
   const outcome = await performOn(parts, context, workload, action);
   return answer(context, workload, outcome);
 }
 
-type OnWorkload = Exclude<StepAction, { readonly $case: "createVm" | "deleteVm" | "pushCheckpoint" }>;
+type OnContainer = Extract<StepAction, { readonly $case: `${string}Container` }>;
+
+function isOnContainer(action: StepAction): action is OnContainer {
+  return action.$case.endsWith("Container");
+}
+
+type OnWorkload = Exclude<StepAction, OnContainer | { readonly $case: "createVm" | "deleteVm" | "pushCheckpoint" }>;
 
 async function performOn(
   parts: AgentParts,
