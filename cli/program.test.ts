@@ -210,11 +210,25 @@ test("hosts, images and operations have tables", async () => {
   await using cluster = await fakeCluster({
     hosts: {
       listHosts: async () => ({ hosts: [{ name: "hosts/n1", state: "HOST_STATE_READY", capacity: { cpus: 8 } }] }),
+      getHost: async ({ name }) => ({
+        name,
+        used: { cpus: 3, cpuMillis: 2_250 },
+        capacity: { cpus: 8, cpuMillis: 8_000 },
+        reservations: [
+          { workload: "projects/default/vms/a", requirements: { cpus: 2, memoryBytes: 2 ** 30 } },
+          { workload: "projects/default/containers/b", requirements: { cpuMillis: 250, memoryBytes: 2 ** 28 } },
+        ],
+      }),
     },
     images: { listImages: async () => ({ images: [{ reference: "debian:12", sizeBytes: 2 ** 20 }] }) },
     operations: { listOperations: async () => ({ operations: [running("boot")] }) },
   });
   expect((await cluster.run(["host", "list"])).out).toMatch(/^NAME .*\nn1 +ready +0 of 8 /);
+  const host = (await cluster.run(["host", "get", "n1"])).out;
+  expect(host).toMatch(/^CPUs: +2.25 of 8$/m);
+  expect(host).toMatch(
+    /vms\/a \(CPUs 2, memory 1 GiB\)\n +projects\/default\/containers\/b \(CPUs 0.25, memory 256 MiB\)$/m,
+  );
   expect((await cluster.run(["image", "list"])).out).toMatch(/^REFERENCE .*\ndebian:12 .* 1 MiB/);
   expect((await cluster.run(["operation", "list"])).out).toMatch(/^ID .*\nabc +vm.create +web-1 +running +boot/);
 });

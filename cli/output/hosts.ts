@@ -1,13 +1,13 @@
-import type { Host } from "#contracts/scheduler/v1/scheduler";
+import type { Host, Reservation } from "#contracts/scheduler/v1/scheduler";
 import { renderFields, renderTable } from "./table.ts";
-import { lastPart, showAge, showBytes, showEnum } from "./units.ts";
+import { lastPart, showAge, showBytes, showCpus, showEnum } from "./units.ts";
 
 export function showHosts(hosts: readonly Host[], now: Date): string {
   if (hosts.length === 0) return "No hosts. A host appears when its agent runs.";
   const rows = hosts.map((host) => [
     lastPart(host.name),
     state(host),
-    `${host.used?.cpus ?? 0} of ${host.capacity?.cpus ?? 0}`,
+    ofCpus(host),
     ofBytes(host.used?.memoryBytes, host.capacity?.memoryBytes),
     ofBytes(host.used?.diskBytes, host.capacity?.diskBytes),
     `${host.reservations.length}`,
@@ -22,7 +22,7 @@ export function showHost(host: Host): string {
     ["UID", host.uid],
     ["State", state(host)],
     ["Agent", `${host.agentAddress} ${host.agentVersion}`.trim()],
-    ["CPUs", `${host.used?.cpus ?? 0} of ${host.capacity?.cpus ?? 0}`],
+    ["CPUs", ofCpus(host)],
     ["Memory", ofBytes(host.used?.memoryBytes, host.capacity?.memoryBytes)],
     ["Disk", ofBytes(host.used?.diskBytes, host.capacity?.diskBytes)],
     ["Capabilities", host.capabilities.join("\n")],
@@ -32,10 +32,16 @@ export function showHost(host: Host): string {
         .map(([key, value]) => `${key}=${value}`)
         .join("\n"),
     ],
-    ["Workloads", host.reservations.map(({ workload }) => workload).join("\n")],
+    ["Workloads", host.reservations.map(showReservation).join("\n")],
   ]);
 }
 
 const state = (host: Host): string => showEnum(host.state, "HOST_STATE_");
+
+const ofCpus = ({ used, capacity }: Host): string => `${showCpus(used)} of ${showCpus(capacity)}`;
+
+function showReservation({ workload, requirements }: Reservation): string {
+  return `${workload} (CPUs ${showCpus(requirements)}, memory ${showBytes(requirements?.memoryBytes ?? 0)})`;
+}
 
 const ofBytes = (used = 0, capacity = 0): string => `${showBytes(used)} of ${showBytes(capacity)}`;

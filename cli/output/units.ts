@@ -11,6 +11,11 @@ export function showBytes(bytes: number): string {
   return `${Number(value.toFixed(value < 10 ? 1 : 0))} ${binary[unit] ?? "B"}`;
 }
 
+/** CPUs, which may be given in thousandths: "2", "0.25". */
+export function showCpus({ cpus = 0, cpuMillis = 0 }: { cpus?: number; cpuMillis?: number } = {}): string {
+  return `${cpuMillis === 0 ? cpus : cpuMillis / 1_000}`;
+}
+
 /** How long ago, in the largest whole unit: "3d", "5h", "12m", "7s". */
 export function showAge(time: Date | undefined, now: Date): string {
   return time === undefined ? "" : showSeconds((now.getTime() - time.getTime()) / 1000);

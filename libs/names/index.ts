@@ -1,6 +1,7 @@
 export { checkDisplayName, checkId, checkName, quote } from "./check-name.ts";
 export {
   checkpointName,
+  containerName,
   groupCheckpointName,
   groupName,
   headName,
@@ -8,6 +9,7 @@ export {
   ledgerName,
   operationName,
   parseCheckpointName,
+  parseContainerName,
   parseGroupCheckpointName,
   parseGroupName,
   parseHostName,

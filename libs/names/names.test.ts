@@ -5,12 +5,14 @@ import {
   checkId,
   checkName,
   checkpointName,
+  containerName,
   groupCheckpointName,
   groupName,
   hostName,
   ledgerName,
   operationName,
   parseCheckpointName,
+  parseContainerName,
   parseGroupCheckpointName,
   parseGroupName,
   parseHostName,
@@ -32,6 +34,7 @@ test("what is built is parsed back", () => {
     fc.property(name, name, id, (project, vm, checkpoint) => {
       expect(parseProject(projectName(project))).toBe(project);
       expect(parseVmName(vmName(project, vm))).toEqual({ project, vm });
+      expect(parseContainerName(containerName(project, vm))).toEqual({ project, container: vm });
       const full = checkpointName(vmName(project, vm), checkpoint);
       expect(parseCheckpointName(full)).toEqual({ workload: vmName(project, vm), checkpoint });
       expect(workloadOf(full)).toBe(vmName(project, vm));

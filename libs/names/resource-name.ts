@@ -1,6 +1,7 @@
 import { StillpointError } from "#libs/errors";
 import { checkId, checkName, quote } from "./check-name.ts";
 
+const containerPattern = /^projects\/([^/]+)\/containers\/([^/]+)$/;
 const vmPattern = /^projects\/([^/]+)\/vms\/([^/]+)$/;
 const schedulePattern = /^projects\/([^/]+)\/schedules\/([^/]+)$/;
 // What follows may be a display name, with any character in it.
@@ -13,6 +14,10 @@ export const projectName = (project: string): string => `projects/${checkName("p
 
 /** projects/<project>/vms/<vm> */
 export const vmName = (project: string, vm: string): string => `${projectName(project)}/vms/${checkName("VM", vm)}`;
+
+/** projects/<project>/containers/<container> */
+export const containerName = (project: string, container: string): string =>
+  `${projectName(project)}/containers/${checkName("container", container)}`;
 
 /** <workload>/checkpoints/<id> */
 export const checkpointName = (workload: string, id: string): string => `${workload}/checkpoints/${checkId(id)}`;
@@ -50,6 +55,15 @@ export function parseVmName(name: string): { project: string; vm: string } {
   const match = vmPattern.exec(name);
   if (match?.[1] === undefined || match[2] === undefined) throw malformed(name, "projects/<project>/vms/<vm>");
   return { project: checkName("project", match[1]), vm: checkName("VM", match[2]) };
+}
+
+/** The parts of `projects/<project>/containers/<container>`. */
+export function parseContainerName(name: string): { project: string; container: string } {
+  const match = containerPattern.exec(name);
+  if (match?.[1] === undefined || match[2] === undefined) {
+    throw malformed(name, "projects/<project>/containers/<container>");
+  }
+  return { project: checkName("project", match[1]), container: checkName("container", match[2]) };
 }
 
 /** The workload and the last part of `<workload>/checkpoints/<id or display name>`; which of both it is stays open. */

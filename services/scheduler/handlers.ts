@@ -10,7 +10,8 @@ import { StillpointError } from "#libs/errors";
 import { parseHostName } from "#libs/names";
 import type { RecordChange, RecordStore } from "#libs/records";
 import type { CallScope } from "#libs/rpc";
-import { type HostRecords, hostToShow } from "./host-records.ts";
+import type { Requirements } from "./domain/host.ts";
+import { type HostRecords, hostToShow, toNeeds } from "./host-records.ts";
 import type { HostRegistry } from "./host-registry.ts";
 import type { Placements } from "./placements.ts";
 
@@ -103,11 +104,12 @@ function given(field: string, value: string): string {
   return value;
 }
 
-function checkRequirements(requirements: RequirementsMessage | undefined): RequirementsMessage {
+function checkRequirements(requirements: RequirementsMessage | undefined): Requirements {
   if (requirements === undefined) throw new StillpointError("ARGUMENT_INVALID", "requirements are missing");
-  const { cpus, memoryBytes, diskBytes } = requirements;
-  for (const [field, value] of Object.entries({ cpus, memory_bytes: memoryBytes, disk_bytes: diskBytes })) {
+  const { cpus, cpuMillis, memoryBytes, diskBytes } = requirements;
+  const amounts = { cpus, cpu_millis: cpuMillis, memory_bytes: memoryBytes, disk_bytes: diskBytes };
+  for (const [field, value] of Object.entries(amounts)) {
     if (value < 0) throw new StillpointError("ARGUMENT_INVALID", `requirements.${field} is below 0`);
   }
-  return requirements;
+  return toNeeds(requirements);
 }

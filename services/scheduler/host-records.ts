@@ -1,7 +1,21 @@
-import { type Host, HostState, type Ledger, type Reservation } from "#contracts/scheduler/v1/scheduler";
+import {
+  type Capacity,
+  type Host,
+  HostState,
+  type Ledger,
+  type Requirements as RequirementsMessage,
+  type Reservation,
+} from "#contracts/scheduler/v1/scheduler";
 import { ledgerName } from "#libs/names";
 import type { RecordView } from "#libs/records";
-import { type Availability, type Host as Candidate, type Reservation as Held, usedBy } from "./domain/host.ts";
+import {
+  type Amounts,
+  type Availability,
+  type Host as Candidate,
+  type Reservation as Held,
+  type Requirements,
+  usedBy,
+} from "./domain/host.ts";
 
 /** Hosts and what is taken on them, as the records say, in memory. */
 export interface HostRecords {
@@ -16,7 +30,8 @@ export function candidates({ hosts, ledgers }: HostRecords): Candidate[] {
 
 /** A host with these reservations, as decisions see it. */
 function candidate(host: Host, reservations: readonly Reservation[]): Candidate {
-  const { name, labels, capabilities, capacity = { cpus: 0, memoryBytes: 0, diskBytes: 0 } } = host;
+  const { name, labels, capabilities } = host;
+  const capacity = toAmounts(host.capacity);
   const availability = availabilityOf(host);
   return { name, availability, labels, capabilities, capacity, reservations: reservations.map(toHeld) };
 }
@@ -24,22 +39,36 @@ function candidate(host: Host, reservations: readonly Reservation[]): Candidate 
 /** A host as operators see it. `heartbeatTime`: when this replica last heard of it. */
 export function hostToShow({ ledgers }: HostRecords, host: Host, heartbeatTime: Date | undefined): Host {
   const reservations = ledgers.get(ledgerName(host.name))?.body.reservations ?? [];
-  return { ...host, heartbeatTime, reservations, used: usedBy(reservations.map(toHeld)) };
+  return { ...host, heartbeatTime, reservations, used: toCapacity(usedBy(reservations.map(toHeld))) };
 }
 
 /** A reservation as it was written, with nothing left open. */
 export function toHeld({ uid, workload, operation, requirements }: Reservation): Held {
-  return { uid, workload, operation, requirements: { ...nothing, ...requirements } };
+  return { uid, workload, operation, requirements: toNeeds(requirements) };
+}
+
+/** What is asked of a host, in thousandths of a CPU, with nothing left open. */
+export function toNeeds(requirements: Partial<RequirementsMessage> = {}): Requirements {
+  return { ...nothing, ...requirements, ...toAmounts(requirements) };
+}
+
+/** An amount as the API writes it. Whole CPUs are for readers that know nothing of parts: never too few. */
+export function toCapacity({ cpuMillis, memoryBytes, diskBytes }: Amounts): Capacity {
+  return { cpus: Math.ceil(cpuMillis / 1_000), cpuMillis, memoryBytes, diskBytes };
+}
+
+function toAmounts({ cpus = 0, cpuMillis = 0, memoryBytes = 0, diskBytes = 0 }: Partial<Capacity> = {}): Amounts {
+  return { cpuMillis: cpuMillis === 0 ? cpus * 1_000 : cpuMillis, memoryBytes, diskBytes };
 }
 
 /** A reservation as it is written. */
 export function toWritten({ uid, workload, operation, requirements }: Held): Reservation {
-  const { cpus, memoryBytes, diskBytes, hostPorts, hostSelector, capabilities, host } = requirements;
+  const { hostPorts, hostSelector, capabilities, host } = requirements;
   const copied = { hostPorts: [...hostPorts], hostSelector: { ...hostSelector }, capabilities: [...capabilities] };
-  return { uid, workload, operation, requirements: { cpus, memoryBytes, diskBytes, ...copied, host } };
+  return { uid, workload, operation, requirements: { ...toCapacity(requirements), ...copied, host } };
 }
 
-const nothing = { cpus: 0, memoryBytes: 0, diskBytes: 0, hostPorts: [], hostSelector: {}, capabilities: [], host: "" };
+const nothing = { hostPorts: [], hostSelector: {}, capabilities: [], host: "" };
 
 function availabilityOf({ state }: Host): Availability {
   switch (state) {

@@ -119,6 +119,7 @@ export class HostRegistry {
     const { host, hostUid, agentAddress, labels, capabilities, agentVersion } = heartbeat;
     const capacity = {
       cpus: Math.floor(heartbeat.cpus * cpuOvercommit),
+      cpuMillis: Math.floor(heartbeat.cpus * cpuOvercommit * 1_000),
       memoryBytes: Math.max(0, heartbeat.memoryBytes - memoryReservedBytes),
       diskBytes: heartbeat.diskBytes,
     };
@@ -139,7 +140,7 @@ function sameInventory(a: Host, b: Host): boolean {
   const facts = ({ state, agentAddress, labels, capacity, capabilities, agentVersion }: Host) =>
     JSON.stringify([
       ...[state, agentAddress, agentVersion, capabilities.toSorted(), ...words(labels)],
-      ...[capacity?.cpus, capacity?.memoryBytes, capacity?.diskBytes],
+      ...[capacity?.cpuMillis, capacity?.memoryBytes, capacity?.diskBytes],
     ]);
   return facts(a) === facts(b);
 }

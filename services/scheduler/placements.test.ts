@@ -17,7 +17,7 @@ async function withHosts(...names: string[]): Promise<MemoryScheduler> {
 
 test("a placement asked for again has the same answer and takes nothing more", async () => {
   await using scheduler = await withHosts("a", "b");
-  const wanted = reservation("vm-1", { cpus: 10 });
+  const wanted = reservation("vm-1", { cpuMillis: 10_000 });
   const [first, second] = await Promise.all([scheduler.placements.place(wanted), scheduler.placements.place(wanted)]);
   expect(first.name).toBe("hosts/a");
   expect(second.name).toBe("hosts/a");
@@ -27,7 +27,7 @@ test("a placement asked for again has the same answer and takes nothing more", a
 test("what does not fit on one host any more goes to the next", async () => {
   await using scheduler = await withHosts("a", "b");
   const hosts = await Promise.all(
-    ["vm-1", "vm-2", "vm-3"].map((uid) => scheduler.placements.place(reservation(uid, { cpus: 8 }))),
+    ["vm-1", "vm-2", "vm-3"].map((uid) => scheduler.placements.place(reservation(uid, { cpuMillis: 8_000 }))),
   );
   expect(hosts.map(({ name }) => name)).toEqual(["hosts/a", "hosts/a", "hosts/b"]);
 });
@@ -37,7 +37,9 @@ test("two replicas at once never over-commit", async () => {
   const { placements } = scheduler;
   const other = new Placements(scheduler);
   const answers = await Promise.allSettled(
-    Array.from({ length: 12 }, (_, i) => (i % 2 === 0 ? placements : other).place(reservation(`vm-${i}`, { cpus: 4 }))),
+    Array.from({ length: 12 }, (_, i) =>
+      (i % 2 === 0 ? placements : other).place(reservation(`vm-${i}`, { cpuMillis: 4_000 })),
+    ),
   );
   expect(answers.filter(({ status }) => status === "fulfilled")).toHaveLength(8);
   expect(heldOn(scheduler, "a")).toHaveLength(4);

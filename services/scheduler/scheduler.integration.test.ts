@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { Heartbeat } from "#contracts/host/v1/agent";
 import { OperationsDefinition, type OperationsServiceImplementation } from "#contracts/operation/v1/operation";
-import { HostState, HostsDefinition, SchedulerDefinition } from "#contracts/scheduler/v1/scheduler";
+import { HostState, HostsDefinition, type Requirements, SchedulerDefinition } from "#contracts/scheduler/v1/scheduler";
 import { StillpointError } from "#libs/errors";
 import { Lifecycle } from "#libs/lifecycle";
 import { silentLogger } from "#libs/logger";
@@ -75,12 +75,12 @@ test("heartbeats make hosts; what is placed shows as used; a cordoned host takes
   await using cluster = await startCluster();
   cluster.beat(heartbeat("a", { labels: { zone: "z1" } }));
   expect(await isIn(cluster, "hosts/a", HostState.READY)).toMatchObject({ labels: { zone: "z1" } });
-  expect(await place(cluster, "vm-1", { hostSelector: { zone: "z1" } })).toEqual({
+  expect(await place(cluster, "vm-1", { cpuMillis: 250, hostSelector: { zone: "z1" } })).toEqual({
     host: "hosts/a",
     agentAddress: "unix:/run/a.sock",
   });
   const host = await cluster.hosts.getHost({ name: "hosts/a" });
-  expect(host).toMatchObject({ used: { cpus: 1, memoryBytes: gib }, reservations: [{ uid: "vm-1" }] });
+  expect(host).toMatchObject({ used: { cpus: 1, cpuMillis: 250, memoryBytes: gib }, reservations: [{ uid: "vm-1" }] });
   expect(host.heartbeatTime).toBeInstanceOf(Date);
   expect((await cluster.hosts.cordonHost({ name: "hosts/a" })).state).toBe(HostState.CORDONED);
   await expect(place(cluster, "vm-2")).rejects.toMatchObject({
@@ -92,6 +92,32 @@ test("heartbeats make hosts; what is placed shows as used; a cordoned host takes
   });
   expect((await cluster.hosts.uncordonHost({ name: "hosts/a" })).state).toBe(HostState.READY);
   await expect(cluster.hosts.getHost({ name: "hosts/b" })).rejects.toMatchObject({ reason: "HOST_NOT_FOUND" });
+});
+
+test("VMs and containers take from one ledger, in thousandths of a CPU", async () => {
+  await using cluster = await startCluster();
+  cluster.beat(heartbeat("a", { capabilities: ["qemu", "docker"] }));
+  await isIn(cluster, "hosts/a", HostState.READY);
+  const asked = (kind: string, uid: string, needs: Partial<Requirements>) =>
+    cluster.scheduler.place({
+      workload: `projects/default/${kind}/${uid}`,
+      uid,
+      operation: `operations/op-${uid}`,
+      requirements: needs,
+    });
+  await asked("vms", "vm-1", { cpus: 15, hostPorts: [8080] });
+  await asked("containers", "ctr-1", { cpuMillis: 600, capabilities: ["docker"] });
+  expect(await cluster.hosts.getHost({ name: "hosts/a" })).toMatchObject({
+    used: { cpus: 16, cpuMillis: 15_600 },
+    capacity: { cpus: 16, cpuMillis: 16_000 },
+    reservations: [{ workload: "projects/default/vms/vm-1" }, { workload: "projects/default/containers/ctr-1" }],
+  });
+  await expect(asked("containers", "ctr-2", { cpuMillis: 500 })).rejects.toMatchObject({
+    message: expect.stringContaining("cpu: needs 0.5 cpus, 0.4 cpus of 16 cpus free"),
+  });
+  await expect(asked("containers", "ctr-3", { hostPorts: [8080] })).rejects.toMatchObject({
+    message: expect.stringContaining("port 8080 is taken by projects/default/vms/vm-1"),
+  });
 });
 
 test("a host that falls silent is down, with an event, until it is heard again", async () => {

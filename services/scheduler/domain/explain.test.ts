@@ -22,16 +22,16 @@ describe("explain", () => {
     {
       name: "the host that lacks the smallest share",
       hosts: [
-        host("a", { reservations: [reservation("x", { cpus: 6 })] }),
-        host("b", { reservations: [reservation("y", { cpus: 5 })] }),
+        host("a", { reservations: [reservation("x", { cpuMillis: 6_000 })] }),
+        host("b", { reservations: [reservation("y", { cpuMillis: 5_000 })] }),
       ],
-      wants: { cpus: 4 },
+      wants: { cpuMillis: 4_000 },
       says: "hosts/b would take it with 3 cpus instead of 4 cpus",
     },
     {
       name: "less of two things rather than another label",
       hosts: [host("a", { labels: {} }), host("b", { labels: { zone: "z" } })],
-      wants: { cpus: 10, memoryBytes: 20 * gib, hostSelector: { zone: "z" } },
+      wants: { cpuMillis: 10_000, memoryBytes: 20 * gib, hostSelector: { zone: "z" } },
       says: "hosts/b would take it with 8 cpus instead of 10 cpus and with 16 GiB of memory instead of 20 GiB",
     },
     {
@@ -48,7 +48,7 @@ describe("explain", () => {
     },
     {
       name: "a full host",
-      hosts: [host("a", { reservations: [reservation("x", { cpus: 8 })] })],
+      hosts: [host("a", { reservations: [reservation("x", { cpuMillis: 8_000 })] })],
       wants: {},
       says: "hosts/a would take it if 1 cpu were freed there",
     },
@@ -61,7 +61,7 @@ describe("explain", () => {
 });
 
 test("a refusal tells of each host, up to a limit", () => {
-  const refusal = explain([host("a"), host("b"), host("c")], requirements({ cpus: 9 }));
+  const refusal = explain([host("a"), host("b"), host("c")], requirements({ cpuMillis: 9_000 }));
   expect(describeRefusal(refusal, 2)).toBe(
     "hosts/a: cpu: needs 9 cpus, 8 cpus of 8 cpus free; hosts/b: cpu: needs 9 cpus, 8 cpus of 8 cpus free; " +
       "1 more hosts; nearest: hosts/a would take it with 8 cpus instead of 9 cpus",

@@ -34,7 +34,7 @@ export function describeRefusal({ verdicts, suggestion }: Explanation, limit = 2
   return [...told, `nearest: ${suggestion}`].join("; ");
 }
 
-const dimensionOf: Partial<Record<Rule, Dimension>> = { cpu: "cpus", memory: "memoryBytes", disk: "diskBytes" };
+const dimensionOf: Partial<Record<Rule, Dimension>> = { cpu: "cpuMillis", memory: "memoryBytes", disk: "diskBytes" };
 
 /** Rules that asking for less does not mend weigh more than any amount of less. */
 const hardRuleCost: Partial<Record<Rule, number>> = { port: 10, label: 20, state: 30, capability: 100, host: 200 };
@@ -53,7 +53,7 @@ function cost({ rule, free = 0 }: Failure, requirements: Requirements): number {
 function change(failure: Failure, host: Host, requirements: Requirements): string {
   switch (failure.rule) {
     case "cpu":
-      return changeAmount(failure, "cpus", requirements);
+      return changeAmount(failure, "cpuMillis", requirements);
     case "memory":
       return changeAmount(failure, "memoryBytes", requirements);
     case "disk":
@@ -72,7 +72,7 @@ function change(failure: Failure, host: Host, requirements: Requirements): strin
 }
 
 function changeAmount({ free = 0 }: Failure, dimension: Dimension, requirements: Requirements): string {
-  const noun = { cpus: "", memoryBytes: " of memory", diskBytes: " of disk" }[dimension];
+  const noun = { cpuMillis: "", memoryBytes: " of memory", diskBytes: " of disk" }[dimension];
   if (free > 0)
     return `with ${amount(dimension, free)}${noun} instead of ${amount(dimension, requirements[dimension])}`;
   return `if ${amount(dimension, requirements[dimension])}${noun} were freed there`;

@@ -26,8 +26,8 @@ const cases = [
   },
   {
     name: "too many cpus",
-    host: host("a", { reservations: [reservation("x", { cpus: 6 })] }),
-    wants: { cpus: 3 },
+    host: host("a", { reservations: [reservation("x", { cpuMillis: 6_000 })] }),
+    wants: { cpuMillis: 3_000 },
     rule: "cpu",
     detail: "needs 3 cpus, 2 cpus of 8 cpus free",
   },
@@ -62,12 +62,12 @@ describe("a host refuses", () => {
 });
 
 test("a workload that takes exactly what is left fits", () => {
-  const nearlyFull = host("a", { reservations: [reservation("x", { cpus: 7, memoryBytes: 15 * gib })] });
+  const nearlyFull = host("a", { reservations: [reservation("x", { cpuMillis: 7_000, memoryBytes: 15 * gib })] });
   expect(failures(nearlyFull, requirements())).toEqual([]);
 });
 
 test("every broken rule is told, in the order of the rules", () => {
-  const broken = failures(host("a", { availability: "down", capabilities: [] }), requirements({ cpus: 9 }));
+  const broken = failures(host("a", { availability: "down", capabilities: [] }), requirements({ cpuMillis: 9_000 }));
   expect(broken.map(({ rule }) => rule)).toEqual(["state", "capability", "cpu"]);
 });
 

@@ -49,7 +49,7 @@ function labels(host: Host, { hostSelector }: Requirements): Failure[] {
 }
 
 const amountRules: readonly { dimension: Dimension; rule: Rule }[] = [
-  { dimension: "cpus", rule: "cpu" },
+  { dimension: "cpuMillis", rule: "cpu" },
   { dimension: "memoryBytes", rule: "memory" },
   { dimension: "diskBytes", rule: "disk" },
 ];
@@ -74,9 +74,9 @@ function ports(host: Host, { hostPorts }: Requirements): Failure[] {
   return [{ rule: "port", detail: taken.map((port) => `port ${port} is taken by ${holders.get(port)}`).join(", ") }];
 }
 
-/** An amount for people: "4 cpus", "512 MiB". Rounded to a tenth, down, so that what is said to be free is free. */
+/** An amount for people: "4 cpus", "0.25 cpus", "512 MiB". Bytes to a tenth, down: what is said to be free is free. */
 export function amount(dimension: Dimension, value: number): string {
-  if (dimension === "cpus") return `${value} ${value === 1 ? "cpu" : "cpus"}`;
+  if (dimension === "cpuMillis") return `${value / 1_000} ${value === 1_000 ? "cpu" : "cpus"}`;
   const gibibyte = 2 ** 30;
   const [unit, size] = value >= gibibyte ? ["GiB", gibibyte] : (["MiB", 2 ** 20] as const);
   return `${Math.floor((value / Number(size)) * 10) / 10} ${unit}`;

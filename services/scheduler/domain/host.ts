@@ -1,13 +1,14 @@
 /** An amount of each resource that a host has, or that something takes of it. */
 export interface Amounts {
-  readonly cpus: number;
+  /** CPUs in thousandths. */
+  readonly cpuMillis: number;
   readonly memoryBytes: number;
   readonly diskBytes: number;
 }
 
 /** What a workload needs of its host. */
 export interface Requirements extends Amounts {
-  /** TCP ports on the host's loopback address. */
+  /** Ports on the host's loopback address; one number is one port, whatever the protocol. */
   readonly hostPorts: readonly number[];
   /** Labels that the host must carry. */
   readonly hostSelector: Readonly<Record<string, string>>;
@@ -44,12 +45,12 @@ export interface Host {
   readonly reservations: readonly Reservation[];
 }
 
-export const dimensions = ["cpus", "memoryBytes", "diskBytes"] as const;
+export const dimensions = ["cpuMillis", "memoryBytes", "diskBytes"] as const;
 export type Dimension = (typeof dimensions)[number];
 
 /** What the reservations of a host take together. */
 export function usedBy(reservations: readonly Reservation[]): Amounts {
-  const used = { cpus: 0, memoryBytes: 0, diskBytes: 0 };
+  const used = { cpuMillis: 0, memoryBytes: 0, diskBytes: 0 };
   for (const { requirements } of reservations) {
     for (const dimension of dimensions) used[dimension] += requirements[dimension];
   }

@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import { host, reservation } from "../testing/hosts.ts";
 import { reclaim, release, reserve } from "./ledger.ts";
 
-const held = reservation("vm-1", { cpus: 8 });
+const held = reservation("vm-1", { cpuMillis: 8_000 });
 
 describe("reserve", () => {
   test("takes what fits", () => {

@@ -10,22 +10,24 @@ const order = (...args: Parameters<typeof rank>) => rank(...args).map(({ name })
 
 describe("the best host", () => {
   test("is the fullest that still fits", () => {
-    const half = { cpus: 4, memoryBytes: 8 * gib, diskBytes: 50 * gib };
-    const most = { cpus: 7, memoryBytes: 14 * gib, diskBytes: 87.5 * gib };
+    const half = { cpuMillis: 4_000, memoryBytes: 8 * gib, diskBytes: 50 * gib };
+    const most = { cpuMillis: 7_000, memoryBytes: 14 * gib, diskBytes: 87.5 * gib };
     const hosts = [
       host("empty"),
       host("half", { reservations: [reservation("h", half)] }),
       host("nearly-full", { reservations: [reservation("m", most)] }),
-      host("full", { reservations: [reservation("f", { cpus: 8 })] }),
+      host("full", { reservations: [reservation("f", { cpuMillis: 8_000 })] }),
     ];
     expect(order(hosts, requirements())).toEqual(["hosts/nearly-full", "hosts/half", "hosts/empty"]);
   });
 
   test("is the one whose resources run out together", () => {
-    const manyCpus = host("many-cpus", { capacity: { cpus: 16, memoryBytes: 8 * gib, diskBytes: 100 * gib } });
-    const muchMemory = host("much-memory", { capacity: { cpus: 8, memoryBytes: 16 * gib, diskBytes: 100 * gib } });
-    const wantsCpus = requirements({ cpus: 8, memoryBytes: 4 * gib, diskBytes: 50 * gib });
-    const wantsMemory = requirements({ cpus: 4, memoryBytes: 8 * gib, diskBytes: 50 * gib });
+    const manyCpus = host("many-cpus", { capacity: { cpuMillis: 16_000, memoryBytes: 8 * gib, diskBytes: 100 * gib } });
+    const muchMemory = host("much-memory", {
+      capacity: { cpuMillis: 8_000, memoryBytes: 16 * gib, diskBytes: 100 * gib },
+    });
+    const wantsCpus = requirements({ cpuMillis: 8_000, memoryBytes: 4 * gib, diskBytes: 50 * gib });
+    const wantsMemory = requirements({ cpuMillis: 4_000, memoryBytes: 8 * gib, diskBytes: 50 * gib });
     expect(order([muchMemory, manyCpus], wantsCpus)[0]).toBe("hosts/many-cpus");
     expect(order([muchMemory, manyCpus], wantsMemory)[0]).toBe("hosts/much-memory");
   });
@@ -35,13 +37,13 @@ describe("the best host", () => {
   });
 
   test("does not exist when none fits", () => {
-    expect(rank([host("a")], requirements({ cpus: 9 }))).toEqual([]);
+    expect(rank([host("a")], requirements({ cpuMillis: 9_000 }))).toEqual([]);
   });
 });
 
 const anyRequirements = fc
   .record({
-    cpus: fc.integer({ min: 1, max: 8 }),
+    cpuMillis: fc.integer({ min: 10, max: 8_000 }),
     memoryBytes: fc.integer({ min: 1, max: 16 }).map((n) => n * gib),
     diskBytes: fc.integer({ min: 1, max: 100 }).map((n) => n * gib),
     hostPorts: fc.uniqueArray(fc.integer({ min: 1, max: 5 }), { maxLength: 3 }),
@@ -65,7 +67,7 @@ test("placing by rank and reserve never over-commits a host, nor gives a port aw
       }
       for (const { capacity, reservations } of hosts) {
         const used = usedBy(reservations);
-        expect(used.cpus).toBeLessThanOrEqual(capacity.cpus);
+        expect(used.cpuMillis).toBeLessThanOrEqual(capacity.cpuMillis);
         expect(used.memoryBytes).toBeLessThanOrEqual(capacity.memoryBytes);
         expect(used.diskBytes).toBeLessThanOrEqual(capacity.diskBytes);
         const ports = reservations.flatMap(({ requirements }) => requirements.hostPorts);

@@ -13,7 +13,7 @@ function score(host: Host, requirements: Requirements): number {
   return mean(after) + skew(after) - skew(before);
 }
 
-const nothing: Amounts = { cpus: 0, memoryBytes: 0, diskBytes: 0 };
+const nothing: Amounts = { cpuMillis: 0, memoryBytes: 0, diskBytes: 0 };
 
 function leftShares(host: Host, taken: Amounts): number[] {
   const used = usedBy(host.reservations);

@@ -10,7 +10,7 @@ export function host(name: string, differs: Partial<Host> = {}): Host {
     availability: "ready",
     labels: {},
     capabilities: ["qemu"],
-    capacity: { cpus: 8, memoryBytes: 16 * gib, diskBytes: 100 * gib },
+    capacity: { cpuMillis: 8_000, memoryBytes: 16 * gib, diskBytes: 100 * gib },
     reservations: [],
     ...differs,
   };
@@ -19,7 +19,7 @@ export function host(name: string, differs: Partial<Host> = {}): Host {
 /** One cpu, 1 GiB, 10 GiB and what the test says otherwise. */
 export function requirements(differs: Partial<Requirements> = {}): Requirements {
   return {
-    cpus: 1,
+    cpuMillis: 1_000,
     memoryBytes: gib,
     diskBytes: 10 * gib,
     hostPorts: [],
