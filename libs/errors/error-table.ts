@@ -74,6 +74,23 @@ export const errorTable = {
   SPACE_INSUFFICIENT: { code: Code.RESOURCE_EXHAUSTED, help: "Free space on the host." },
   WORKLOAD_NOT_FOUND: { code: Code.NOT_FOUND, help: "The host has no such workload." },
 
+  ENGINE_UNAVAILABLE: { code: Code.UNAVAILABLE, help: "Check that Docker Engine runs on the host and answers." },
+  ENGINE_FAILED: { code: Code.INTERNAL, help: "The message quotes the container engine; its log has more." },
+  CONTAINER_STATE: {
+    code: Code.FAILED_PRECONDITION,
+    help: "Bring the container into the state that is needed first.",
+  },
+  OPTION_FORBIDDEN: {
+    code: Code.FAILED_PRECONDITION,
+    help: "Leave the option out, or have the host's operator allow it.",
+  },
+  COMMAND_NOT_FOUND: {
+    code: Code.INVALID_ARGUMENT,
+    help: "Name a program that the image has; no shell is put between.",
+  },
+  PORT_TAKEN: { code: Code.FAILED_PRECONDITION, help: "Publish another port, or free this one on the host." },
+  IMAGE_ARCHITECTURE: { code: Code.FAILED_PRECONDITION, help: "Build the image for the host's architecture." },
+
   IMAGE_NOT_FOUND: { code: Code.NOT_FOUND, help: "List images with: stillpoint image list" },
   IMAGE_INVALID: { code: Code.INVALID_ARGUMENT, help: "Import a plain raw or qcow2 disk image." },
   IMAGE_BACKING_FILE: { code: Code.INVALID_ARGUMENT, help: "Flatten the image first: qemu-img convert." },
