@@ -8,6 +8,8 @@ import { ensureConsumer } from "#libs/records";
 export interface ObservationFeedDeps {
   /** Name of the service: its replicas share the observations, each service gets all of them. */
   readonly service: string;
+  /** Which of them: "obs.vm.*", "obs.container.*", or "obs.*.*" for all. */
+  readonly filter: string;
   readonly nats: NatsConnection;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -29,11 +31,11 @@ const restartMs = 500;
  * after the other, those of others meanwhile. Survives restarts of the server.
  */
 export async function followObservations(deps: ObservationFeedDeps, take: TakeObservation): Promise<void> {
-  const { service, nats, clock, logger, signal } = deps;
+  const { service, filter, nats, clock, logger, signal } = deps;
   const consumer = {
     durable_name: service,
     ack_policy: AckPolicy.Explicit,
-    filter_subject: "obs.vm.*",
+    filter_subject: filter,
     ack_wait: nanos(30_000),
     max_ack_pending: 1_000,
     max_deliver: tries,

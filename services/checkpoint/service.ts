@@ -61,7 +61,7 @@ export async function startCheckpoint(
   const take = takeDigests.bind(undefined, parts.store);
   void lifecycle.add(
     "observations",
-    followObservations({ ...deps, service: "checkpoint", nats, signal }, take),
+    followObservations({ ...deps, service: "checkpoint", filter: "obs.*.*", nats, signal }, take),
     (loop) => loop,
   );
 

@@ -6,9 +6,11 @@ import { parseProject, vmName } from "#libs/names";
 import type { Operations } from "#libs/operations";
 import type { Json } from "#libs/records";
 import type { CallScope } from "#libs/rpc";
-import { accepting } from "./accept-action.ts";
+import { labelProblems } from "#libs/spec-checks";
+import { accepting, refuseProblems } from "#libs/workloads";
 import { nameDisks, rootSize } from "./domain/build-plan.ts";
-import { validateLabels, validateSpec } from "./domain/validate-spec.ts";
+import { validateSpec } from "./domain/validate-spec.ts";
+import { vmKind } from "./vm-kind.ts";
 
 export interface CreateDeps {
   readonly operations: Pick<Operations, "accept">;
@@ -35,23 +37,20 @@ export async function acceptCreate(deps: CreateDeps, request: CreateVmRequest, c
   const fingerprint = CreateVmRequest.toJSON({ ...request, requestId: "" }) as Json;
   return deps.operations.accept<Vm>(
     {
-      ...accepting(call, { name, requestId: request.requestId }),
+      ...accepting(vmKind, call, { name, requestId: request.requestId }),
       kind: "vm.create",
       input: { uid: body.uid, start: request.start },
       fingerprint,
     },
-    { codec: Vm, create: { uid: body.uid, body }, existsReason: "VM_EXISTS" },
+    { codec: Vm, create: { uid: body.uid, body }, existsReason: vmKind.reasons.exists },
   );
 }
 
 /** Fails with ARGUMENT_INVALID, naming every field that is wrong. */
 function checkedSpec({ spec, labels }: CreateVmRequest): VmSpec {
   if (spec === undefined) throw new StillpointError("ARGUMENT_INVALID", "spec is missing");
-  const problems = [...validateSpec(spec), ...validateLabels("labels", labels)];
-  const [first] = problems;
-  if (first === undefined) return spec;
-  const message = problems.map(({ field, message }) => `${field} ${message}`).join("; ");
-  throw new StillpointError("ARGUMENT_INVALID", message, { metadata: { field: first.field } });
+  refuseProblems([...validateSpec(spec), ...labelProblems("labels", labels)]);
+  return spec;
 }
 
 /**

@@ -1,13 +1,12 @@
 import type { ExecVmRequest, ExecVmResponse, Vm } from "#contracts/vm/v1/vm";
 import { StillpointError } from "#libs/errors";
 import type { HostAgents } from "#libs/host-agent";
-import { parseVmName } from "#libs/names";
 import type { RecordStore } from "#libs/records";
-import { refuseUnless } from "./accept-action.ts";
-import { vmNotFound } from "./vm-record.ts";
+import { findWorkload, refuseUnless } from "#libs/workloads";
+import { vmKind as kind } from "./vm-kind.ts";
 
 export interface ExecDeps {
-  readonly vms: RecordStore<Vm>;
+  readonly records: RecordStore<Vm>;
   readonly agents: HostAgents;
 }
 
@@ -18,18 +17,16 @@ const graceMs = 10_000;
 
 /** Runs a command in the guest; the last message carries its exit code. */
 export async function* execInVm(
-  { vms, agents }: ExecDeps,
+  { records, agents }: ExecDeps,
   { name, command, stdin, timeoutSeconds: asked }: ExecVmRequest,
   signal: AbortSignal,
 ): AsyncGenerator<ExecVmResponse> {
-  parseVmName(name);
   if (command.length === 0) throw new StillpointError("ARGUMENT_INVALID", "command is missing");
   if (asked < 0 || asked > maxSeconds) {
     throw new StillpointError("ARGUMENT_INVALID", `timeout_seconds must be 0 to ${maxSeconds}, not ${asked}`);
   }
-  const stored = await vms.get(name);
-  if (stored === undefined) throw vmNotFound(name);
-  refuseUnless(stored, "exec");
+  const stored = await findWorkload({ kind, records }, name);
+  refuseUnless(kind, stored, "exec");
   const timeoutSeconds = asked === 0 ? defaultSeconds : asked;
   const { host, uid } = stored.body;
   const idleTimeoutMs = timeoutSeconds * 1_000 + graceMs;

@@ -7,27 +7,36 @@ import {
 import { authorise } from "#libs/auth";
 import { StillpointError } from "#libs/errors";
 import { parseProject, parseVmName } from "#libs/names";
-import type { RecordStore, RecordView } from "#libs/records";
+import type { RecordStore, RecordView, StoredRecord } from "#libs/records";
 import type { CallScope } from "#libs/rpc";
-import { type AcceptDeps, acceptAction, acceptDelete } from "./accept-action.ts";
+import {
+  type AcceptDeps,
+  acceptAction,
+  acceptDelete,
+  findWorkload,
+  notFound,
+  type Readiness,
+  watchWorkloads,
+} from "#libs/workloads";
 import { acceptCreate, type CreateDeps } from "./accept-create.ts";
 import { type ExecDeps, execInVm } from "./exec.ts";
 import { setDrillCommand } from "./set-drill-command.ts";
-import { type ShowVm, vmEvent, vmNotFound } from "./vm-record.ts";
-import { watchVms } from "./watch-vms.ts";
+import { vmKind } from "./vm-kind.ts";
+import { vmEvent } from "./vm-record.ts";
 
-export interface VmDeps extends AcceptDeps, CreateDeps, ExecDeps {
-  readonly vms: RecordStore<Vm>;
-  readonly operations: AcceptDeps["operations"];
+export interface VmDeps extends AcceptDeps<Vm>, CreateDeps, ExecDeps {
+  readonly records: RecordStore<Vm>;
+  readonly operations: AcceptDeps<Vm>["operations"];
   readonly view: RecordView<Vm>;
-  readonly show: ShowVm;
+  readonly readiness: Readiness<Vm>;
 }
 
 const defaultStopSeconds = 60;
 
 /** A VM's life as its users ask for it: each method authorises, checks, and accepts a job or answers at once. */
 export function vmHandlers(deps: VmDeps): VmsServiceImplementation<CallScope> {
-  const { vms, view, show } = deps;
+  const { records, view, readiness } = deps;
+  const show = (stored: StoredRecord<Vm>) => readiness.show(stored);
   return {
     async createVm(request, call) {
       authorise(call.principal, "create", request.parent);
@@ -36,10 +45,7 @@ export function vmHandlers(deps: VmDeps): VmsServiceImplementation<CallScope> {
 
     async getVm({ name }, { principal }) {
       authorise(principal, "get", name);
-      parseVmName(name);
-      const stored = await vms.get(name);
-      if (stored === undefined) throw vmNotFound(name);
-      return show(stored);
+      return show(await findWorkload(deps, name));
     },
 
     async listVms({ parent, waitFor }, { principal, signal }) {
@@ -52,19 +58,20 @@ export function vmHandlers(deps: VmDeps): VmsServiceImplementation<CallScope> {
     async *watchVms({ parent, since }, { principal, signal }) {
       authorise(principal, "watch", parent);
       parseProject(parent);
-      yield* watchVms(view, { prefix: `${parent}/vms/`, since, signal, show });
+      const watched = watchWorkloads(vmKind, view, { prefix: `${parent}/vms/`, since, signal, show });
+      for await (const { kind, workload: vm, token } of watched) yield { kind, vm, token };
     },
 
     ...powerHandlers(deps),
 
     async setCheckpointType(request, { principal }) {
       authorise(principal, "update", request.name);
-      return show(await setCheckpointType(vms, request));
+      return show(await setCheckpointType(records, request));
     },
 
     async setDrillCommand(request, { principal }) {
       authorise(principal, "update", request.name);
-      return show(await setDrillCommand(vms, request));
+      return show(await setDrillCommand(records, request));
     },
 
     async *execVm(request, { principal, signal }) {
@@ -77,7 +84,7 @@ export function vmHandlers(deps: VmDeps): VmsServiceImplementation<CallScope> {
 type PowerMethod = "startVm" | "stopVm" | "rebootVm" | "pauseVm" | "resumeVm" | "deleteVm";
 
 /** What brings a VM into another state, or removes it. */
-function powerHandlers(deps: AcceptDeps): Pick<VmsServiceImplementation<CallScope>, PowerMethod> {
+function powerHandlers(deps: AcceptDeps<Vm>): Pick<VmsServiceImplementation<CallScope>, PowerMethod> {
   return {
     async startVm(request, call) {
       authorise(call.principal, "start", request.name);
@@ -128,6 +135,6 @@ async function setCheckpointType(vms: RecordStore<Vm>, { name, checkpointType }:
     const event = vmEvent("checkpoint_type_changed", body, { from, to: checkpointType });
     return { body: { ...body, spec: { ...body.spec, checkpointType } }, events: [event] };
   });
-  if (stored === undefined) throw vmNotFound(name);
+  if (stored === undefined) throw notFound(vmKind, name);
   return stored;
 }

@@ -1,16 +1,16 @@
 import type { Observation } from "#contracts/host/v1/agent";
-import { type CheckpointReadiness, type CheckpointStorage, type Vm, VmState } from "#contracts/vm/v1/vm";
+import { type Vm, VmState } from "#contracts/vm/v1/vm";
 import { isStillpointError } from "#libs/errors";
 import type { HostAgents } from "#libs/host-agent";
 import type { RecordStore, StoredRecord } from "#libs/records";
+import { type Folded, foldStorage, type Readiness } from "#libs/workloads";
 import { hasGuest } from "./domain/vm-state.ts";
-import { foldReadiness, type TypeOfProject } from "./readiness.ts";
 import { foldGuestAgent, foldWorkload, vmEvent } from "./vm-record.ts";
 
 export interface ObservationsDeps {
   readonly vms: RecordStore<Vm>;
   readonly agents: HostAgents;
-  readonly typeOfProject: TypeOfProject;
+  readonly readiness: Readiness<Vm>;
 }
 
 /** From this attempt on the host is believed, whatever was seen before. */
@@ -45,17 +45,22 @@ export class Observations {
   }
 
   async #foldHappened(stored: StoredRecord<Vm>, observation: Observation, attempt: number): Promise<boolean> {
-    switch (observation.happened?.$case) {
+    const { happened } = observation;
+    switch (happened?.$case) {
       case "state":
         return this.#foldState(stored, observation, attempt);
       case "guestAgent":
-        return this.#foldGuestAgent(observation, observation.happened.value);
+        return this.#foldGuestAgent(observation, happened.value);
       case "foundFrozen":
         return this.#tell(observation, "found_frozen");
-      case "readiness":
-        return this.#foldReadiness(observation, observation.happened.value);
-      case "storage":
-        return this.#foldStorage(observation, observation.happened.value);
+      case "readiness": {
+        const { value: readiness } = happened;
+        return this.#foldSeen(observation, (vm) => this.#deps.readiness.fold(vm, readiness));
+      }
+      case "storage": {
+        const { value: storage } = happened;
+        return this.#foldSeen(observation, (vm) => foldStorage(vm, storage));
+      }
       case "digests":
       case "container":
       case undefined:
@@ -70,13 +75,13 @@ export class Observations {
     if (!isWhole(stored.body)) return true;
     const workload = await agents.getWorkload({ host, uid }, AbortSignal.timeout(askWithinMs));
     if (workload === undefined) return true;
-    const { vm, events } = foldWorkload(stored.body, workload, reason);
-    if (vm.state === stored.body.state) return true;
+    const { body, events } = foldWorkload(stored.body, workload, reason);
+    if (body.state === stored.body.state) return true;
     // Something is on its way: it is looked at again before an old word, or half a change, becomes an event.
     const isAsSeen = happened?.$case === "state" && happened.value === workload.state;
     if (!isAsSeen && attempt < believedAtAttempt) return false;
     try {
-      await vms.update(stored, { body: vm, events });
+      await vms.update(stored, { body, events });
       return true;
     } catch (error) {
       // Someone else wrote meanwhile: what the host said may be older than that.
@@ -94,26 +99,13 @@ export class Observations {
       // While an operation holds it the guest may be up before the record says so.
       const isLate = guestAgent.connected && !hasGuest(body.state) && operation === undefined;
       if (body.uid !== uid || isSame || isLate) return undefined;
-      const { vm, events } = foldGuestAgent(body, guestAgent);
-      return { body: vm, events };
+      return foldGuestAgent(body, guestAgent);
     });
     return true;
   }
 
-  async #foldReadiness({ workload, uid }: Observation, seen: CheckpointReadiness): Promise<boolean> {
-    await this.#deps.vms.modify(workload, ({ body }) => {
-      if (body.uid !== uid || !isNewer(seen, body.checkpointReadiness)) return undefined;
-      const { vm, events } = foldReadiness(body, seen, this.#deps.typeOfProject);
-      return { body: vm, events };
-    });
-    return true;
-  }
-
-  async #foldStorage({ workload, uid }: Observation, storage: CheckpointStorage): Promise<boolean> {
-    await this.#deps.vms.modify(workload, ({ body }) => {
-      if (body.uid !== uid || !isNewer(storage, body.checkpointStorage)) return undefined;
-      return { body: { ...body, checkpointStorage: storage } };
-    });
+  async #foldSeen({ workload, uid }: Observation, fold: (vm: Vm) => Folded<Vm> | undefined): Promise<boolean> {
+    await this.#deps.vms.modify(workload, ({ body }) => (body.uid === uid ? fold(body) : undefined));
     return true;
   }
 
@@ -135,11 +127,6 @@ export class Observations {
 }
 
 const askWithinMs = 2_000;
-
-const isNewer = (
-  one: Pick<CheckpointReadiness, "time">,
-  other: Pick<CheckpointReadiness, "time"> | undefined,
-): boolean => (one.time?.getTime() ?? 0) > (other?.time?.getTime() ?? 0);
 
 const isWhole = ({ state }: Vm): boolean =>
   state !== VmState.CREATING && state !== VmState.DELETING && state !== VmState.FAILED;

@@ -1,28 +1,10 @@
 import { type Workload, WorkloadState } from "#contracts/host/v1/agent";
 import { type GuestAgent, type Vm, VmState } from "#contracts/vm/v1/vm";
-import { StillpointError } from "#libs/errors";
-import { operationName } from "#libs/names";
-import type { RecordEvent, StoredRecord } from "#libs/records";
+import { type Folded, workloadEvent } from "#libs/workloads";
 import { happened, hasGuest } from "./domain/vm-state.ts";
 
-/** A stored VM as the API shows it. */
-export type ShowVm = (stored: StoredRecord<Vm>) => Vm;
-
-/** What the record's body says, and what the record itself knows. */
-export function toApi({ body, operation, version, time }: StoredRecord<Vm>): Vm {
-  return { ...body, operation: operation === undefined ? "" : operationName(operation), version, updateTime: time };
-}
-
 /** Something that happened to a VM. */
-export function vmEvent(
-  happened: string,
-  vm: Pick<Vm, "uid">,
-  data: Readonly<Record<string, unknown>> = {},
-): RecordEvent {
-  return { aggregate: "vm", happened, data: { uid: vm.uid, ...data } };
-}
-
-export const vmNotFound = (name: string) => new StillpointError("VM_NOT_FOUND", `there is no VM ${name}`);
+export const vmEvent = workloadEvent.bind(undefined, { word: "vm" });
 
 const states: Readonly<Partial<Record<WorkloadState, VmState>>> = {
   [WorkloadState.STOPPED]: VmState.STOPPED,
@@ -34,16 +16,10 @@ const states: Readonly<Partial<Record<WorkloadState, VmState>>> = {
 /** The VM's state behind a workload's. */
 const vmStateOf = (state: WorkloadState): VmState | undefined => states[state];
 
-export interface Folded {
-  readonly vm: Vm;
-  /** What that means happened; empty when the state is the same. */
-  readonly events: readonly RecordEvent[];
-}
-
 const noAgent = { connected: false, version: "" };
 
 /** The VM with what its host says of it. `reason`: why it is so, for people. */
-export function foldWorkload(vm: Vm, workload: Workload, reason = ""): Folded {
+export function foldWorkload(vm: Vm, workload: Workload, reason = ""): Folded<Vm> {
   const state = vmStateOf(workload.state) ?? vm.state;
   const folded: Vm = {
     ...vm,
@@ -54,16 +30,16 @@ export function foldWorkload(vm: Vm, workload: Workload, reason = ""): Folded {
   };
   const event = happened(vm.state, state);
   const changes = event === undefined ? [] : [vmEvent(event, vm, { host: vm.host, reason })];
-  if (!hasGuest(state)) return { vm: { ...folded, guestAgent: noAgent }, events: changes };
+  if (!hasGuest(state)) return { body: { ...folded, guestAgent: noAgent }, events: changes };
   const guest = foldGuestAgent(folded, workload.guestAgent ?? vm.guestAgent ?? noAgent);
-  return { vm: guest.vm, events: [...changes, ...guest.events] };
+  return { body: guest.body, events: [...changes, ...guest.events] };
 }
 
 /** The VM with what is known of its guest's agent. */
-export function foldGuestAgent(vm: Vm, guestAgent: GuestAgent): Folded {
+export function foldGuestAgent(vm: Vm, guestAgent: GuestAgent): Folded<Vm> {
   const before = vm.guestAgent?.connected ?? false;
   const folded = { ...vm, guestAgent };
-  if (before === guestAgent.connected) return { vm: folded, events: [] };
+  if (before === guestAgent.connected) return { body: folded, events: [] };
   const happened = guestAgent.connected ? "agent_connected" : "agent_disconnected";
-  return { vm: folded, events: [vmEvent(happened, vm, { version: guestAgent.version })] };
+  return { body: folded, events: [vmEvent(happened, vm, { version: guestAgent.version })] };
 }

@@ -1,22 +1,38 @@
+import type { Vm } from "#contracts/vm/v1/vm";
 import type { Job } from "#libs/operations";
-import { createJob } from "./create.ts";
-import { deleteJob } from "./delete.ts";
-import type { VmJobDeps } from "./job-deps.ts";
-import { pauseJob } from "./pause.ts";
-import { rebootJob } from "./reboot.ts";
-import { resumeJob } from "./resume.ts";
-import { startJob } from "./start.ts";
-import { stopJob } from "./stop.ts";
+import { createJob, deleteJob, hostJob, type WorkloadInput, type WorkloadJobDeps } from "#libs/workloads";
+import { making } from "./making.ts";
+
+interface StopInput extends WorkloadInput {
+  readonly force: boolean;
+  readonly timeoutSeconds: number;
+}
+
+interface RebootInput extends WorkloadInput {
+  readonly force: boolean;
+}
 
 /** Every long job of a VM's life. */
-export function vmJobs(deps: VmJobDeps): Job[] {
+export function vmJobs(deps: WorkloadJobDeps<Vm>): Job[] {
   return [
-    createJob(deps),
-    startJob(deps),
-    stopJob(deps),
-    rebootJob(deps),
-    pauseJob(deps),
-    resumeJob(deps),
-    deleteJob(deps),
+    createJob(deps, making),
+    // Done when the guest runs, which is before its agent answers.
+    hostJob(deps, { kind: "vm.start", step: "start", action: () => making.start }),
+    // A guest that does not listen in time goes on, and the job fails.
+    hostJob<Vm, StopInput>(deps, {
+      kind: "vm.stop",
+      step: "stop",
+      action: ({ force, timeoutSeconds }) => ({ $case: "stopVm", value: { force, timeoutSeconds } }),
+    }),
+    hostJob<Vm, RebootInput>(deps, {
+      kind: "vm.reboot",
+      step: "reboot",
+      action: ({ force }) => ({ $case: "rebootVm", value: { force } }),
+      happened: "rebooted",
+    }),
+    // Its memory stays.
+    hostJob(deps, { kind: "vm.pause", step: "pause", action: () => ({ $case: "pauseVm", value: {} }) }),
+    hostJob(deps, { kind: "vm.resume", step: "resume", action: () => ({ $case: "resumeVm", value: {} }) }),
+    deleteJob(deps, making.destroy),
   ] as Job[];
 }

@@ -1,0 +1,124 @@
+import type { Requirements } from "#contracts/scheduler/v1/scheduler";
+import type { AgentAction } from "#libs/host-agent";
+import { operationName } from "#libs/names";
+import type { Job, JobContext, Outcome, Step } from "#libs/operations";
+import {
+  askHost,
+  failedEvent,
+  freeWorkload,
+  heldWorkload,
+  outputOf,
+  type WorkloadInput,
+  type WorkloadJobDeps,
+  workloadIn,
+} from "./held-workload.ts";
+import { type Folded, type WorkloadBody, workloadEvent } from "./kind.ts";
+
+export interface CreateInput extends WorkloadInput {
+  readonly start: boolean;
+}
+
+/** How a workload of this kind is made on its host. */
+export interface Making<Body> {
+  requirements(body: Body): Partial<Requirements>;
+  /** Undone by `destroy`. */
+  make(body: Body): AgentAction;
+  readonly start: AgentAction;
+  /** Ends it first when it runs. */
+  readonly destroy: AgentAction;
+}
+
+/** Makes a workload. When that fails nothing is left of it: no files, no reservation, no record. */
+export function createJob<Body extends WorkloadBody>(
+  deps: WorkloadJobDeps<Body>,
+  making: Making<Body>,
+): Job<CreateInput> {
+  return {
+    kind: `${deps.kind.word}.create`,
+    steps: [placeStep(deps, making), makeStep(deps, making), startStep(deps, making)],
+    conclude: (context, outcome) => conclude(deps, context, outcome),
+  };
+}
+
+/** Finds a host and holds capacity on it. */
+function placeStep<Body extends WorkloadBody>(deps: WorkloadJobDeps<Body>, making: Making<Body>): Step<CreateInput> {
+  return {
+    name: "place",
+    async run(context) {
+      const { uid, body } = await heldWorkload(deps, context);
+      const { host } = await deps.scheduler.place({
+        workload: context.target,
+        uid,
+        operation: operationName(context.operationId),
+        requirements: making.requirements(body),
+      });
+      return { host };
+    },
+    async undo({ input }) {
+      await deps.scheduler.release({ uid: input.uid });
+    },
+  };
+}
+
+/** Pulls the image and makes what it needs, on that host. */
+function makeStep<Body extends WorkloadBody>(deps: WorkloadJobDeps<Body>, making: Making<Body>): Step<CreateInput> {
+  return {
+    name: "make",
+    async run(context) {
+      const { body } = await heldWorkload(deps, context);
+      return outputOf(await deps.agents.runStep(context, placed(context), "make", making.make(body)));
+    },
+    async undo(context) {
+      await deps.agents.runStep(context, placed(context), "unmake", making.destroy);
+    },
+  };
+}
+
+/** What it does is taken back by the undo of `make`. */
+function startStep<Body extends WorkloadBody>({ agents }: WorkloadJobDeps<Body>, making: Making<Body>) {
+  const step: Step<CreateInput> = {
+    name: "start",
+    skip: ({ input }) => !input.start,
+    run: async (context) => outputOf(await agents.runStep(context, placed(context), "start", making.start)),
+  };
+  return step;
+}
+
+async function conclude<Body extends WorkloadBody>(
+  deps: WorkloadJobDeps<Body>,
+  context: JobContext<CreateInput>,
+  outcome: Outcome,
+) {
+  const host = hostOf(context);
+  const { kind } = deps;
+  await freeWorkload(deps.records, context, async (body) => {
+    if (outcome.succeeded) return made(deps, context, { ...body, host });
+    const failed = failedEvent(kind, `${kind.word}.create`, body, outcome);
+    if (outcome.error.reason !== "UNDO_FAILED") return { gone: [failed] };
+    // Something of it is still there: the record stays, so that it can be seen and deleted.
+    const { message } = outcome.error;
+    return { body: { ...body, host, state: kind.states.failed, stateReason: message }, events: [failed] };
+  });
+  return outcome.succeeded ? { name: context.target, uid: context.input.uid, host } : undefined;
+}
+
+async function made<Body extends WorkloadBody>(
+  { kind, agents }: WorkloadJobDeps<Body>,
+  context: JobContext<CreateInput>,
+  body: Body,
+): Promise<Folded<Body>> {
+  const answer = await askHost(agents, body);
+  const { start, make } = context.outputs;
+  const left = workloadIn(start ?? make);
+  const folded = kind.fold(body, answer === undefined || answer === "unknown" ? left : answer);
+  const created = workloadEvent(kind, "created", body, { host: body.host, image: body.imageDigest });
+  return { body: folded.body, events: [created, ...folded.events] };
+}
+
+/** Empty before it was placed. */
+function hostOf({ outputs }: JobContext<CreateInput>): string {
+  const host = outputs.place?.host;
+  return typeof host === "string" ? host : "";
+}
+
+const placed = (context: JobContext<CreateInput>) => ({ host: hostOf(context), uid: context.input.uid });

@@ -1,0 +1,73 @@
+import type { AgentAction } from "#libs/host-agent";
+import type { Job, JobContext, Outcome } from "#libs/operations";
+import {
+  askHost,
+  failedEvent,
+  freeWorkload,
+  heldWorkload,
+  outputOf,
+  type WorkloadInput,
+  type WorkloadJobDeps,
+  workloadIn,
+} from "./held-workload.ts";
+import { type Folded, type WorkloadBody, workloadEvent } from "./kind.ts";
+
+export interface HostJob<Input extends WorkloadInput> {
+  /** "vm.stop" */
+  readonly kind: string;
+  /** Name of its one step. */
+  readonly step: string;
+  readonly action: (input: Input) => AgentAction;
+  /** Told when it succeeded, where a change of state does not tell. */
+  readonly happened?: string;
+  /** What is told with it, beside uid and host. */
+  readonly facts?: (input: Input) => Readonly<Record<string, unknown>>;
+}
+
+/**
+ * A job of one step on the workload's host, after which the workload is as its host says. There is nothing to undo: a
+ * step that failed has left the workload as it was, and one that is done is what was asked for.
+ */
+export function hostJob<Body extends WorkloadBody, Input extends WorkloadInput>(
+  deps: WorkloadJobDeps<Body>,
+  job: HostJob<Input>,
+): Job<Input> {
+  return {
+    kind: job.kind,
+    steps: [
+      {
+        name: job.step,
+        async run(context) {
+          const { host, uid } = (await heldWorkload(deps, context)).body;
+          return outputOf(await deps.agents.runStep(context, { host, uid }, job.step, job.action(context.input)));
+        },
+      },
+    ],
+    async conclude(context, outcome) {
+      await freeWorkload(deps.records, context, (body) => newState(deps, job, { context, outcome, body }));
+      return undefined;
+    },
+  };
+}
+
+interface Ended<Body, Input> {
+  readonly context: JobContext<Input>;
+  readonly outcome: Outcome;
+  readonly body: Body;
+}
+
+async function newState<Body extends WorkloadBody, Input extends WorkloadInput>(
+  { kind, agents }: WorkloadJobDeps<Body>,
+  { kind: job, step, happened, facts }: HostJob<Input>,
+  { context, outcome, body }: Ended<Body, Input>,
+): Promise<Folded<Body>> {
+  const answer = await askHost(agents, body);
+  const workload = answer === "unknown" ? workloadIn(context.outputs[step]) : answer;
+  const folded = workload === undefined ? { body, events: [] } : kind.fold(body, workload);
+  if (!outcome.succeeded) {
+    return { body: folded.body, events: [...folded.events, failedEvent(kind, job, body, outcome)] };
+  }
+  const data = { host: body.host, ...facts?.(context.input) };
+  const told = happened === undefined ? [] : [workloadEvent(kind, happened, body, data)];
+  return { body: folded.body, events: [...folded.events, ...told] };
+}

@@ -1,0 +1,24 @@
+export {
+  type AcceptDeps,
+  acceptAction,
+  acceptDelete,
+  accepting,
+  findWorkload,
+  refuseUnless,
+} from "./accept.ts";
+export { type CreateInput, createJob, type Making } from "./create-job.ts";
+export { deleteJob } from "./delete-job.ts";
+export type { WorkloadInput, WorkloadJobDeps } from "./held-workload.ts";
+export { hostJob } from "./host-job.ts";
+export {
+  type Folded,
+  notFound,
+  type Refusal,
+  type WorkloadBody,
+  type WorkloadKind,
+  workloadEvent,
+} from "./kind.ts";
+export { openWorkloads } from "./open-workloads.ts";
+export { type CheckpointPolicy, foldStorage, type Readiness } from "./readiness.ts";
+export { refuseProblems } from "./refuse-problems.ts";
+export { watchWorkloads } from "./watch-workloads.ts";
