@@ -1,3 +1,11 @@
+export {
+  dockerEngine,
+  engineLeftovers,
+  type OfferedEngine,
+  offerEngine,
+  runningEngine,
+  type TestEngine,
+} from "./docker-engine.ts";
 export { eventually } from "./eventually.ts";
 export { freePort } from "./free-port.ts";
 export { assertNothingLeft, leftovers } from "./leftovers.ts";

@@ -54,7 +54,8 @@ export async function buildGuest(variant: GuestVariant = "default"): Promise<Gue
   };
 }
 
-function cacheFolder(): string {
+/** Where what the tests build once is kept. */
+export function cacheFolder(): string {
   const own = process.env.STILLPOINT_CACHE_DIR;
   return own ?? join(process.env.XDG_CACHE_HOME ?? join(homedir(), ".cache"), "stillpoint");
 }
