@@ -3,6 +3,7 @@ import { address, commonConfig, readConfig } from "#libs/config";
 
 const shape = {
   LOG_LEVEL: commonConfig.LOG_LEVEL,
+  REDIS_URL: commonConfig.REDIS_URL,
   REGISTRY_HTTP_ADDRESS: z
     .string()
     .regex(/^(127\.0\.0\.1|localhost|\[::1\]):\d{1,5}$/)

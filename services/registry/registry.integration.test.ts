@@ -9,7 +9,7 @@ import { describe, expect, it } from "vitest";
 import { ImagesDefinition } from "#contracts/registry/v1/registry";
 import { createRegistryClient, digestOf, importVmImage, mediaTypes, pullVmImage } from "#libs/oci";
 import { createRpcClient } from "#libs/rpc";
-import { freePort, temporaryFolder } from "#libs/testing";
+import { freePort, startRedis, temporaryFolder } from "#libs/testing";
 import { pushManifest } from "./http/oci-fixture.ts";
 import { startTestRegistry } from "./testing/registry-fixture.ts";
 
@@ -80,6 +80,7 @@ describe("VM images", () => {
 describe("a registry that is killed", () => {
   it("in the middle of a push shows nothing half-made, and the push repeated succeeds", async () => {
     await using folder = temporaryFolder();
+    await using redis = await startRedis();
     const port = await freePort();
     const disk = join(folder.path, "disk.raw");
     await writeSparse(
@@ -99,7 +100,7 @@ describe("a registry that is killed", () => {
       return done.finally(() => client.close());
     };
     {
-      await using first = await startProcess(data, port);
+      await using first = await startProcess(data, port, redis.url);
       let calls = 0;
       const killed = push(() => {
         calls += 1;
@@ -107,7 +108,7 @@ describe("a registry that is killed", () => {
       });
       await expect(killed).rejects.toMatchObject({ reason: "REGISTRY_UNREACHABLE" });
     }
-    await using second = await startProcess(data, port);
+    await using second = await startProcess(data, port, redis.url);
     expect((await fetch(`http://127.0.0.1:${port}/v2/guest/manifests/v1`)).status).toBe(404);
     await expectWholeBlobs(join(data, "blobs", "sha256"));
     const pushed = await push();
@@ -123,13 +124,14 @@ describe("a registry that is killed", () => {
   });
 });
 
-async function startProcess(data: string, port: number) {
+async function startProcess(data: string, port: number, redisUrl: string) {
   const child = spawn(process.execPath, [join(import.meta.dirname, "main.ts")], {
     env: {
       ...process.env,
       REGISTRY_HTTP_ADDRESS: `127.0.0.1:${port}`,
       REGISTRY_ADDRESS: "127.0.0.1:0",
       REGISTRY_DATA: data,
+      REDIS_URL: redisUrl,
       LOG_LEVEL: "silent",
     },
     stdio: ["ignore", "pipe", "inherit"],

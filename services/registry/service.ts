@@ -2,14 +2,16 @@ import { ImagesDefinition } from "#contracts/registry/v1/registry";
 import { authorise } from "#libs/auth";
 import { type Clock, systemClock } from "#libs/clock";
 import type { Lifecycle } from "#libs/lifecycle";
+import { connectRedis } from "#libs/locks";
 import { createLogger, type Logger } from "#libs/logger";
 import { RpcServer } from "#libs/rpc";
 import type { RegistryConfig } from "./config.ts";
 import { imagesHandlers } from "./handlers.ts";
-import { FileSender } from "./http/file-sender.ts";
 import { listen } from "./http/listen.ts";
 import { createOciServer } from "./http/oci-server.ts";
+import { FsObjects } from "./store/fs-objects.ts";
 import { openStore } from "./store/open-store.ts";
+import { UploadSessions } from "./store/upload-sessions.ts";
 import type { Uploads } from "./store/uploads.ts";
 
 const EXPIRY_EVERY_MS = 600_000;
@@ -21,15 +23,17 @@ export async function startRegistry(
   { server }: { server?: RpcServer } = {},
 ): Promise<{ address: string; httpAddress: string }> {
   const logger = createLogger({ name: "registry", level: config.LOG_LEVEL });
-  const store = await openStore(config.REGISTRY_DATA, { maxBlobBytes: config.REGISTRY_MAX_BLOB_BYTES });
   const ttlMs = config.REGISTRY_UPLOAD_TTL_SECONDS * 1_000;
+  const store = openStore({
+    objects: await FsObjects.open(config.REGISTRY_DATA),
+    sessions: new UploadSessions(await connectRedis(config, lifecycle), { ttlMs }),
+    maxBlobBytes: config.REGISTRY_MAX_BLOB_BYTES,
+    clock: systemClock,
+  });
   const running = expireUploads(store.uploads, { ttlMs, clock: systemClock, signal: lifecycle.signal, logger });
   lifecycle.add("upload expiry", { running }, (expiry) => expiry.running);
 
-  const http = await listen(
-    createOciServer({ ...store, sender: new FileSender(), authorise, logger }),
-    config.REGISTRY_HTTP_ADDRESS,
-  );
+  const http = await listen(createOciServer({ ...store, authorise, logger }), config.REGISTRY_HTTP_ADDRESS);
   lifecycle.add("http", http, (it) => it.close());
 
   const handlers = imagesHandlers({ ...store, authorise });

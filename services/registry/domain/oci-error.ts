@@ -12,6 +12,8 @@ const statuses = {
   SIZE_INVALID: 400,
   UNSUPPORTED: 405,
   PAGINATION_NUMBER_INVALID: 400,
+  /** Ours: the store or Redis does not answer, or is full (507). */
+  UNAVAILABLE: 503,
   UNKNOWN: 500,
 } as const;
 

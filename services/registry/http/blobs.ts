@@ -10,8 +10,7 @@ export const IMMUTABLE = "private, max-age=31536000, immutable";
 export async function getBlob(deps: OciDeps, exchange: Exchange): Promise<void> {
   const { repository, reference, request, response } = exchange;
   const digest = checkedDigest(reference);
-  const isLinked = await deps.repositories.hasBlob(repository, digest);
-  const size = isLinked ? await deps.content.size(digest) : undefined;
+  const size = (await deps.repositories.blob(repository, digest))?.sizeBytes;
   if (size === undefined) throw unknownBlob();
   const headers = {
     "content-type": "application/octet-stream",
@@ -25,9 +24,11 @@ export async function getBlob(deps: OciDeps, exchange: Exchange): Promise<void> 
   const { first, last } = range ?? { first: 0, last: size - 1 };
   const part = range === undefined ? {} : { "content-range": `bytes ${first}-${last}/${size}` };
   const length = last - first + 1;
+  const isWithoutBody = request.method === "HEAD" || length === 0;
+  await using content = isWithoutBody ? undefined : await deps.content.open(digest);
   response.writeHead(range === undefined ? 200 : 206, { ...headers, ...part, "content-length": length });
-  if (request.method === "HEAD" || length === 0) response.end();
-  else await deps.sender.send(await deps.content.open(digest), { offset: first, length }, response);
+  await content?.send({ offset: first, length }, response);
+  response.end();
 }
 
 /** @throws OciError SIZE_INVALID (416) */

@@ -2,10 +2,8 @@ import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from "node:
 import type { authorise, Principal } from "#libs/auth";
 import type { Logger } from "#libs/logger";
 import type { RegistryStore } from "../store/open-store.ts";
-import type { FileSender } from "./file-sender.ts";
 
 export interface OciDeps extends RegistryStore {
-  readonly sender: FileSender;
   readonly authorise: typeof authorise;
   readonly logger: Logger;
 }

@@ -39,7 +39,7 @@ export async function putManifest(deps: OciDeps, exchange: Exchange): Promise<vo
   const facts = readManifest(bytes, contentType(request));
   await refuseMissing(deps, repository, facts);
   await deps.content.put(bytes, digest);
-  await deps.repositories.addManifest(repository, toStore({ digest, tags, size: bytes.length }, facts));
+  await deps.repositories.addManifest(repository, toStore({ digest, tags, sizeBytes: bytes.length }, facts));
   answer(exchange, 201, {
     location: `/v2/${repository}/manifests/${digest}`,
     "docker-content-digest": digest,
@@ -62,11 +62,11 @@ export async function deleteManifest({ repositories, content }: OciDeps, exchang
   answer(exchange, 202);
 }
 
-function toStore({ digest, tags, size }: { digest: Digest; tags: string[]; size: number }, facts: ManifestFacts) {
+function toStore(sent: { digest: Digest; tags: string[]; sizeBytes: number }, facts: ManifestFacts): ManifestToStore {
   const { mediaType, artifactType, annotations, subject } = facts;
-  if (subject === undefined) return { digest, mediaType, tags } satisfies ManifestToStore;
-  const descriptor = { mediaType, digest, size, artifactType, annotations };
-  return { digest, mediaType, tags, referrer: { subject, descriptor } } satisfies ManifestToStore;
+  if (subject === undefined) return { ...sent, mediaType };
+  const descriptor = { mediaType, digest: sent.digest, size: sent.sizeBytes, artifactType, annotations };
+  return { ...sent, mediaType, referrer: { subject, descriptor } };
 }
 
 async function refuseMissing({ repositories }: OciDeps, repository: string, facts: ManifestFacts): Promise<void> {
@@ -74,21 +74,16 @@ async function refuseMissing({ repositories }: OciDeps, repository: string, fact
   for (const digest of new Set([...facts.blobs, ...facts.manifests]))
     if (!isDigest(digest)) throw invalidDigest(digest);
   const missing = [
-    ...(await absent(facts.blobs, (digest) => repositories.hasBlob(repository, digest))),
-    ...(await absent(
-      facts.manifests,
-      async (digest) => (await repositories.manifest(repository, digest)) !== undefined,
-    )),
+    ...(await absent(facts.blobs, (digest) => repositories.blob(repository, digest))),
+    ...(await absent(facts.manifests, (digest) => repositories.manifest(repository, digest))),
   ];
   if (missing.length === 0) return;
   throw new OciError("MANIFEST_BLOB_UNKNOWN", `the repository lacks ${missing.slice(0, 10).join(", ")}`);
 }
 
-async function absent(digests: readonly string[], isHere: (digest: string) => Promise<boolean>): Promise<string[]> {
-  const found = await Promise.all(
-    [...new Set(digests)].map(async (digest) => ({ digest, here: await isHere(digest) })),
-  );
-  return found.filter(({ here }) => !here).map(({ digest }) => digest);
+async function absent(digests: readonly string[], find: (digest: string) => Promise<unknown>): Promise<string[]> {
+  const found = await Promise.all([...new Set(digests)].map(async (digest) => ({ digest, it: await find(digest) })));
+  return found.filter(({ it }) => it === undefined).map(({ digest }) => digest);
 }
 
 async function readBody(request: IncomingMessage): Promise<Buffer> {

@@ -43,14 +43,13 @@ export async function cancelUpload({ uploads }: OciDeps, exchange: Exchange): Pr
 
 /** Links a blob that a repository has which the caller may read: the one that is named, or else any. */
 async function mount(deps: OciDeps, { query, principal, repository }: Exchange, digest: string): Promise<boolean> {
-  const { repositories, content } = deps;
-  if ((await content.size(digest)) === undefined) return false;
+  const { repositories } = deps;
   const from = query.get("from");
   for (const source of from === null ? await repositories.list() : [from]) {
-    if (mayRead(deps, principal, source) && (await repositories.hasBlob(source, digest))) {
-      await repositories.addBlob(repository, digest);
-      return true;
-    }
+    const link = mayRead(deps, principal, source) ? await repositories.blob(source, digest) : undefined;
+    if (link === undefined) continue;
+    await repositories.addBlob(repository, digest, link.sizeBytes);
+    return true;
   }
   return false;
 }

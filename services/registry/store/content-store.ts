@@ -1,51 +1,64 @@
-import type { FileHandle } from "node:fs/promises";
-import { open, readFile, rm } from "node:fs/promises";
-import { parseDigest } from "#libs/oci";
-import { type DurableFolder, statIfPresent } from "./durable-folder.ts";
+import { LRUCache } from "lru-cache";
+import { keys } from "./keys.ts";
+import type { ObjectStore, OpenObject } from "./object-store.ts";
+
+const CACHED_BYTES = 32 * 2 ** 20;
+/** Manifests are mostly smaller; the rest of the cache is for more of them. */
+const LARGEST_CACHED_BYTES = 2 ** 20;
 
 /**
- * All content by digest, `blobs/<algorithm>/<ab>/<hex>`, of all repositories. Whether a repository has a blob is
- * never asked here but of its links.
+ * All content by digest, of all repositories. Whether a repository has it is never asked here but of its links, which
+ * are read each time: only then may content come out of the cache.
  */
 export class ContentStore {
-  readonly #files: DurableFolder;
+  readonly #objects: ObjectStore;
+  readonly #cache = new LRUCache<string, Buffer>({
+    maxSize: CACHED_BYTES,
+    maxEntrySize: LARGEST_CACHED_BYTES,
+    sizeCalculation: (bytes) => bytes.length + 200,
+  });
 
-  constructor(files: DurableFolder) {
-    this.#files = files;
+  constructor(objects: ObjectStore) {
+    this.#objects = objects;
   }
 
-  /** Size in bytes; undefined when it is not here. */
+  /** Size in bytes as the store has it now; undefined when it is not there. */
   async size(digest: string): Promise<number | undefined> {
-    return (await statIfPresent(this.#path(digest)))?.size;
+    return (await this.#objects.head(keys.content(digest)))?.sizeBytes;
   }
 
-  async open(digest: string): Promise<FileHandle> {
-    return await open(this.#path(digest), "r");
+  async open(digest: string): Promise<OpenObject> {
+    return (await this.#objects.open(keys.content(digest))) ?? missing(digest);
   }
 
+  /** The whole of something small, such as a manifest. */
   async read(digest: string): Promise<Buffer> {
-    return await readFile(this.#path(digest));
-  }
-
-  /** Takes over a synced file whose digest was verified. */
-  async adopt(temporary: string, digest: string, sizeBytes: number): Promise<void> {
-    if ((await this.size(digest)) === sizeBytes) await rm(temporary);
-    else await this.#files.publish(temporary, this.#path(digest));
+    const cached = this.#cache.get(digest);
+    if (cached !== undefined) return cached;
+    const { bytes } = (await this.#objects.read(keys.content(digest))) ?? missing(digest);
+    this.#cache.set(digest, bytes);
+    return bytes;
   }
 
   /** Stores bytes whose digest was verified. */
   async put(bytes: Uint8Array, digest: string): Promise<void> {
-    if ((await this.size(digest)) === bytes.length) return;
-    const temporary = this.#files.temporaryPath();
-    await using file = await open(temporary, "wx", 0o600);
-    await file.writeFile(bytes);
-    await file.datasync();
-    await this.#files.publish(temporary, this.#path(digest));
+    if ((await this.size(digest)) !== bytes.length) await this.#objects.put(keys.content(digest), bytes);
   }
 
-  #path(digest: string): string {
-    const parts = parseDigest(digest);
-    if (parts === undefined) throw new Error(`not a digest: ${digest}`);
-    return this.#files.path("blobs", parts.algorithm, parts.hex.slice(0, 2), parts.hex);
+  /** Streams content in; `accept` verifies the digest. */
+  async receive(digest: string, body: AsyncIterable<Buffer>, accept: () => void): Promise<number> {
+    return await this.#objects.receive(keys.content(digest), body, accept);
   }
+
+  /** Makes content of pieces, whose digest was verified together; they are gone then. */
+  async assemble(pieces: readonly string[], digest: string, sizeBytes: number): Promise<void> {
+    if ((await this.size(digest)) === sizeBytes) return await this.#objects.delete(pieces);
+    await this.#objects.assemble(pieces, keys.content(digest));
+    const stored = await this.size(digest);
+    if (stored !== sizeBytes) throw new Error(`${digest} has ${stored} bytes in the store instead of ${sizeBytes}`);
+  }
+}
+
+function missing(digest: string): never {
+  throw new Error(`the store has lost ${digest}`);
 }

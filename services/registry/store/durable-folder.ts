@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { mkdir, open, readdir, rename, rm, stat, unlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { absentAsUndefined, isAbsent } from "./storage-errors.ts";
 
 interface Turn {
   readonly current: Promise<void>;
@@ -39,39 +40,21 @@ export class DurableFolder {
     await this.#inFolder(dirname(to), () => rename(from, to));
   }
 
-  /** Writes a small file. */
-  async write(path: string, content: string): Promise<void> {
-    const temporary = this.temporaryPath();
-    try {
-      await writeSynced(temporary, content);
-      await this.publish(temporary, path);
-    } catch (error) {
-      await rm(temporary, { force: true });
-      throw error;
-    }
-  }
-
-  /** Makes an empty file, whose name is all that it says. */
-  async mark(path: string): Promise<void> {
-    await this.#inFolder(dirname(path), async () => await (await open(path, "a", 0o600)).close());
-  }
-
-  /** Removes a file; false when there was none. */
-  async remove(path: string): Promise<boolean> {
+  /** Removes a file, if it is there. */
+  async remove(path: string): Promise<void> {
     try {
       await unlink(path);
     } catch (error) {
-      if (isAbsent(error)) return false;
+      if (isAbsent(error)) return;
       throw error;
     }
     await this.#sync(dirname(path));
-    return true;
   }
 
   /** Removes files in the making that nobody has touched since. */
   async clearTemporary(before: Date): Promise<void> {
     for (const name of await readdir(this.path("tmp"))) {
-      const status = await statIfPresent(this.path("tmp", name));
+      const status = await stat(this.path("tmp", name)).catch(absentAsUndefined);
       if (status !== undefined && status.mtime < before) await rm(this.path("tmp", name), { force: true });
     }
   }
@@ -107,31 +90,6 @@ export class DurableFolder {
       if (turn.next === undefined && this.#syncing.get(folder) === turn) this.#syncing.delete(folder);
     }
   }
-}
-
-/** The status of a file, or undefined when there is none. */
-export async function statIfPresent(path: string) {
-  return await stat(path).catch(absentAsUndefined);
-}
-
-/** The names in a folder; none when there is no folder. */
-export async function namesIn(folder: string): Promise<string[]> {
-  return (await readdir(folder).catch(absentAsUndefined)) ?? [];
-}
-
-export function absentAsUndefined(error: unknown): undefined {
-  if (!isAbsent(error)) throw error;
-}
-
-function isAbsent(error: unknown): boolean {
-  if (!(error instanceof Error) || !("code" in error)) return false;
-  return error.code === "ENOENT" || error.code === "ENOTDIR";
-}
-
-async function writeSynced(path: string, content: string): Promise<void> {
-  await using file = await open(path, "wx", 0o600);
-  await file.writeFile(content);
-  await file.datasync();
 }
 
 async function syncFolder(path: string): Promise<void> {

@@ -1,21 +1,27 @@
+import type { Clock } from "#libs/clock";
 import { ContentStore } from "./content-store.ts";
-import { DurableFolder } from "./durable-folder.ts";
+import type { ObjectStore } from "./object-store.ts";
 import { RepositoryStore } from "./repository-store.ts";
-import { FileUploadSessions } from "./upload-sessions.ts";
+import type { UploadSessions } from "./upload-sessions.ts";
 import { Uploads } from "./uploads.ts";
 
-/** All that the registry keeps. */
+/** All that the registry keeps. The objects are the truth; everything else can be made from them again. */
 export interface RegistryStore {
+  readonly objects: ObjectStore;
   readonly content: ContentStore;
   readonly repositories: RepositoryStore;
   readonly uploads: Uploads;
 }
 
-/** Opens the store in a folder of the file system, which is made when it is missing. */
-export async function openStore(root: string, { maxBlobBytes }: { maxBlobBytes: number }): Promise<RegistryStore> {
-  const files = await DurableFolder.open(root);
-  const content = new ContentStore(files);
-  const repositories = new RepositoryStore(files);
-  const sessions = new FileUploadSessions(files);
-  return { content, repositories, uploads: new Uploads({ files, content, repositories, sessions, maxBlobBytes }) };
+export interface StoreDeps {
+  readonly objects: ObjectStore;
+  readonly sessions: UploadSessions;
+  readonly maxBlobBytes: number;
+  readonly clock: Clock;
+}
+
+export function openStore({ objects, ...deps }: StoreDeps): RegistryStore {
+  const content = new ContentStore(objects);
+  const repositories = new RepositoryStore(objects);
+  return { objects, content, repositories, uploads: new Uploads({ objects, content, repositories, ...deps }) };
 }

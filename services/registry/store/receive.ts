@@ -1,43 +1,38 @@
-import type { Hash } from "node:crypto";
-import type { FileHandle } from "node:fs/promises";
-import type { Readable } from "node:stream";
-import { OciError } from "../domain/oci-error.ts";
+import { open } from "node:fs/promises";
 
 const BATCH_BYTES = 2 ** 20;
 
 /**
- * Writes a request's body to a file from `position` on, in batches of 1 MiB, hashing one while the last is written.
- * Answers the number of bytes. Fails when the client goes away.
- * @throws OciError SIZE_INVALID (413) beyond `maxBytes`
+ * Writes a body to a new file in batches of 1 MiB, taking in one while the last is written, and syncs it. Answers the
+ * number of bytes.
  */
-export async function receive(
-  body: Readable,
-  { file, position, hash, maxBytes }: { file: FileHandle; position: number; hash: Hash; maxBytes: number },
-): Promise<number> {
+export async function receive(body: AsyncIterable<Buffer>, path: string): Promise<number> {
+  await using file = await open(path, "wx", 0o600);
   let received = 0;
   let batch: Buffer[] = [];
   let batchBytes = 0;
   let writing: Promise<unknown> = Promise.resolve();
   const flush = async () => {
-    const [pieces, at] = [batch, position + received - batchBytes];
+    const pieces = batch;
+    const position = received - batchBytes;
     [batch, batchBytes] = [[], 0];
     await writing;
-    writing = file.writev(pieces, at);
+    writing = file.writev(pieces, position);
     writing.catch(() => {});
   };
-  // The connection outlives a body that is too long, so that it can be told.
-  for await (const piece of body.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
-    received += piece.length;
-    batchBytes += piece.length;
-    if (received > maxBytes) {
-      await writing;
-      throw new OciError("SIZE_INVALID", `a blob may have ${maxBytes} bytes`, { status: 413 });
+  try {
+    for await (const piece of body) {
+      received += piece.length;
+      batchBytes += piece.length;
+      batch.push(piece);
+      if (batchBytes >= BATCH_BYTES) await flush();
     }
-    batch.push(piece);
-    hash.update(piece);
-    if (batchBytes >= BATCH_BYTES) await flush();
+    if (batchBytes > 0) await flush();
+  } finally {
+    await writing;
   }
-  if (batchBytes > 0) await flush();
-  await writing;
+  await file.datasync();
+  const { size } = await file.stat();
+  if (size !== received) throw new Error(`a file has ${size} bytes instead of ${received}`);
   return received;
 }

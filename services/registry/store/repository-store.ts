@@ -1,7 +1,7 @@
-import { readdir, readFile } from "node:fs/promises";
-import { parseDigest } from "#libs/oci";
-import { absentAsUndefined, type DurableFolder, namesIn, statIfPresent } from "./durable-folder.ts";
-import { KeyedLock } from "./keyed-lock.ts";
+import { isDigest } from "#libs/oci";
+import { digestOfLink, keys, type LinkKind, repositoryOf } from "./keys.ts";
+import { decodeLink, encodeLink, type Link, type Mark } from "./link.ts";
+import type { ListOptions, ObjectStore } from "./object-store.ts";
 
 export interface TagFacts {
   readonly digest: string;
@@ -12,6 +12,7 @@ export interface TagFacts {
 export interface StoredManifest {
   readonly digest: string;
   readonly mediaType: string;
+  readonly sizeBytes: number;
   readonly pushTime: Date;
 }
 
@@ -19,131 +20,160 @@ export interface StoredManifest {
 export interface ManifestToStore {
   readonly digest: string;
   readonly mediaType: string;
+  readonly sizeBytes: number;
   readonly tags: readonly string[];
   /** With a subject: the digest that it refers to, and the descriptor that lists show. */
   readonly referrer?: { readonly subject: string; readonly descriptor: object };
 }
 
 /**
- * What each repository holds, as small files under `repositories/<name>/`: `_blobs/<algorithm>/<hex>` (empty),
- * `_manifests/<algorithm>/<hex>` (the media type), `_tags/<tag>` (the digest; the last writer wins) and
- * `_referrers/<subject>/<manifest>` (the descriptor). No component of a name begins with an underscore.
+ * What each repository holds, as small objects (`keys.ts`). A manifest is there while its link is: a tag or a referrer
+ * that names it says nothing before the link is written, and nothing after it was removed. That one write decides, on
+ * every replica, without a lock.
  */
 export class RepositoryStore {
-  readonly #files: DurableFolder;
-  readonly #manifestWrites = new KeyedLock();
+  readonly #objects: ObjectStore;
 
-  constructor(files: DurableFolder) {
-    this.#files = files;
+  constructor(objects: ObjectStore) {
+    this.#objects = objects;
   }
 
   async exists(repository: string): Promise<boolean> {
-    return (await namesIn(this.#files.path("repositories", repository))).some((name) => name.startsWith("_"));
+    return (await this.#objects.list(keys.repository(repository), { limit: 1 })).length > 0;
   }
 
-  /** The names of all repositories, in no order. */
-  async list(): Promise<string[]> {
-    return await this.#listBelow("");
+  /** The names of repositories, in the order of their names with `/` before all other characters. */
+  async list({ after, limit }: ListOptions = {}): Promise<string[]> {
+    const from = after === undefined ? undefined : keys.catalog(after);
+    return (await this.#objects.list("catalog/", { after: from, limit })).map(repositoryOf);
   }
 
-  async hasBlob(repository: string, digest: string): Promise<boolean> {
-    return (await statIfPresent(this.#link(repository, "_blobs", digest))) !== undefined;
+  /** The blob's link, when the repository has it; to ask is to want it, so that it is no candidate any more. */
+  async blob(repository: string, digest: string): Promise<Link | undefined> {
+    return (await this.#wanted(keys.link(repository, "_blobs", digest)))?.link;
   }
 
-  async addBlob(repository: string, digest: string): Promise<void> {
-    await this.#files.mark(this.#link(repository, "_blobs", digest));
+  async addBlob(repository: string, digest: string, sizeBytes: number): Promise<void> {
+    await this.#objects.put(keys.link(repository, "_blobs", digest), encodeLink({ sizeBytes }));
   }
 
+  /** False when the repository did not have it. */
   async removeBlob(repository: string, digest: string): Promise<boolean> {
-    return await this.#files.remove(this.#link(repository, "_blobs", digest));
+    const key = keys.link(repository, "_blobs", digest);
+    const wasThere = (await this.#objects.head(key)) !== undefined;
+    await this.#objects.delete([key]);
+    return wasThere;
   }
 
   async manifest(repository: string, digest: string): Promise<StoredManifest | undefined> {
-    const path = this.#link(repository, "_manifests", digest);
-    const mediaType = await readIfPresent(path);
-    const status = await statIfPresent(path);
-    return mediaType === undefined || status === undefined ? undefined : { digest, mediaType, pushTime: status.mtime };
+    const found = await this.#wanted(keys.link(repository, "_manifests", digest));
+    if (found === undefined) return undefined;
+    const { mediaType = "", sizeBytes } = found.link;
+    return { digest, mediaType, sizeBytes, pushTime: found.modifiedTime };
   }
 
   /** Makes a manifest visible whose content is stored: first as a referrer, then itself, then under its tags. */
-  async addManifest(repository: string, { digest, mediaType, tags, referrer }: ManifestToStore): Promise<void> {
-    await this.#manifestWrites.hold(repository, async () => {
-      if (referrer !== undefined) {
-        const path = this.#referrer(repository, referrer.subject, digest);
-        await this.#files.write(path, JSON.stringify(referrer.descriptor));
-      }
-      await this.#files.write(this.#link(repository, "_manifests", digest), mediaType);
-      for (const tag of tags) await this.#files.write(this.#tag(repository, tag), digest);
-    });
+  async addManifest(repository: string, manifest: ManifestToStore): Promise<void> {
+    const { digest, mediaType, sizeBytes, tags, referrer } = manifest;
+    const objects = this.#objects;
+    if ((await objects.head(keys.catalog(repository))) === undefined) await objects.put(keys.catalog(repository), "");
+    if (referrer !== undefined) {
+      await objects.put(keys.referrer(repository, referrer.subject, digest), JSON.stringify(referrer.descriptor));
+    }
+    await objects.put(keys.link(repository, "_manifests", digest), encodeLink({ sizeBytes, mediaType }));
+    await Promise.all(tags.map((tag) => this.#addTag(repository, tag, digest)));
   }
 
-  /** Removes a manifest, all tags that name it, and its place among the subject's referrers. */
+  /** Removes a manifest, which all its tags go with, and its place among the subject's referrers. */
   async removeManifest(repository: string, digest: string, subject: string | undefined): Promise<boolean> {
-    return await this.#manifestWrites.hold(repository, async () => {
-      for (const tag of await this.tags(repository)) {
-        if ((await this.tag(repository, tag))?.digest === digest) await this.#files.remove(this.#tag(repository, tag));
-      }
-      const wasThere = await this.#files.remove(this.#link(repository, "_manifests", digest));
-      if (subject !== undefined) await this.#files.remove(this.#referrer(repository, subject, digest));
-      return wasThere;
-    });
+    const key = keys.link(repository, "_manifests", digest);
+    const wasThere = (await this.#objects.head(key)) !== undefined;
+    await this.#objects.delete([key]);
+    await this.#removeTagsOf(repository, digest);
+    if (subject !== undefined) await this.#objects.delete([keys.referrer(repository, subject, digest)]);
+    return wasThere;
   }
 
+  /** What a tag names, whether or not the repository has it. */
   async tag(repository: string, tag: string): Promise<TagFacts | undefined> {
-    const path = this.#tag(repository, tag);
-    const digest = await readIfPresent(path);
-    const status = await statIfPresent(path);
-    return digest === undefined || status === undefined ? undefined : { digest, pushTime: status.mtime };
+    const found = await this.#objects.read(keys.tag(repository, tag));
+    return found && { digest: found.bytes.toString(), pushTime: found.modifiedTime };
   }
 
+  /** False when there was none. */
   async removeTag(repository: string, tag: string): Promise<boolean> {
-    return await this.#files.remove(this.#tag(repository, tag));
+    const found = await this.tag(repository, tag);
+    if (found === undefined) return false;
+    await this.#objects.delete([keys.tag(repository, tag)]);
+    return true;
   }
 
-  async tags(repository: string): Promise<string[]> {
-    return await namesIn(this.#files.path("repositories", repository, "_tags"));
+  /** Tags in order. */
+  async tags(repository: string, { after, limit }: ListOptions = {}): Promise<string[]> {
+    const prefix = keys.tags(repository);
+    const from = after === undefined ? undefined : `${prefix}${after}`;
+    return (await this.#objects.list(prefix, { after: from, limit })).map((key) => key.slice(prefix.length));
+  }
+
+  /** The tags that name a manifest now. */
+  async tagsOf(repository: string, digest: string): Promise<string[]> {
+    const prefix = keys.taggings(repository, digest);
+    const tags = (await this.#objects.list(prefix)).map((key) => key.slice(prefix.length));
+    const named = await Promise.all(tags.map((tag) => this.tag(repository, tag)));
+    return tags.filter((_tag, place) => named[place]?.digest === digest);
   }
 
   /** The descriptors of the manifests whose subject this is. */
   async referrers(repository: string, subject: string): Promise<{ digest: string; artifactType?: string }[]> {
-    const folder = this.#files.path("repositories", repository, "_referrers", nameOf(subject));
-    const found: { digest: string; artifactType?: string }[] = [];
-    for (const name of (await namesIn(folder)).sort()) {
-      const text = await readIfPresent(`${folder}/${name}`);
-      const descriptor = text === undefined ? undefined : JSON.parse(text);
-      if (descriptor && (await this.manifest(repository, descriptor.digest)) !== undefined) found.push(descriptor);
-    }
-    return found;
+    const found = await Promise.all(
+      (await this.#objects.list(keys.referrers(repository, subject))).map(async (key) => {
+        const object = await this.#objects.read(key);
+        const descriptor = object && JSON.parse(object.bytes.toString());
+        return descriptor && (await this.manifest(repository, descriptor.digest)) && descriptor;
+      }),
+    );
+    return found.filter((descriptor) => descriptor !== undefined);
   }
 
-  async #listBelow(parent: string): Promise<string[]> {
-    const folder = this.#files.path("repositories", parent);
-    const entries = (await readdir(folder, { withFileTypes: true }).catch(absentAsUndefined)) ?? [];
-    const own = entries.some(({ name }) => name === "_manifests") ? [parent] : [];
-    const children = entries.filter((entry) => entry.isDirectory() && !entry.name.startsWith("_"));
-    const below = children.map(({ name }) => this.#listBelow(parent === "" ? name : `${parent}/${name}`));
-    return [...own, ...(await Promise.all(below)).flat()];
+  /** The digests of a repository's blobs or manifests, marked ones too, in order. */
+  async digests(repository: string, kind: LinkKind, { after, limit }: ListOptions = {}): Promise<string[]> {
+    const from = after === undefined ? undefined : keys.link(repository, kind, after);
+    const found = await this.#objects.list(keys.links(repository, kind), { after: from, limit });
+    return found.map(digestOfLink).filter(isDigest);
   }
 
-  #link(repository: string, kind: "_blobs" | "_manifests", digest: string): string {
-    const parts = parseDigest(digest);
-    if (parts === undefined) throw new Error(`not a digest: ${digest}`);
-    return this.#files.path("repositories", repository, kind, parts.algorithm, parts.hex);
+  /** A link as it is stored, with its mark. For collection. */
+  async link(repository: string, kind: LinkKind, digest: string): Promise<Link | undefined> {
+    const found = await this.#objects.read(keys.link(repository, kind, digest));
+    return found && decodeLink(found.bytes);
   }
 
-  #tag(repository: string, tag: string): string {
-    return this.#files.path("repositories", repository, "_tags", tag);
+  /** Writes a mark on a link, or takes it away. For collection. */
+  async mark(repository: string, kind: LinkKind, digest: string, mark: Mark | undefined): Promise<void> {
+    const link = await this.link(repository, kind, digest);
+    if (link === undefined) return;
+    const { mark: _old, ...bare } = link;
+    await this.#objects.put(keys.link(repository, kind, digest), encodeLink({ ...bare, ...(mark && { mark }) }));
   }
 
-  #referrer(repository: string, subject: string, digest: string): string {
-    return this.#files.path("repositories", repository, "_referrers", nameOf(subject), nameOf(digest));
+  async #wanted(key: string): Promise<{ link: Link; modifiedTime: Date } | undefined> {
+    const found = await this.#objects.read(key);
+    if (found === undefined) return undefined;
+    const { mark, ...link } = decodeLink(found.bytes);
+    if (mark?.state === "deleting") return undefined;
+    if (mark?.state === "candidate") await this.#objects.put(key, encodeLink(link));
+    return { link, modifiedTime: found.modifiedTime };
   }
-}
 
-async function readIfPresent(path: string): Promise<string | undefined> {
-  return await readFile(path, "utf8").catch(absentAsUndefined);
-}
+  /** The way back from the manifest is written first, so that no tag is without it. */
+  async #addTag(repository: string, tag: string, digest: string): Promise<void> {
+    await this.#objects.put(keys.tagging(repository, digest, tag), "");
+    await this.#objects.put(keys.tag(repository, tag), digest);
+  }
 
-function nameOf(digest: string): string {
-  return digest.replace(":", "-");
+  async #removeTagsOf(repository: string, digest: string): Promise<void> {
+    const named = await this.tagsOf(repository, digest);
+    await this.#objects.delete(named.map((tag) => keys.tag(repository, tag)));
+    await this.#objects.delete(await this.#objects.list(keys.taggings(repository, digest)));
+  }
 }

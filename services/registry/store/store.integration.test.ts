@@ -1,75 +1,133 @@
 import { randomBytes } from "node:crypto";
-import { mkdir, readdir, truncate, utimes, writeFile } from "node:fs/promises";
+import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { Readable } from "node:stream";
-import { describe, expect, it } from "vitest";
+import type { Redis } from "ioredis";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { systemClock } from "#libs/clock";
+import { Lifecycle } from "#libs/lifecycle";
+import { connectRedis } from "#libs/locks";
 import { digestOf } from "#libs/oci";
-import { temporaryFolder } from "#libs/testing";
+import { startRedis, type TestServer, temporaryFolder } from "#libs/testing";
+import { FsObjects } from "./fs-objects.ts";
 import { openStore } from "./open-store.ts";
+import { UploadSessions } from "./upload-sessions.ts";
 
-const options = { maxBlobBytes: 10_000_000 };
+const lifecycle = new Lifecycle();
+let server: TestServer;
+let redis: Redis;
+
+beforeAll(async () => {
+  server = await startRedis();
+  redis = await connectRedis({ REDIS_URL: server.url }, lifecycle);
+});
+
+afterAll(async () => {
+  await lifecycle.close();
+  await server[Symbol.asyncDispose]();
+});
+
+/** One replica over a folder. */
+async function replica(path: string, { ttlMs = 60_000 } = {}) {
+  const sessions = new UploadSessions(redis, { ttlMs });
+  return openStore({ objects: await FsObjects.open(path), sessions, maxBlobBytes: 10_000_000, clock: systemClock });
+}
+
 const stream = (bytes: Uint8Array) => Readable.from([Buffer.from(bytes)]);
 const empty = () => Readable.from([]);
+const soon = () => new Date(Date.now() + 5_000);
 
 describe("uploads", () => {
-  it("go on in another process, which hashes again what is stored", async () => {
+  it("go on at any replica, chunk by chunk, and are read again where one lacks the hash", async () => {
     await using folder = temporaryFolder();
+    const replicas = [await replica(folder.path), await replica(folder.path)] as const;
     const blob = randomBytes(100_000);
-    const before = await openStore(folder.path, options);
-    const { id } = await before.uploads.start("a");
-    await before.uploads.append("a", id, stream(blob.subarray(0, 60_000)));
-    const after = await openStore(folder.path, options);
-    expect((await after.uploads.find("a", id)).offset).toBe(60_000);
-    await after.uploads.append("a", id, stream(blob.subarray(60_000)));
-    await after.uploads.finish("a", id, { digest: digestOf(blob), body: empty() });
-    expect((await after.content.read(digestOf(blob))).equals(blob)).toBe(true);
+    const { id } = await replicas[0].uploads.start("a");
+    for (let chunk = 0; chunk < 10; chunk += 1) {
+      const [first, last] = [chunk * 10_000, chunk * 10_000 + 9_999];
+      const { uploads } = replicas[chunk % 2 === 0 ? 0 : 1];
+      const { offset } = await uploads.append("a", id, stream(blob.subarray(first, last + 1)), { first, last });
+      expect(offset).toBe(last + 1);
+    }
+    const digest = digestOf(blob);
+    await replicas[1].uploads.finish("a", id, { digest, body: empty() });
+    expect((await replicas[0].content.read(digest)).equals(blob)).toBe(true);
+    expect(await replicas[0].repositories.blob("a", digest)).toEqual({ sizeBytes: 100_000 });
+    await replicas[0].uploads.finish("a", id, { digest, body: empty() });
+    await expect(replicas[0].uploads.find("a", id)).rejects.toMatchObject({ code: "BLOB_UPLOAD_UNKNOWN" });
     expect(await readdir(join(folder.path, "uploads"))).toEqual([]);
   });
 
-  it("forget bytes of a chunk that was never committed", async () => {
+  it("take one of many writers of the same chunk, and tell the others where the session stands", async () => {
     await using folder = temporaryFolder();
-    const blob = randomBytes(1_000);
-    const { uploads, content } = await openStore(folder.path, options);
-    const { id } = await uploads.start("a");
-    await uploads.append("a", id, stream(blob.subarray(0, 500)));
-    await truncate(join(folder.path, "uploads", id, "data"), 9_000);
-    await uploads.finish("a", id, { digest: digestOf(blob), body: stream(blob.subarray(500)) });
-    expect(await content.size(digestOf(blob))).toBe(1_000);
+    const replicas = [await replica(folder.path), await replica(folder.path)] as const;
+    const { id } = await replicas[0].uploads.start("a");
+    const writes = Array.from({ length: 8 }, (_, place) =>
+      replicas[place % 2 === 0 ? 0 : 1].uploads.append("a", id, stream(Buffer.alloc(1_000, place))),
+    );
+    const settled = await Promise.allSettled(writes);
+    const winner = settled.findIndex(({ status }) => status === "fulfilled");
+    for (const [place, one] of settled.entries()) {
+      if (place === winner) continue;
+      expect(one).toMatchObject({ reason: { status: 416, headers: { range: "0-999" } } });
+    }
+    const digest = digestOf(Buffer.alloc(1_000, winner));
+    await Promise.all(replicas.map(({ uploads }) => uploads.finish("a", id, { digest, body: empty() })));
+    expect((await replicas[0].content.read(digest))[0]).toBe(winner);
+    expect(await readdir(join(folder.path, "uploads"))).toEqual([]);
   });
 
   it("belong to one repository", async () => {
     await using folder = temporaryFolder();
-    const { uploads } = await openStore(folder.path, options);
+    const { uploads } = await replica(folder.path);
     const { id } = await uploads.start("a");
     await expect(uploads.find("b", id)).rejects.toMatchObject({ code: "BLOB_UPLOAD_UNKNOWN" });
     await expect(uploads.find("a", "../../a")).rejects.toMatchObject({ code: "BLOB_UPLOAD_UNKNOWN" });
   });
 
-  it("expire when they are idle, with files that nobody finished", async () => {
+  it("expire when they are idle; what is open stays, however old its first chunk", async () => {
     await using folder = temporaryFolder();
-    const { uploads } = await openStore(folder.path, options);
-    const idle = await uploads.start("a");
-    const busy = await uploads.start("a");
-    const long = new Date(Date.now() - 100_000);
-    await utimes(join(folder.path, "uploads", idle.id, "session.json"), long, long);
-    await mkdir(join(folder.path, "uploads", "without-session"));
-    for (const name of ["old", "new"]) await writeFile(join(folder.path, "tmp", name), "half a blob");
-    await utimes(join(folder.path, "tmp", "old"), long, long);
-    await uploads.expire(new Date(Date.now() - 50_000));
-    expect(await readdir(join(folder.path, "uploads"))).toEqual([busy.id]);
-    expect(await readdir(join(folder.path, "tmp"))).toEqual(["new"]);
+    const busy = await replica(folder.path);
+    const idle = await replica(folder.path, { ttlMs: 50 });
+    const [{ id: kept }, { id: lost }] = [await busy.uploads.start("a"), await idle.uploads.start("a")];
+    await busy.uploads.append("a", kept, stream(randomBytes(10)));
+    await idle.uploads.append("a", lost, stream(randomBytes(10)));
+    await expect.poll(() => idle.uploads.find("a", lost).catch(() => "gone")).toBe("gone");
+    await busy.uploads.expire(soon());
+    const left = await readdir(join(folder.path, "uploads"));
+    expect(left.map((name) => name.split(".")[0])).toEqual([kept]);
   });
 
   it("with another digest are gone, and nothing was stored", async () => {
     await using folder = temporaryFolder();
-    const { uploads, content, repositories } = await openStore(folder.path, options);
+    const { uploads, content, repositories } = await replica(folder.path);
     const digest = digestOf(Buffer.from("asked for"));
     const { id } = await uploads.start("a");
     const finished = uploads.finish("a", id, { digest, body: stream(Buffer.from("sent")) });
     await expect(finished).rejects.toMatchObject({ code: "DIGEST_INVALID" });
     await expect(uploads.receiveWhole("a", digest, stream(Buffer.from("sent")))).rejects.toMatchObject({ status: 400 });
-    expect([await content.size(digest), await repositories.hasBlob("a", digest)]).toEqual([undefined, false]);
+    expect([await content.size(digest), await repositories.blob("a", digest)]).toEqual([undefined, undefined]);
     expect(await readdir(join(folder.path, "tmp"))).toEqual([]);
     expect(await readdir(join(folder.path, "uploads"))).toEqual([]);
+  });
+
+  it("are refused while Redis is away, and lost with its data; images are not", async () => {
+    await using folder = temporaryFolder();
+    const { uploads, content, repositories } = await replica(folder.path);
+    const blob = randomBytes(1_000);
+    const digest = digestOf(blob);
+    await uploads.receiveWhole("a", digest, stream(blob));
+    const { id } = await uploads.start("a");
+    await uploads.append("a", id, stream(randomBytes(100)));
+    await redis.flushall();
+    await expect(uploads.find("a", id)).rejects.toMatchObject({ code: "BLOB_UPLOAD_UNKNOWN" });
+    await uploads.expire(soon());
+    expect(await readdir(join(folder.path, "uploads"))).toEqual([]);
+    await server.stop("SIGKILL");
+    await expect(uploads.start("a")).rejects.toMatchObject({ code: "UNAVAILABLE", status: 503 });
+    expect(await repositories.blob("a", digest)).toEqual({ sizeBytes: 1_000 });
+    expect((await content.read(digest)).equals(blob)).toBe(true);
+    await server.start();
+    await expect.poll(() => redis.ping().catch(() => "")).toBe("PONG");
   });
 });

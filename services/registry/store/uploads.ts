@@ -1,24 +1,23 @@
-import { createHash, type Hash } from "node:crypto";
-import { createReadStream } from "node:fs";
-import { open, rm } from "node:fs/promises";
+import { createHash, type Hash, randomUUID } from "node:crypto";
 import type { Readable } from "node:stream";
-import { pipeline } from "node:stream/promises";
-import { parseDigest } from "#libs/oci";
+import { LRUCache } from "lru-cache";
+import type { Clock } from "#libs/clock";
 import { OciError } from "../domain/oci-error.ts";
 import { type ByteRange, uploadRange } from "../domain/ranges.ts";
 import type { ContentStore } from "./content-store.ts";
-import type { DurableFolder } from "./durable-folder.ts";
-import { KeyedLock } from "./keyed-lock.ts";
-import { receive } from "./receive.ts";
+import { hashFor, Intake, refuseOtherContent } from "./intake.ts";
+import { keys, uploadOf } from "./keys.ts";
+import type { ObjectStore } from "./object-store.ts";
 import type { RepositoryStore } from "./repository-store.ts";
 import type { UploadSession, UploadSessions } from "./upload-sessions.ts";
 
 export interface UploadsDeps {
-  readonly files: DurableFolder;
+  readonly objects: ObjectStore;
   readonly content: ContentStore;
   readonly repositories: RepositoryStore;
   readonly sessions: UploadSessions;
   readonly maxBlobBytes: number;
+  readonly clock: Clock;
 }
 
 /** A hash of the first bytes of an upload, kept while this process serves it. */
@@ -27,11 +26,24 @@ interface RunningHash {
   readonly offset: number;
 }
 
-/** Takes blobs in. A blob is visible once its whole content has the digest that was asked for and is on disk. */
+/** What a client says of the last request of an upload. */
+export interface LastChunk {
+  readonly digest: string;
+  readonly body: Readable;
+  readonly range?: ByteRange | undefined;
+}
+
+const KEPT_HASHES = 4_096;
+const TOUCH_EVERY_MS = 60_000;
+
+/**
+ * Takes blobs in. Each chunk becomes an object of its own, a piece, under a name that nobody else uses; what counts is
+ * the session's list of them. So nothing is written twice, a chunk that was cut off or came too late counts for
+ * nothing, and replicas need no lock. A blob is visible once its whole content has the digest that was asked for.
+ */
 export class Uploads {
   readonly #deps: UploadsDeps;
-  readonly #turns = new KeyedLock();
-  readonly #hashes = new Map<string, RunningHash>();
+  readonly #hashes = new LRUCache<string, RunningHash>({ max: KEPT_HASHES });
 
   constructor(deps: UploadsDeps) {
     this.#deps = deps;
@@ -39,17 +51,11 @@ export class Uploads {
 
   /** Takes a whole blob at once. @throws OciError DIGEST_INVALID, SIZE_INVALID */
   async receiveWhole(repository: string, digest: string, body: Readable): Promise<void> {
-    const { files, content, repositories, maxBlobBytes } = this.#deps;
-    const temporary = files.temporaryPath();
-    try {
-      const hash = createHash(algorithmOf(digest));
-      const size = await receiveInto(temporary, { body, hash, position: 0, maxBytes: maxBlobBytes });
-      refuseOtherContent(hash, digest);
-      await content.adopt(temporary, digest, size);
-      await repositories.addBlob(repository, digest);
-    } finally {
-      await rm(temporary, { force: true });
-    }
+    const { content, repositories, maxBlobBytes } = this.#deps;
+    const hash = hashFor(digest);
+    const intake = new Intake(body, { hash, maxBytes: maxBlobBytes });
+    const size = await content.receive(digest, intake, () => refuseOtherContent(hash, digest));
+    await repositories.addBlob(repository, digest, size);
   }
 
   async start(repository: string): Promise<UploadSession> {
@@ -59,7 +65,7 @@ export class Uploads {
   /** @throws OciError BLOB_UPLOAD_UNKNOWN */
   async find(repository: string, id: string): Promise<UploadSession> {
     const session = await this.#deps.sessions.find(repository, id);
-    if (session === undefined) throw new OciError("BLOB_UPLOAD_UNKNOWN", "there is no such upload");
+    if (session === undefined || session.digest !== undefined) throw unknownUpload();
     return session;
   }
 
@@ -69,108 +75,109 @@ export class Uploads {
    * @throws OciError BLOB_UPLOAD_UNKNOWN, BLOB_UPLOAD_INVALID (416) when it does not follow the last one
    */
   async append(repository: string, id: string, body: Readable, range?: ByteRange): Promise<UploadSession> {
-    return await this.#turns.hold(id, async () => {
-      return await this.#append(await this.find(repository, id), body, range);
-    });
+    return await this.#append(await this.find(repository, id), body, range);
   }
 
-  /** Adds the last chunk, which may be empty, and makes the blob visible. @throws OciError DIGEST_INVALID */
-  async finish(
-    repository: string,
-    id: string,
-    { digest, body, range }: { digest: string; body: Readable; range?: ByteRange | undefined },
-  ): Promise<void> {
-    await this.#turns.hold(id, async () => {
-      const { content, repositories } = this.#deps;
-      const session = await this.#append(await this.find(repository, id), body, range);
-      const data = this.#dataPath(id);
-      try {
-        refuseOtherContent(await this.#hash(session, digest), digest);
-        await content.adopt(data, digest, session.offset);
-        await repositories.addBlob(repository, digest);
-      } finally {
-        await this.#remove(id);
-      }
-    });
+  /**
+   * Adds the last chunk, which may be empty, and makes the blob visible. May be repeated. After a failure of the store
+   * the session is still there.
+   * @throws OciError DIGEST_INVALID, and the upload is gone
+   */
+  async finish(repository: string, id: string, { digest, body, range }: LastChunk): Promise<void> {
+    const { content, repositories, sessions } = this.#deps;
+    const found = await sessions.find(repository, id);
+    if (found?.digest === digest && (await repositories.blob(repository, digest)) !== undefined) return;
+    if (found === undefined || found.digest !== undefined) throw unknownUpload();
+    const session = await this.#append(found, body, range);
+    try {
+      refuseOtherContent(await this.#hash(session, digest), digest);
+    } catch (error) {
+      await this.#remove(session);
+      throw error;
+    }
+    await content.assemble(session.pieces, digest, session.offset);
+    await repositories.addBlob(repository, digest, session.offset);
+    await sessions.finish(id, digest);
+    this.#hashes.delete(id);
   }
 
   /** @throws OciError BLOB_UPLOAD_UNKNOWN */
   async cancel(repository: string, id: string): Promise<void> {
-    await this.find(repository, id);
-    await this.#turns.hold(id, () => this.#remove(id));
+    await this.#remove(await this.find(repository, id));
   }
 
-  /** Forgets uploads that nothing has happened to since, and files in the making that nobody finished. */
+  /** Removes what was written before then and belongs to no upload that is open, and what nobody finished. */
   async expire(before: Date): Promise<void> {
-    for (const id of await this.#deps.sessions.idleSince(before)) await this.#turns.hold(id, () => this.#remove(id));
-    await this.#deps.files.clearTemporary(before);
+    const { objects, sessions } = this.#deps;
+    for await (const key of objects.listBefore(keys.pieces, before)) {
+      if (!(await sessions.isOpen(uploadOf(key)))) await objects.delete([key]);
+    }
+    await objects.sweep(before);
   }
 
   async #append(session: UploadSession, body: Readable, range?: ByteRange): Promise<UploadSession> {
-    const { sessions, maxBlobBytes } = this.#deps;
-    if (range !== undefined && range.first !== session.offset) throw outOfOrder(session);
-    const running = this.#hashes.get(session.id);
-    const isCurrent = running?.offset === session.offset;
-    const hash = isCurrent ? running.hash.copy() : createHash("sha256");
+    const { sessions, objects } = this.#deps;
     const { id, offset } = session;
-    const path = this.#dataPath(id);
-    const size = await receiveInto(path, { body, hash, position: offset, maxBytes: maxBlobBytes - offset });
-    if (range !== undefined && size !== range.last - range.first + 1) {
+    if (range !== undefined && range.first !== offset) throw outOfOrder(session);
+    const hash = this.#hashFrom(session);
+    const intake = this.#intake(session, body, hash);
+    const key = keys.piece(id, `${offset}-${randomUUID()}`);
+    const refuseOtherLength = () => {
+      if (range === undefined || intake.sizeBytes === range.last - range.first + 1) return;
       throw new OciError("SIZE_INVALID", "the chunk is not as long as its Content-Range says");
+    };
+    if (await intake.isEmpty()) refuseOtherLength();
+    else await objects.receive(key, intake, refuseOtherLength);
+    const advanced = await sessions.advance(session, { key, sizeBytes: intake.sizeBytes });
+    if (advanced === undefined) {
+      await objects.delete([key]);
+      throw outOfOrder(await this.find(session.repository, id));
     }
-    const advanced = await sessions.advance(session, offset, offset + size);
-    if (advanced === undefined) throw outOfOrder(await this.find(session.repository, id));
-    if (isCurrent || offset === 0) this.#hashes.set(id, { hash, offset: advanced.offset });
+    if (hash !== undefined) this.#hashes.set(id, { hash, offset: advanced.offset });
     return advanced;
   }
 
-  /** The running hash, or where there is none that fits a new one over the stored bytes. */
-  async #hash({ id, offset }: UploadSession, digest: string): Promise<Hash> {
-    const algorithm = algorithmOf(digest);
+  #intake({ id, offset }: UploadSession, body: Readable, hash: Hash | undefined): Intake {
+    const { clock, sessions, maxBlobBytes } = this.#deps;
+    let touchedMs = clock.monotonicMs();
+    const onProgress = () => {
+      if (clock.monotonicMs() - touchedMs < TOUCH_EVERY_MS) return;
+      touchedMs = clock.monotonicMs();
+      // One that is missed is made up for by the next.
+      sessions.touch(id).catch(() => {});
+    };
+    return new Intake(body, { hash, maxBytes: maxBlobBytes - offset, onProgress });
+  }
+
+  /** A hash of all bytes so far that may be fed further; none when another process has taken some of them. */
+  #hashFrom({ id, offset }: UploadSession): Hash | undefined {
+    if (offset === 0) return createHash("sha256");
     const running = this.#hashes.get(id);
-    if (algorithm === "sha256" && running?.offset === offset) return running.hash;
-    const hash = createHash(algorithm);
-    await pipeline(createReadStream(this.#dataPath(id), { highWaterMark: 2 ** 20 }), hash);
+    return running?.offset === offset ? running.hash.copy() : undefined;
+  }
+
+  /** The running hash, or where there is none that fits a new one over the stored bytes. */
+  async #hash({ id, offset, pieces }: UploadSession, digest: string): Promise<Hash> {
+    const running = this.#hashes.get(id);
+    if (digest.startsWith("sha256:") && running?.offset === offset) return running.hash.copy();
+    const hash = hashFor(digest);
+    for (const key of pieces) {
+      await using object = await this.#deps.objects.open(key);
+      if (object === undefined) throw unknownUpload();
+      for await (const bytes of object.pieces()) hash.update(bytes);
+    }
     return hash;
   }
 
-  async #remove(id: string): Promise<void> {
+  async #remove({ id, pieces }: UploadSession): Promise<void> {
     this.#hashes.delete(id);
     await this.#deps.sessions.remove(id);
-  }
-
-  #dataPath(id: string): string {
-    return this.#deps.files.path("uploads", id, "data");
+    await this.#deps.objects.delete(pieces);
   }
 }
 
-interface Incoming {
-  readonly body: Readable;
-  readonly hash: Hash;
-  readonly position: number;
-  readonly maxBytes: number;
-}
-
-/** Cuts the file at `position`, receives from there on, and syncs. */
-async function receiveInto(path: string, { position, ...incoming }: Incoming): Promise<number> {
-  await using file = await open(path, position === 0 ? "w" : "r+", 0o600);
-  await file.truncate(position);
-  const size = await receive(incoming.body, { ...incoming, file, position });
-  await file.datasync();
-  const onDisk = (await file.stat()).size;
-  if (onDisk !== position + size) throw new Error(`${path} has ${onDisk} bytes instead of ${position + size}`);
-  return size;
-}
-
-function algorithmOf(digest: string): string {
-  const parts = parseDigest(digest);
-  if (parts === undefined) throw new OciError("DIGEST_INVALID", "the digest is malformed or of an unknown algorithm");
-  return parts.algorithm;
-}
-
-function refuseOtherContent(hash: Hash, digest: string): void {
-  if (hash.digest("hex") === parseDigest(digest)?.hex) return;
-  throw new OciError("DIGEST_INVALID", "the content does not have the digest that was asked for");
+function unknownUpload(): OciError {
+  return new OciError("BLOB_UPLOAD_UNKNOWN", "there is no such upload");
 }
 
 function outOfOrder({ repository, id, offset }: UploadSession): OciError {

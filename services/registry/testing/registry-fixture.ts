@@ -1,5 +1,5 @@
 import { Lifecycle } from "#libs/lifecycle";
-import { temporaryFolder } from "#libs/testing";
+import { startRedis, temporaryFolder } from "#libs/testing";
 import { readRegistryConfig } from "../config.ts";
 import { startRegistry } from "../service.ts";
 
@@ -7,11 +7,13 @@ import { startRegistry } from "../service.ts";
 export async function startTestRegistry(settings: NodeJS.ProcessEnv = {}) {
   const folder = temporaryFolder();
   const lifecycle = new Lifecycle();
+  const redis = await startRedis();
   const config = readRegistryConfig({
     LOG_LEVEL: "silent",
     REGISTRY_HTTP_ADDRESS: "127.0.0.1:0",
     REGISTRY_ADDRESS: "127.0.0.1:0",
     REGISTRY_DATA: folder.path,
+    REDIS_URL: redis.url,
     ...settings,
   });
   const { address, httpAddress } = await startRegistry(config, lifecycle);
@@ -19,9 +21,11 @@ export async function startTestRegistry(settings: NodeJS.ProcessEnv = {}) {
     address,
     httpAddress,
     data: folder.path,
+    redis,
     url: `http://${httpAddress}`,
     async [Symbol.asyncDispose]() {
       await lifecycle.close();
+      await redis[Symbol.asyncDispose]();
       await folder[Symbol.asyncDispose]();
     },
   };

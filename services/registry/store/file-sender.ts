@@ -1,5 +1,6 @@
 import type { FileHandle } from "node:fs/promises";
-import type { ServerResponse } from "node:http";
+import type { Writable } from "node:stream";
+import type { Part } from "./object-store.ts";
 
 /** One read of this size is quicker than anything with turns. */
 const SMALL_BYTES = 65_536;
@@ -16,22 +17,17 @@ export class FileSender {
   readonly #free: Buffer[] = [];
   #made = 0;
 
-  /** Sends a part of a file, ends the response and closes the file. */
-  async send(
-    file: FileHandle,
-    part: { readonly offset: number; readonly length: number },
-    response: ServerResponse,
-  ): Promise<void> {
-    await using opened = file;
+  /** Sends a part of a file; it is on its way when this resolves, and the file may be closed. */
+  async send(file: FileHandle, part: Part, to: Writable): Promise<void> {
     if (part.length <= SMALL_BYTES) {
       const buffer = Buffer.allocUnsafe(part.length);
-      await readAll(opened, buffer, part.offset);
-      response.end(buffer);
+      await readAll(file, buffer, part.offset);
+      to.write(buffer);
       return;
     }
     const buffers = [this.#take(), this.#take()];
     try {
-      await sendInTurns(opened, part, response, buffers);
+      await sendInTurns(file, part, to, buffers);
     } finally {
       for (const buffer of buffers) this.#give(buffer);
     }
@@ -52,8 +48,8 @@ export class FileSender {
 
 async function sendInTurns(
   file: FileHandle,
-  { offset, length }: { readonly offset: number; readonly length: number },
-  response: ServerResponse,
+  { offset, length }: Part,
+  to: Writable,
   buffers: readonly Buffer[],
 ): Promise<void> {
   let sending: Promise<void> = Promise.resolve();
@@ -63,7 +59,7 @@ async function sendInTurns(
       const piece = buffer.subarray(0, Math.min(buffer.length, length - done));
       await readAll(file, piece, offset + done);
       await sending;
-      sending = write(response, piece);
+      sending = write(to, piece);
       sending.catch(() => {});
       done += piece.length;
     }
@@ -71,7 +67,6 @@ async function sendInTurns(
     // No buffer is given back that is still on its way.
     await sending;
   }
-  response.end();
 }
 
 async function readAll(file: FileHandle, buffer: Buffer, position: number): Promise<void> {
@@ -83,8 +78,8 @@ async function readAll(file: FileHandle, buffer: Buffer, position: number): Prom
 }
 
 /** Resolves when the bytes were handed to the system and the buffer is free again. */
-function write(response: ServerResponse, bytes: Buffer): Promise<void> {
+function write(to: Writable, bytes: Buffer): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<void>();
-  response.write(bytes, (error) => (error ? reject(error) : resolve()));
+  to.write(bytes, (error) => (error ? reject(error) : resolve()));
   return promise;
 }

@@ -1,0 +1,64 @@
+import { parseDigest } from "#libs/oci";
+
+/** What a repository has of its own; no component of a repository's name begins with an underscore. */
+export type LinkKind = "_blobs" | "_manifests";
+
+/**
+ * The keys of everything that the registry stores:
+ *
+ * - `blobs/<algorithm>/<ab>/<hex>`: content, of all repositories
+ * - `repositories/<name>/_blobs/<algorithm>/<hex>`, `…/_manifests/…`: that the repository has it (`Link`)
+ * - `repositories/<name>/_tags/<tag>`: a digest
+ * - `repositories/<name>/_tagged/<digest>.<tag>`: that the tag has named the digest, and may still
+ * - `repositories/<name>/_referrers/<subject>/<digest>`: a descriptor
+ * - `catalog/<name>`: that there may be such a repository, `/` written as `!`
+ * - `uploads/<id>.<piece>`: pieces of uploads that are under way
+ */
+export const keys = {
+  content: (digest: string) => {
+    const { algorithm, hex } = partsOf(digest);
+    return `blobs/${algorithm}/${hex.slice(0, 2)}/${hex}`;
+  },
+  links: (repository: string, kind: LinkKind) => `repositories/${repository}/${kind}/`,
+  link: (repository: string, kind: LinkKind, digest: string) => {
+    const { algorithm, hex } = partsOf(digest);
+    return `${keys.links(repository, kind)}${algorithm}/${hex}`;
+  },
+  /** Everything of a repository, and nothing of those whose names go on after its own. */
+  repository: (repository: string) => `repositories/${repository}/_`,
+  tags: (repository: string) => `repositories/${repository}/_tags/`,
+  tag: (repository: string, tag: string) => `${keys.tags(repository)}${tag}`,
+  taggings: (repository: string, digest: string) => `repositories/${repository}/_tagged/${nameOf(digest)}.`,
+  tagging: (repository: string, digest: string, tag: string) => `${keys.taggings(repository, digest)}${tag}`,
+  referrers: (repository: string, subject: string) => `repositories/${repository}/_referrers/${nameOf(subject)}/`,
+  referrer: (repository: string, subject: string, digest: string) =>
+    `${keys.referrers(repository, subject)}${nameOf(digest)}`,
+  catalog: (repository: string) => `catalog/${repository.replaceAll("/", "!")}`,
+  pieces: "uploads/",
+  piece: (uploadId: string, piece: string) => `${keys.pieces}${uploadId}.${piece}`,
+};
+
+/** The repository of a catalog's key. */
+export function repositoryOf(catalogKey: string): string {
+  return catalogKey.slice("catalog/".length).replaceAll("!", "/");
+}
+
+/** The digest of a link's key. */
+export function digestOfLink(linkKey: string): string {
+  return linkKey.split("/").slice(-2).join(":");
+}
+
+/** The upload that a piece's key belongs to. */
+export function uploadOf(pieceKey: string): string {
+  return pieceKey.slice(keys.pieces.length).split(".")[0] ?? "";
+}
+
+function partsOf(digest: string): { algorithm: string; hex: string } {
+  const parts = parseDigest(digest);
+  if (parts === undefined) throw new Error(`not a digest: ${digest}`);
+  return parts;
+}
+
+function nameOf(digest: string): string {
+  return digest.replace(":", "-");
+}
