@@ -33,6 +33,8 @@ export const address = z
   .regex(/^(unix:\/.+|[^:/]+:\d{1,5}|\[[0-9a-f:]+\]:\d{1,5})$/i)
   .describe("host:port, or unix:/path");
 
+const file = z.string().startsWith("/").describe("an absolute path of a PEM file");
+
 /** The variables that every service reads. */
 export const commonConfig = {
   LOG_LEVEL: z
@@ -57,6 +59,10 @@ export const commonConfig = {
   STILLPOINT_ADDRESS: address.default("127.0.0.1:7070"),
   /** How long the worker of an operation may be silent before another takes over. */
   OPERATION_TTL_MS: z.coerce.number().int().min(500).describe("milliseconds, at least 500").default(15_000),
+  /** PEM files for mutual TLS, all three or none; without them everything listens on loopback or Unix sockets only. */
+  TLS_CA: file.optional(),
+  TLS_CERT: file.optional(),
+  TLS_KEY: file.optional(),
   /** Where Prometheus may fetch metrics; unset means that there are none. */
   METRICS_ADDRESS: address.optional(),
 };

@@ -51,6 +51,10 @@ export const errorTable = {
   EPOCH_STALE: { code: Code.ABORTED, help: "A newer worker has taken over; nothing to do." },
   UNDO_FAILED: { code: Code.INTERNAL, help: "Something was left half-made: look at the operation and its host." },
 
+  CERTIFICATE_EXISTS: { code: Code.ALREADY_EXISTS, help: "Pass --force to make a new one in its place." },
+  CERTIFICATE_AUTHORITY_MISSING: { code: Code.FAILED_PRECONDITION, help: "Make one with: stillpoint cert ca" },
+  CERTIFICATE_FAILED: { code: Code.INTERNAL, help: "Is openssl 3 installed, and may the folder be written?" },
+
   VM_NOT_FOUND: { code: Code.NOT_FOUND, help: "List VMs with: stillpoint vm list" },
   VM_EXISTS: { code: Code.ALREADY_EXISTS, help: "Choose another name, or delete the other VM." },
   VM_STATE: { code: Code.FAILED_PRECONDITION, help: "Bring the VM into the state that is needed first." },

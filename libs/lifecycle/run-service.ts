@@ -1,5 +1,6 @@
 import { commonConfig, readConfig } from "#libs/config";
 import { serveMetrics, stopTelemetry } from "#libs/telemetry";
+import { takeIdentity } from "#libs/tls";
 import { Lifecycle } from "./lifecycle.ts";
 
 const signals = ["SIGTERM", "SIGINT"] as const;
@@ -25,7 +26,10 @@ export async function runService(start: (lifecycle: Lifecycle) => Promise<void>,
   };
   for (const signal of signals) process.on(signal, stop);
   try {
-    await serveMetrics(readConfig({ METRICS_ADDRESS: commonConfig.METRICS_ADDRESS }), lifecycle);
+    const { METRICS_ADDRESS, TLS_CA, TLS_CERT, TLS_KEY } = commonConfig;
+    const config = readConfig({ METRICS_ADDRESS, TLS_CA, TLS_CERT, TLS_KEY });
+    takeIdentity(config);
+    await serveMetrics(config, lifecycle);
     await start(lifecycle);
   } catch (error) {
     const stopping = lifecycle.signal.aborted;

@@ -1,8 +1,10 @@
 import type { CallContext, ServerMiddleware } from "nice-grpc-common";
 import { localPrincipal, type Principal } from "#libs/auth";
 import { systemRandom } from "#libs/clock";
+import { StillpointError } from "#libs/errors";
 import type { Logger } from "#libs/logger";
 import { enterIds, traceparent } from "#libs/telemetry";
+import { peerPrincipal } from "./peer.ts";
 import { toServerError } from "./server-error.ts";
 
 /** What every handler knows about its call, beside the CallContext of nice-grpc. */
@@ -16,27 +18,43 @@ export interface CallScope {
   readonly traceparent?: string;
 }
 
+export interface CallScopeOptions {
+  readonly logger: Logger;
+  /** Ends streams. */
+  readonly closing: AbortSignal;
+  /** Callers are known by their certificates; else they reached a loopback port or a socket of mode 0600. */
+  readonly isSecure: boolean;
+  /** Who may call at all. */
+  readonly admits: (principal: Principal) => boolean;
+}
+
 /** Gives each call its scope, and turns what a handler throws into a status. */
-export function callScope(logger: Logger, closing: AbortSignal): ServerMiddleware<CallScope> {
+export function callScope({ logger, closing, isSecure, admits }: CallScopeOptions): ServerMiddleware<CallScope> {
   return async function* (call, context) {
     const requestId = requestIdOf(context);
     context.header.set("x-request-id", requestId);
     enterIds({ requestId });
     const parent = traceparent() ?? context.metadata.get("traceparent");
+    const principal = isSecure ? peerPrincipal(context.metadata) : localPrincipal;
     const scope: CallScope = {
-      // Servers listen only on loopback and on sockets of mode 0600: see listen().
-      principal: localPrincipal,
+      principal: principal ?? nobody,
       requestId,
       signal: call.responseStream ? AbortSignal.any([context.signal, closing]) : context.signal,
       ...(parent === undefined ? {} : { traceparent: parent }),
     };
     try {
+      if (principal === undefined || !admits(principal)) throw refused(call.method.path);
       return yield* call.next(call.request, { ...context, ...scope });
     } catch (error) {
       throw toServerError(error, { method: call.method.path, requestId, signal: context.signal, logger });
     }
   };
 }
+
+/** The principal of a call that is refused. */
+const nobody: Principal = { name: "nobody", kind: "user" };
+
+const refused = (path: string) => new StillpointError("PERMISSION_DENIED", `${path} was not found`);
 
 function requestIdOf({ metadata }: CallContext): string {
   const given = metadata.get("x-request-id");

@@ -1,12 +1,24 @@
 import { Channel, ChannelCredentials } from "@grpc/grpc-js";
+import type { Identity, TlsIdentity } from "#libs/tls";
+import { channelCredentials } from "./credentials.ts";
 
 const mebibyte = 1024 * 1024;
 const channels = new Map<string, { channel: Channel; users: number }>();
 
+/** Whom to reach, and as whom. */
+export interface Target {
+  readonly address: string;
+  /** Left out: without TLS. Unix sockets never have it. */
+  readonly tls?: TlsIdentity | undefined;
+  /** Whom the certificate there must stand for; left out: for the address. */
+  readonly peer?: Identity | undefined;
+}
+
 /** The process's one channel to a target; `release` gives it up, and the last one to do so closes it. */
-export function acquireChannel(address: string): { channel: Channel; release: () => void } {
-  const entry = channels.get(address) ?? { channel: openChannel(address), users: 0 };
-  channels.set(address, entry);
+export function acquireChannel(target: Target): { channel: Channel; release: () => void } {
+  const key = [target.address, target.peer, target.tls?.files.cert].join(" ");
+  const entry = channels.get(key) ?? { channel: openChannel(target), users: 0 };
+  channels.set(key, entry);
   entry.users++;
   let released = false;
   const release = () => {
@@ -14,7 +26,7 @@ export function acquireChannel(address: string): { channel: Channel; release: ()
     released = true;
     entry.users--;
     if (entry.users > 0) return;
-    if (channels.get(address) === entry) channels.delete(address);
+    if (channels.get(key) === entry) channels.delete(key);
     entry.channel.close();
   };
   return { channel: entry.channel, release };
@@ -26,8 +38,10 @@ export function closeChannels(): void {
   channels.clear();
 }
 
-function openChannel(address: string): Channel {
-  return new Channel(address, ChannelCredentials.createInsecure(), {
+function openChannel({ address, tls, peer }: Target): Channel {
+  const isPlain = tls === undefined || address.startsWith("unix:");
+  const credentials = isPlain ? ChannelCredentials.createInsecure() : channelCredentials(tls, peer);
+  return new Channel(address, credentials, {
     "grpc.max_receive_message_length": 16 * mebibyte,
     "grpc.max_send_message_length": 16 * mebibyte,
     "grpc.keepalive_time_ms": 20_000,

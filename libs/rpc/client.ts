@@ -3,6 +3,7 @@ import type { CompatServiceDefinition } from "nice-grpc/lib/service-definitions/
 import { deadlineMiddleware } from "nice-grpc-client-middleware-deadline";
 import { retryMiddleware } from "nice-grpc-client-middleware-retry";
 import { errorDetailsClientMiddleware } from "nice-grpc-error-details";
+import { type Identity, ownIdentity, type TlsIdentity } from "#libs/tls";
 import { acquireChannel, closeChannels } from "./channels.ts";
 import { type RpcCallOptions, watchedCall } from "./watched-call.ts";
 
@@ -11,6 +12,10 @@ export type { RpcCallOptions } from "./watched-call.ts";
 export interface RpcClientOptions {
   /** Deadline of a unary call in milliseconds; every unary call has one. */
   readonly timeoutMs?: number;
+  /** As whom it calls; the process's own identity when left out. Without one there is no TLS. */
+  readonly tls?: TlsIdentity;
+  /** Whom the certificate there must stand for; for the address when left out. Says nothing without TLS. */
+  readonly peer?: Identity;
 }
 
 /** Promises for unary calls, async iterables for streams; both fail with StillpointError. */
@@ -28,9 +33,9 @@ export type RpcClient<Definition extends CompatServiceDefinition> = Client<Defin
 export function createRpcClient<Definition extends CompatServiceDefinition>(
   definition: Definition,
   address: string,
-  { timeoutMs = 30_000 }: RpcClientOptions = {},
+  { timeoutMs = 30_000, tls = ownIdentity(), peer }: RpcClientOptions = {},
 ): RpcClient<Definition> {
-  const { channel, release } = acquireChannel(address);
+  const { channel, release } = acquireChannel({ address, tls, peer });
   const client = createClientFactory()
     .use(errorDetailsClientMiddleware)
     .use(retryMiddleware)

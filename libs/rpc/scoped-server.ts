@@ -1,16 +1,16 @@
 import { createServer, type Server } from "nice-grpc";
 import { errorDetailsServerMiddleware } from "nice-grpc-error-details";
-import type { Logger } from "#libs/logger";
 import { metricsAreServed } from "#libs/telemetry";
-import { callScope } from "./call-scope.ts";
+import { type CallScopeOptions, callScope } from "./call-scope.ts";
+import { tellPeer } from "./peer.ts";
 
 /** The nice-grpc server under an RpcServer, whose handlers get a CallScope. */
 export type ScopedServer = Awaited<ReturnType<typeof createScopedServer>>;
 
 const mebibyte = 1024 * 1024;
 
-/** Makes one; `closing` ends its streams. */
-export async function createScopedServer(logger: Logger, closing: AbortSignal, isUnix: boolean) {
+/** Makes one. Callers over a Unix socket stay for ever; others connect anew from time to time. */
+export async function createScopedServer(isUnix: boolean, options: CallScopeOptions) {
   const server = createServer({
     "grpc.max_receive_message_length": 16 * mebibyte,
     "grpc.max_send_message_length": 16 * mebibyte,
@@ -18,9 +18,10 @@ export async function createScopedServer(logger: Logger, closing: AbortSignal, i
     "grpc.keepalive_timeout_ms": 5_000,
     // channelz stays on: without it grpc-js 1.14.7 does not know its sessions, and forceShutdown() ends none of them.
     // Clients connect anew from time to time, and so find replicas that came later. Open streams live on.
+    ...(options.isSecure ? { interceptors: [tellPeer] } : {}),
     ...(isUnix ? {} : { "grpc.max_connection_age_ms": 300_000 }),
   });
-  return (await measured(server)).use(errorDetailsServerMiddleware).use(callScope(logger, closing));
+  return (await measured(server)).use(errorDetailsServerMiddleware).use(callScope(options));
 }
 
 /** Counts and times calls, where somebody may look at it. */

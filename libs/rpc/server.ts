@@ -1,8 +1,11 @@
 import type { ServiceImplementation } from "nice-grpc";
 import type { CompatServiceDefinition } from "nice-grpc/lib/service-definitions/index.js";
+import type { Principal } from "#libs/auth";
 import type { Logger } from "#libs/logger";
+import { ownIdentity, type TlsIdentity } from "#libs/tls";
 import { bindUnix, type UnixSocket } from "./bind-unix.ts";
 import type { CallScope } from "./call-scope.ts";
+import { serverCredentials } from "./credentials.ts";
 import { addHealth } from "./health.ts";
 import { addReflection } from "./reflection.ts";
 import { createScopedServer, type ScopedServer } from "./scoped-server.ts";
@@ -11,6 +14,10 @@ export interface RpcServerOptions {
   readonly logger: Logger;
   /** False while a server that this one needs is away; asked at each health check. */
   readonly health?: () => boolean;
+  /** As whom it answers; the process's own identity when left out. Without one there is no TLS. */
+  readonly tls?: TlsIdentity;
+  /** Who may call at all, beside the rights that each method asks for; everybody when left out. */
+  readonly admits?: (principal: Principal) => boolean;
 }
 
 const gracefulMs = 3_000;
@@ -20,13 +27,17 @@ export class RpcServer {
   readonly #closing = new AbortController();
   readonly #health: () => boolean;
   readonly #logger: Logger;
+  readonly #admits: (principal: Principal) => boolean;
+  readonly #tls: TlsIdentity | undefined;
   readonly #services: { name: string; addTo: (server: ScopedServer) => void }[] = [];
   #server: ScopedServer | undefined;
   #socket: UnixSocket | undefined;
   #stopHealth: (() => void) | undefined;
 
-  constructor({ logger, health = () => true }: RpcServerOptions) {
+  constructor({ logger, health = () => true, tls = ownIdentity(), admits = () => true }: RpcServerOptions) {
     this.#logger = logger;
+    this.#admits = admits;
+    this.#tls = tls;
     this.#health = health;
   }
 
@@ -44,13 +55,20 @@ export class RpcServer {
   }
 
   /**
-   * Listens on `127.0.0.1:<port>` (0: any free one) or `unix:/path` (a socket of mode 0600; a dead one that lies
-   * there is replaced) and gives the address with its port. Refuses an address that is not loopback: there is no TLS.
+   * Listens on `<host>:<port>` (0: any free one) or `unix:/path` (a socket of mode 0600; a dead one that lies there is
+   * replaced) and gives the address with its port. Ports have mutual TLS when there is an identity; without one it
+   * refuses an address that is not loopback.
    */
   async listen(address: string): Promise<string> {
     const isUnix = address.startsWith("unix:");
-    if (!isUnix) refuseRemote(address);
-    const server = await createScopedServer(this.#logger, this.#closing.signal, isUnix);
+    const tls = isUnix ? undefined : this.#tls;
+    if (!isUnix && tls === undefined) refuseRemote(address);
+    const server = await createScopedServer(isUnix, {
+      logger: this.#logger,
+      closing: this.#closing.signal,
+      isSecure: tls !== undefined,
+      admits: this.#admits,
+    });
     for (const { addTo } of this.#services) addTo(server);
     this.#stopHealth = await addHealth(server, this.#health);
     await addReflection(
@@ -63,7 +81,7 @@ export class RpcServer {
       this.#socket = await bindUnix(address.slice("unix:".length), (path) => server.listen(`unix:${path}`));
       return address;
     }
-    const port = await server.listen(address);
+    const port = await server.listen(address, tls && serverCredentials(tls));
     return address.replace(/\d+$/, `${port}`);
   }
 
@@ -85,5 +103,5 @@ export class RpcServer {
 
 function refuseRemote(address: string): void {
   if (/^(127\.\d+\.\d+\.\d+|localhost|\[::1\]):\d+$/.test(address)) return;
-  throw new Error(`refusing to listen on ${address} without TLS: use 127.0.0.1:<port> or unix:/path`);
+  throw new Error(`refusing to listen on ${address} without TLS: set TLS_CA, TLS_CERT and TLS_KEY, or use 127.0.0.1:<port> or unix:/path`);
 }
