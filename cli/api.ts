@@ -1,9 +1,10 @@
+import { type IdentityOptions, identify } from "./identify.ts";
 import type { Format } from "./output/format.ts";
 import { reach } from "./reach.ts";
 import type { Terminal } from "./terminal.ts";
 
 /** The options that every command takes. */
-export interface CommonOptions {
+export interface CommonOptions extends IdentityOptions {
   readonly output: Format;
   readonly project: string;
   readonly address?: string;
@@ -83,7 +84,7 @@ export class Api {
   }
 
   async #rpc() {
-    this.#reached ??= reach(this.#address);
+    this.#reached ??= identify(this.terminal, this.options).then(() => reach(this.#address));
     const [rpc] = await Promise.all([import("#libs/rpc"), this.#reached]);
     return rpc;
   }

@@ -1,16 +1,24 @@
 import { Command, Option } from "commander";
 import { formats, parseFormat } from "./output/format.ts";
 
+const tlsFiles = { ca: "the authority's certificate", cert: "your certificate", key: "its key" };
+
 /** A noun, whose verbs are added to it. */
 export const nounCommand = (name: string, description: string): Command =>
   new Command(name).description(description).helpCommand(false);
 
-/** The options that all verbs take; `stillpoint` takes them too, before the noun. */
-export const withCommonOptions = (command: Command): Command =>
-  command
+const tlsOptions = (["ca", "cert", "key"] as const).map(
+  (name) => [`--${name} <file>`, `for TLS: ${tlsFiles[name]} (default: TLS_${name.toUpperCase()})`] as const,
+);
+
+/** The options that all verbs take; `stillpoint` takes them too, before the noun, and tells of those for TLS. */
+export const withCommonOptions = (command: Command, { isRoot = false } = {}): Command => {
+  for (const [flags, help] of tlsOptions) command.addOption(new Option(flags, help).hideHelp(!isRoot));
+  return command
     .addOption(new Option("-o, --output <format>", `${formats.join(", ")} (default: table)`).argParser(parseFormat))
     .option("--project <project>", "the project (default: default)")
     .option("--address <address>", "the server (default: STILLPOINT_ADDRESS, or 127.0.0.1:7070)");
+};
 
 const commonDefaults = { output: "table", project: "default" };
 

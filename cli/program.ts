@@ -1,6 +1,7 @@
 import { Command, CommanderError } from "commander";
 import manifest from "../package.json" with { type: "json" };
 import { CommandEnded } from "./command-ended.ts";
+import { certCommand } from "./commands/cert.ts";
 import { checkpointCommand } from "./commands/checkpoint.ts";
 import { devCommand } from "./commands/dev.ts";
 import { eventsCommand } from "./commands/events.ts";
@@ -29,7 +30,7 @@ export async function runCommandLine(argv: readonly string[], terminal: Terminal
 }
 
 function program(terminal: Terminal): Command {
-  const root = withCommonOptions(new Command("stillpoint"))
+  const root = withCommonOptions(new Command("stillpoint"), { isRoot: true })
     .version(manifest.version, "-V, --version", "print the version")
     .description("Virtual machines with application-consistent checkpoints.")
     .helpCommand(false)
@@ -46,6 +47,7 @@ function program(terminal: Terminal): Command {
     projectCommand(terminal),
     operationCommand(terminal),
     eventsCommand(terminal),
+    certCommand(terminal),
   ]) {
     root.addCommand(command);
   }

@@ -1,6 +1,7 @@
+import { type IdentityOptions, identify } from "./identify.ts";
 import type { Terminal } from "./terminal.ts";
 
-export interface RegistryOptions {
+export interface RegistryOptions extends IdentityOptions {
   readonly registry?: string;
 }
 
@@ -15,6 +16,7 @@ export async function withRegistry<Result>(
   options: RegistryOptions,
   work: (registry: import("#libs/oci").RegistryClient) => Promise<Result>,
 ): Promise<Result> {
+  await identify(terminal, options);
   const { createRegistryClient } = await import("#libs/oci");
   const address = options.registry ?? terminal.env.STILLPOINT_REGISTRY ?? fallback;
   const registry = createRegistryClient({ address });

@@ -31,6 +31,7 @@ export interface Ran {
 }
 
 export interface FakeCluster extends AsyncDisposable {
+  readonly address: string;
   /** Runs a command line against it; `terminal` overrides parts of a terminal without a person. */
   run(argv: readonly string[], terminal?: Partial<Terminal>): Promise<Ran>;
 }
@@ -48,6 +49,7 @@ export async function fakeCluster(services: FakeServices): Promise<FakeCluster> 
     .add(EventsDefinition, partialService(EventsDefinition, services.events ?? {}));
   const address = await server.listen("127.0.0.1:0");
   return {
+    address,
     run: (argv, terminal) => runWith({ STILLPOINT_ADDRESS: address }, argv, terminal),
     [Symbol.asyncDispose]: () => server.close(),
   };

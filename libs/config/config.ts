@@ -1,14 +1,18 @@
+import { readFileSync } from "node:fs";
 import { z } from "zod";
 
 /**
  * Reads the environment once, at start. Fails with one error that names each wrong variable and the form it should
- * have (the schema's description); it never quotes a value, which may hold a password. Empty means unset.
+ * have (the schema's description); it never quotes a value, which may hold a password. Empty means unset. A variable X
+ * may be given as X_FILE, the path of a file that holds it, as secrets are mounted into containers.
  */
 export function readConfig<Shape extends z.ZodRawShape>(
   shape: Shape,
   env: NodeJS.ProcessEnv = process.env,
 ): z.output<z.ZodObject<Shape>> {
-  const set = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== ""));
+  const set = Object.fromEntries(
+    Object.entries({ ...env, ...fromFiles(shape, env) }).filter(([, value]) => value !== ""),
+  );
   const result = z.object(shape).safeParse(set);
   if (result.success) return result.data;
   const lines = result.error.issues.map(({ path: [variable = ""], message }) => {
@@ -16,6 +20,20 @@ export function readConfig<Shape extends z.ZodRawShape>(
     return `  ${name} ${set[name] === undefined ? "is not set" : "is wrong"}: expected ${form(shape[name]) ?? message}`;
   });
   throw new Error(`the configuration is not right\n${lines.join("\n")}`);
+}
+
+function fromFiles(shape: z.ZodRawShape, env: NodeJS.ProcessEnv): Record<string, string> {
+  const read: Record<string, string> = {};
+  for (const name of Object.keys(shape)) {
+    const path = env[`${name}_FILE`];
+    if (path === undefined || path === "") continue;
+    try {
+      read[name] = readFileSync(path, "utf8").trim();
+    } catch (cause) {
+      throw new Error(`the configuration is not right\n  ${name}_FILE cannot be read: ${path}`, { cause });
+    }
+  }
+  return read;
 }
 
 /** The description of a schema, also under the default or optional that wraps it. */

@@ -2,6 +2,7 @@ import { HostAgentDefinition, type StepResult, type Workload } from "#contracts/
 import { type Clock, systemClock } from "#libs/clock";
 import { isStillpointError, StillpointError } from "#libs/errors";
 import { createRpcClient } from "#libs/rpc";
+import { type Identity, isIdentity } from "#libs/tls";
 import type { AgentAction, AgentClient, HostAgents, StepContext, WorkloadOnHost } from "./host-agents.ts";
 
 export interface HostAgentsDeps {
@@ -13,7 +14,7 @@ export interface HostAgentsDeps {
   readonly clock?: Clock;
   /** How long an agent may be away before a step gives up; default 15,000 ms; the runner of operations tries again after that. */
   readonly patienceMs?: number;
-  readonly dial?: (address: string) => AgentClient;
+  readonly dial?: (address: string, host: string) => AgentClient;
 }
 
 /** An agent tells of a running step at least every 2 s; silence for longer than this means that it is gone. */
@@ -29,8 +30,10 @@ export function createHostAgents(deps: HostAgentsDeps): HostAgents {
   const clients = new Map<string, AgentClient>();
   const clientOf = async (host: string) => {
     const address = await addressOf(host);
-    const client = clients.get(address) ?? dial(address);
-    clients.set(address, client);
+    // A host that has got another's old address must be told from it.
+    const key = `${host} ${address}`;
+    const client = clients.get(key) ?? dial(address, host);
+    clients.set(key, client);
     return client;
   };
 
@@ -86,7 +89,17 @@ async function findWorkload(client: AgentClient, uid: string, signal: AbortSigna
   }
 }
 
-const dialByRpc = (address: string): AgentClient => createRpcClient(HostAgentDefinition, address);
+/** With TLS the other side must prove that it is this host; its address says nothing. */
+function dialByRpc(address: string, host: string): AgentClient {
+  return createRpcClient(HostAgentDefinition, address, { peer: identityOf(host) });
+}
+
+/** `hosts/n1` has a certificate for `host/n1`. */
+function identityOf(host: string): Identity {
+  const identity = host.replace(/^hosts\//, "host/");
+  if (!isIdentity(identity)) throw new StillpointError("HOST_NOT_FOUND", `there is no host ${host}`);
+  return identity;
+}
 
 /** Remembers which claims have fenced which workload. The agent keeps a fence on disk, so once for each claim is enough. */
 class Fences {

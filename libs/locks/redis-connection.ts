@@ -1,5 +1,6 @@
 import { Redis } from "ioredis";
 import type { Lifecycle } from "#libs/lifecycle";
+import { ownIdentity } from "#libs/tls";
 
 interface RedisOptions {
   /** redis://127.0.0.1:6379 */
@@ -18,6 +19,7 @@ const LONGEST_PAUSE_MS = 1_000;
  */
 function openRedis({ url, onError }: RedisOptions): Redis {
   const redis = new Redis(url, {
+    ...tlsFor(url),
     maxRetriesPerRequest: 0,
     enableOfflineQueue: false,
     autoResendUnfulfilledCommands: false,
@@ -36,6 +38,24 @@ function openRedis({ url, onError }: RedisOptions): Redis {
     told = true;
   });
   return redis;
+}
+
+/** `rediss://` shows our certificate; getters, as ioredis reads them anew for each connection: certificates are renewed. */
+function tlsFor(url: string) {
+  const identity = url.startsWith("rediss://") ? ownIdentity() : undefined;
+  if (identity === undefined) return {};
+  const tls = {
+    get ca() {
+      return identity.pem.ca;
+    },
+    get cert() {
+      return identity.pem.cert;
+    },
+    get key() {
+      return identity.pem.key;
+    },
+  };
+  return { tls };
 }
 
 /** The service's Redis connection, closed with it. Resolves when connected, or after 2 s without: Redis may come later. */

@@ -10,6 +10,7 @@ import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { type Clock, systemClock } from "#libs/clock";
 import { isStillpointError, StillpointError } from "#libs/errors";
+import { ownIdentity } from "#libs/tls";
 
 export interface HttpRequest {
   readonly method: "GET" | "HEAD" | "POST" | "PUT" | "DELETE";
@@ -101,6 +102,8 @@ export class HttpExchange {
     return {
       method,
       agent: this.#agent,
+      // Read for each connection: certificates are renewed. Without an identity the system's authorities count.
+      ...(this.#base.protocol === "https:" && ownIdentity()?.pem),
       timeout: IDLE_TIMEOUT_MS,
       headers: { ...headers, ...(length !== undefined && { "content-length": length }) },
       ...(signal && { signal }),

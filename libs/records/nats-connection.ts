@@ -1,6 +1,7 @@
 import { hostname } from "node:os";
 import { connect, type NatsConnection } from "@nats-io/transport-node";
 import type { Lifecycle } from "#libs/lifecycle";
+import { ownIdentity } from "#libs/tls";
 import { checkSync } from "./check-sync.ts";
 
 export interface NatsOptions {
@@ -17,6 +18,7 @@ export interface NatsOptions {
 export async function openNats({ url, name = "stillpoint" }: NatsOptions): Promise<NatsConnection> {
   return await connect({
     ...serversOf(url),
+    ...tlsFor(url),
     name: `${name}@${hostname()}:${process.pid}`,
     maxReconnectAttempts: -1,
     reconnectTimeWait: 250,
@@ -25,6 +27,13 @@ export async function openNats({ url, name = "stillpoint" }: NatsOptions): Promi
     pingInterval: 15_000,
     maxPingOut: 2,
   });
+}
+
+/** `tls://` shows our certificate; its files are read anew for each connection, so that renewal needs no restart. */
+function tlsFor(urls: string) {
+  if (!urls.startsWith("tls://")) return {};
+  const files = ownIdentity()?.files;
+  return { tls: files === undefined ? {} : { caFile: files.ca, certFile: files.cert, keyFile: files.key } };
 }
 
 /** The client takes no user from a URL: it is given apart. */

@@ -29,32 +29,33 @@ export interface CallScopeOptions {
 }
 
 /** Gives each call its scope, and turns what a handler throws into a status. */
-export function callScope({ logger, closing, isSecure, admits }: CallScopeOptions): ServerMiddleware<CallScope> {
+export function callScope(options: CallScopeOptions): ServerMiddleware<CallScope> {
   return async function* (call, context) {
     const requestId = requestIdOf(context);
     context.header.set("x-request-id", requestId);
     enterIds({ requestId });
     const parent = traceparent() ?? context.metadata.get("traceparent");
-    const principal = isSecure ? peerPrincipal(context.metadata) : localPrincipal;
-    const scope: CallScope = {
-      principal: principal ?? nobody,
-      requestId,
-      signal: call.responseStream ? AbortSignal.any([context.signal, closing]) : context.signal,
-      ...(parent === undefined ? {} : { traceparent: parent }),
-    };
     try {
-      if (principal === undefined || !admits(principal)) throw refused(call.method.path);
+      const scope: CallScope = {
+        principal: callerOf(options, context, call.method.path),
+        requestId,
+        signal: call.responseStream ? AbortSignal.any([context.signal, options.closing]) : context.signal,
+        ...(parent === undefined ? {} : { traceparent: parent }),
+      };
       return yield* call.next(call.request, { ...context, ...scope });
     } catch (error) {
+      const { logger } = options;
       throw toServerError(error, { method: call.method.path, requestId, signal: context.signal, logger });
     }
   };
 }
 
-/** The principal of a call that is refused. */
-const nobody: Principal = { name: "nobody", kind: "user" };
-
-const refused = (path: string) => new StillpointError("PERMISSION_DENIED", `${path} was not found`);
+/** @throws StillpointError PERMISSION_DENIED for who may not call here */
+function callerOf({ isSecure, admits }: CallScopeOptions, { metadata }: CallContext, path: string): Principal {
+  const principal = isSecure ? peerPrincipal(metadata) : localPrincipal;
+  if (principal !== undefined && admits(principal)) return principal;
+  throw new StillpointError("PERMISSION_DENIED", `${path} was not found`);
+}
 
 function requestIdOf({ metadata }: CallContext): string {
   const given = metadata.get("x-request-id");

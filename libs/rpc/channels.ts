@@ -1,6 +1,6 @@
 import { Channel, ChannelCredentials } from "@grpc/grpc-js";
 import type { Identity, TlsIdentity } from "#libs/tls";
-import { channelCredentials } from "./credentials.ts";
+import { channelCredentials, serverName } from "./credentials.ts";
 
 const mebibyte = 1024 * 1024;
 const channels = new Map<string, { channel: Channel; users: number }>();
@@ -40,8 +40,9 @@ export function closeChannels(): void {
 
 function openChannel({ address, tls, peer }: Target): Channel {
   const isPlain = tls === undefined || address.startsWith("unix:");
-  const credentials = isPlain ? ChannelCredentials.createInsecure() : channelCredentials(tls, peer);
+  const credentials = isPlain ? ChannelCredentials.createInsecure() : channelCredentials({ tls, address, peer });
   return new Channel(address, credentials, {
+    ...(isPlain ? {} : serverName({ address, peer })),
     "grpc.max_receive_message_length": 16 * mebibyte,
     "grpc.max_send_message_length": 16 * mebibyte,
     "grpc.keepalive_time_ms": 20_000,

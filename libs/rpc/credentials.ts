@@ -1,4 +1,6 @@
-import { ChannelCredentials, experimental, ServerCredentials } from "@grpc/grpc-js";
+import { isIP } from "node:net";
+import { checkServerIdentity } from "node:tls";
+import { type ChannelCredentials, experimental, ServerCredentials } from "@grpc/grpc-js";
 import { type Identity, identityOf, type TlsIdentity } from "#libs/tls";
 
 /** Mutual TLS with a certificate that may be renewed while the server listens. */
@@ -16,22 +18,39 @@ class RenewedServerCredentials extends ServerCredentials {
 /** Whoever connects must have a certificate of our authority. */
 export const serverCredentials = (tls: TlsIdentity): ServerCredentials => new RenewedServerCredentials(tls);
 
+interface Dialled {
+  readonly address: string;
+  readonly peer?: Identity | undefined;
+}
+
 /**
  * The other side must have a certificate of our authority, for the name or IP address that is dialled; or, with `peer`,
  * for that identity, whatever its address.
  */
-export function channelCredentials(tls: TlsIdentity, peer?: Identity): ChannelCredentials {
+export function channelCredentials({
+  tls,
+  address,
+  peer,
+}: Dialled & { readonly tls: TlsIdentity }): ChannelCredentials {
   const provider = providerOf(tls);
-  const verify = peer === undefined ? {} : { checkServerIdentity: isPeer(peer) };
-  return experimental.createCertificateProviderChannelCredentials(provider, provider, verify);
+  return experimental.createCertificateProviderChannelCredentials(provider, provider, {
+    checkServerIdentity: (_name, certificate) =>
+      peer === undefined ? checkServerIdentity(hostOf(address), certificate) : checkPeer(peer, certificate),
+  });
 }
 
-const isPeer =
-  (peer: Identity) =>
-  (_host: string, { subjectaltname }: { subjectaltname?: string }): Error | undefined => {
-    const found = identityOf(subjectaltname);
-    return found === peer ? undefined : new Error(`${found ?? "somebody"} answers instead of ${peer}`);
-  };
+/** The channel option for what the handshake asks for: it may not be an IP address (RFC 6066, section 3). */
+export function serverName({ address, peer }: Dialled): { "grpc.ssl_target_name_override"?: string } {
+  if (peer !== undefined) return { "grpc.ssl_target_name_override": peer.replace("/", ".") };
+  return isIP(hostOf(address)) === 0 ? {} : { "grpc.ssl_target_name_override": "stillpoint" };
+}
+
+const hostOf = (address: string): string => address.replace(/:\d+$/, "").replace(/^\[|\]$/g, "");
+
+function checkPeer(peer: Identity, { subjectaltname }: { subjectaltname?: string }): Error | undefined {
+  const found = identityOf(subjectaltname);
+  return found === peer ? undefined : new Error(`${found ?? "somebody"} answers instead of ${peer}`);
+}
 
 type Provider = experimental.CertificateProvider;
 

@@ -1,4 +1,4 @@
-import { type Metadata, type ServerInterceptor, ServerInterceptingCall, ServerListenerBuilder } from "@grpc/grpc-js";
+import { type Metadata, ServerInterceptingCall, type ServerInterceptor, ServerListenerBuilder } from "@grpc/grpc-js";
 import type { Principal } from "#libs/auth";
 import { type Identity, identityOf, isIdentity } from "#libs/tls";
 

@@ -103,5 +103,7 @@ export class RpcServer {
 
 function refuseRemote(address: string): void {
   if (/^(127\.\d+\.\d+\.\d+|localhost|\[::1\]):\d+$/.test(address)) return;
-  throw new Error(`refusing to listen on ${address} without TLS: set TLS_CA, TLS_CERT and TLS_KEY, or use 127.0.0.1:<port> or unix:/path`);
+  throw new Error(
+    `refusing to listen on ${address} without TLS: set TLS_CA, TLS_CERT and TLS_KEY, or use 127.0.0.1:<port> or unix:/path`,
+  );
 }

@@ -112,7 +112,6 @@ test("a renewed certificate is used without a restart, by servers and clients", 
   await using rpc = await served(server);
   expect(await ask(clientOf(rpc.address, { tls: client }))).toBe("svc/operation");
   const before = server.pem.cert;
-  // The client's folder gets the certificate of another service: whatever is in the files counts.
   await Promise.all([
     authority.issue("svc/scheduler", { days, names: ["localhost"], force: true }),
     authority.issue("svc/operation", { days, force: true }),

@@ -1,4 +1,5 @@
 import { execFile } from "node:child_process";
+import { globSync } from "node:fs";
 import { access, chmod, copyFile, mkdir, mkdtemp, rename, rm, writeFile } from "node:fs/promises";
 import { isIP } from "node:net";
 import { join } from "node:path";
@@ -76,6 +77,14 @@ export class Authority {
     return files;
   }
 
+  /** The files of every certificate, the authority's own first. */
+  list(): string[] {
+    const found = globSync(["ca.crt", "{svc,host,admin}/*/tls.crt"], { cwd: this.folder });
+    return found
+      .toSorted((a, b) => Number(b === "ca.crt") - Number(a === "ca.crt") || a.localeCompare(b))
+      .map((path) => join(this.folder, path));
+  }
+
   /** Both files appear whole. A renewed key lies beside the old certificate for a moment, which readers wait out. */
   async #make({ subject, days, extensions, by = [], cert, key }: Making): Promise<void> {
     await mkdir(this.folder, { recursive: true, mode: 0o700 });
@@ -88,7 +97,9 @@ export class Authority {
       const subjectName = `/CN=${subject.replaceAll("/", "\\/")}`;
       const rest = ["-out", made.cert, "-days", `${days}`, "-subj", subjectName, "-config", made.config];
       await run("openssl", ["req", "-x509", ...by, ...keyOptions, ...rest]).catch((cause: unknown) => {
-        throw new StillpointError("CERTIFICATE_FAILED", `openssl could not make ${cert}: ${reasonOf(cause)}`, { cause });
+        throw new StillpointError("CERTIFICATE_FAILED", `openssl could not make ${cert}: ${reasonOf(cause)}`, {
+          cause,
+        });
       });
       for (const file of [made.key, made.cert]) await chmod(file, 0o600);
       await rename(made.key, key);

@@ -3,4 +3,5 @@
 export { Authority, type CertificateOptions, type IssueOptions } from "./authority.ts";
 export { type Identity, identityOf, identityUri, isIdentity } from "./identity.ts";
 export { ownIdentity, takeIdentity } from "./own-identity.ts";
+export { readCertificate } from "./read-certificate.ts";
 export { type TlsFiles, TlsIdentity, type TlsPem } from "./tls-identity.ts";

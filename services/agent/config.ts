@@ -1,6 +1,6 @@
 import { hostname } from "node:os";
 import { z } from "zod";
-import { commonConfig, readConfig } from "#libs/config";
+import { address, commonConfig, readConfig } from "#libs/config";
 
 const count = z.coerce.number().int();
 
@@ -14,7 +14,9 @@ const shape = {
     .default(() => hostId(hostname())),
   AGENT_DATA: z.string().startsWith("/").describe("an absolute path").default("/var/lib/stillpoint/agent"),
   /** Where the agent listens; agent.sock in its data folder when unset. */
-  AGENT_ADDRESS: z.string().startsWith("unix:/").describe("unix:/path").optional(),
+  AGENT_ADDRESS: address.optional(),
+  /** Where services find it, when that is not where it listens. */
+  AGENT_REACHED_AT: address.optional(),
   REGISTRY_HTTP_URL: z
     .url({ protocol: /^https?$/ })
     .describe("a URL")

@@ -28,6 +28,7 @@ import { Observations } from "./observations.ts";
 import type { DiskStore, ImageStore } from "./ports.ts";
 import { QemuHypervisor } from "./qemu/hypervisor.ts";
 import { probeQemu, type QemuFacts } from "./qemu/probe.ts";
+import { listen, mayCall } from "./reached-by.ts";
 import { inspectWorkload } from "./readiness/inspect.ts";
 import { ReadinessWatch } from "./readiness/readiness-watch.ts";
 import { Reserve } from "./reserve.ts";
@@ -81,12 +82,12 @@ export async function startAgent(
   readiness.start();
   watchStorage(parts, lifecycle);
   const host = `hosts/${config.AGENT_HOST_NAME}`;
-  const server = lifecycle.add("agent API", new RpcServer({ logger }), (s) => s.close());
+  const server = lifecycle.add("agent API", new RpcServer({ logger, admits: mayCall }), (s) => s.close());
   server.add(
     HostAgentDefinition,
     createHandlers({ workloads, steps, storage: parts.storage, readiness, clock: systemClock, host }),
   );
-  const address = await server.listen(config.AGENT_ADDRESS ?? `unix:${join(data.root, "agent.sock")}`);
+  const address = await listen(server, config);
   const exists = (uid: string) => workloads.find(uid) !== undefined;
   const forgetting = forgetJournals({ journals: data.journals, steps, exists, clock: systemClock }, lifecycle.signal);
   forgetting.catch((error: unknown) => logger.warn({ err: error }, "old journals are kept"));
