@@ -76,9 +76,8 @@ function readPem({ ca, cert, key }: TlsFiles): TlsPem {
     try {
       return readFileSync(path);
     } catch (cause) {
-      throw new Error(`${variable}: ${path} cannot be read (${cause instanceof Error ? cause.message : cause})`, {
-        cause,
-      });
+      const why = cause instanceof Error ? cause.message : String(cause);
+      throw new Error(`${variable}: ${path} cannot be read (${why})`, { cause });
     }
   };
   return { ca: read("TLS_CA", ca), cert: read("TLS_CERT", cert), key: read("TLS_KEY", key) };
