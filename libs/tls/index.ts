@@ -1,7 +1,7 @@
 /** Who a process is to others, by certificates of one authority; see `stillpoint cert`. */
 
 export { Authority, type CertificateOptions, type IssueOptions } from "./authority.ts";
-export { type Identity, identityOf, identityUri, isIdentity } from "./identity.ts";
+export { type Identity, identityOf, isIdentity } from "./identity.ts";
 export { ownIdentity, takeIdentity } from "./own-identity.ts";
 export { readCertificate } from "./read-certificate.ts";
 export { type TlsFiles, TlsIdentity, type TlsPem } from "./tls-identity.ts";
