@@ -15,6 +15,9 @@ readonly requirements=(
   redis-server:redis-server
   skopeo:skopeo
   openssl:openssl
+  dockerd:docker.io
+  mmdebstrap:mmdebstrap
+  ip:iproute2
   mke2fs:e2fsprogs
   debugfs:e2fsprogs
   cpio:cpio
@@ -96,7 +99,7 @@ without_services() {
   return $code
 }
 
-disable_service() { as_root deb-systemd-helper disable "$1.service" >/dev/null 2>&1 || true; }
+disable_units() { as_root deb-systemd-helper disable "$@" >/dev/null 2>&1 || true; }
 
 install_packages() {
   local packages
@@ -106,7 +109,8 @@ install_packages() {
   update_apt
   without_services apt_quietly install --no-install-recommends "${packages[@]}" ||
     fail "apt could not install ${packages[*]}" 'see its messages above, mend the apt sources, and run this again'
-  case " ${packages[*]} " in *' redis-server '*) disable_service redis-server ;; esac
+  case " ${packages[*]} " in *' redis-server '*) disable_units redis-server.service ;; esac
+  case " ${packages[*]} " in *' docker.io '*) disable_units docker.service docker.socket containerd.service ;; esac
 }
 
 at_least() { [ "$(printf '%s\n' "$2" "$1" | sort -V | head -n 1)" = "$2" ]; }
@@ -132,7 +136,7 @@ install_nats() {
     fi
     rm -rf "$folder"
   fi
-  disable_service nats-server
+  disable_units nats-server.service
 }
 
 # Takes this one package from a newer suite of the archive that the machine already uses, with lists of its own: the

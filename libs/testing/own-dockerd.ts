@@ -1,7 +1,7 @@
 import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
-import { mkdir, open, readFile } from "node:fs/promises";
+import { mkdir, open, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import type Dockerode from "dockerode";
@@ -50,15 +50,15 @@ async function launch(folder: string, socketPath: string) {
   await mkdir(folder, { recursive: true, mode: 0o700 });
   const log = await open(join(folder, "dockerd.log"), "a");
   const settings = {
-    host: `unix://${socketPath}`,
+    hosts: [`unix://${socketPath}`],
     group: `${process.getgid?.() ?? 0}`,
     "data-root": join(folder, "data"),
     "exec-root": join(folder, "exec"),
     pidfile: join(folder, "dockerd.pid"),
-    "config-file": join(folder, "daemon.json"),
   };
-  const args = Object.entries(settings).map(([name, value]) => `--${name}=${value}`);
-  const child = spawn("setpriv", ["--pdeathsig", "KILL", "dockerd", ...args], {
+  const file = join(folder, "daemon.json");
+  await writeFile(file, JSON.stringify(settings));
+  const child = spawn("setpriv", ["--pdeathsig", "KILL", "dockerd", "--config-file", file], {
     stdio: ["ignore", log.fd, log.fd],
     env: { ...process.env, PATH: `${process.env.PATH}:/usr/sbin:/sbin` },
   });

@@ -1,7 +1,16 @@
 import { connect as connectNats } from "@nats-io/transport-node";
 import { Redis } from "ioredis";
 import { expect, test } from "vitest";
-import { assertNothingLeft, eventually, leftovers, startNats, startRedis, temporaryFolder } from "#libs/testing";
+import {
+  assertNothingLeft,
+  dockerEngine,
+  engineLeftovers,
+  eventually,
+  leftovers,
+  startNats,
+  startRedis,
+  temporaryFolder,
+} from "#libs/testing";
 
 test("redis keeps what it holds over a crash, and leaves nothing behind", async () => {
   {
@@ -42,4 +51,16 @@ test("eventually gives the value, or says why not", async () => {
   expect(await eventually(() => (++calls === 3 ? "third" : undefined))).toBe("third");
   await expect(eventually(() => Promise.reject(new Error("no")), { deadlineMs: 50 })).rejects.toThrow("no");
   await expect(eventually(() => false, { deadlineMs: 50 })).rejects.toThrow("still gave false");
+});
+
+test("what is left in the Docker engine is named", async () => {
+  await using engine = await dockerEngine();
+  await using folder = temporaryFolder();
+  const network = await engine.docker.createNetwork({ Name: "stillpoint-left", Labels: { folder: folder.path } });
+  try {
+    expect(await engineLeftovers(engine.docker, folder.path)).toEqual(["network stillpoint-left"]);
+  } finally {
+    await network.remove();
+  }
+  expect(await engineLeftovers(engine.docker, folder.path)).toEqual([]);
 });
