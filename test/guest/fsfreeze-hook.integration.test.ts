@@ -109,8 +109,30 @@ test("says so when a writer does not let go", async () => {
   await using folder = temporaryFolder();
   const hooks = await dispatcher(folder.path, { stuck: "[ $1 != thaw ]" });
   expect(await hooks.run("freeze")).toBe(0);
-  expect(await hooks.thaw()).toBe(1);
+  expect(await hooks.thaw()).toBe(0);
   expect(await hooks.states()).toEqual({ stuck: "failed" });
+});
+
+test("answers the thaw before the writers have let go, and a freeze waits for that", async () => {
+  await using folder = temporaryFolder();
+  const slow = `[ $1 != thaw ] || until [ -e "$STILLPOINT_RUN/go" ]; do sleep 0.05; done; ${logs("a")}`;
+  const hooks = await dispatcher(folder.path, { a: slow }, "WRITER_SECONDS=30");
+  expect([await hooks.run("freeze"), await hooks.run("thaw"), await hooks.run("thaw")]).toEqual([0, 0, 0]);
+  expect(await hooks.states()).toEqual({ a: "frozen" });
+  const again = codeOf(hooks.start("freeze"));
+  await writeFile(join(folder.path, "run/go"), "");
+  expect([await again, await hooks.thaw()]).toEqual([0, 0]);
+  expect(await hooks.calls()).toEqual(["a freeze", "a thaw", "a freeze", "a thaw"]);
+});
+
+test("a thaw lets go by itself when nobody attends any more, and says so when a writer does not", async () => {
+  await using folder = temporaryFolder();
+  const hooks = await dispatcher(folder.path, { a: logs("a"), stuck: "[ $1 != thaw ]" });
+  expect(await hooks.run("freeze")).toBe(0);
+  process.kill(Number(await readFile(join(folder.path, "run/attendant"), "utf8")), "SIGKILL");
+  expect(await hooks.thaw()).toBe(1);
+  expect(await hooks.states()).toEqual({ a: "thawed", stuck: "failed" });
+  expect(await hooks.calls()).toEqual(["a freeze", "a thaw"]);
 });
 
 test("a thaw without a freeze calls nobody", async () => {

@@ -77,7 +77,7 @@ export async function thawHeld(
     return refused(...interrupted);
   }
   if (!commit) return await giveUp(parts, workload, held);
-  const { refusal, evidence } = await judged(workload, held);
+  const { refusal, evidence } = await judged(parts, workload, held);
   if (refusal !== undefined) return await giveUp(parts, workload, held);
   const taken = { checkpointUid, kind: "production", evidence, ramBytes: 0 } as const;
   const outcome = await commitTake(parts, workload, taken);
@@ -102,14 +102,14 @@ const heldTake = ({ held }: Workload, checkpointUid: string) =>
   held?.checkpointUid === checkpointUid ? held : undefined;
 
 async function giveUp(parts: AgentParts, workload: Workload, held: HeldTake): Promise<CheckpointOutcome> {
-  const { refusal = notWanted, evidence } = await judged(workload, held);
+  const { refusal = notWanted, evidence } = await judged(parts, workload, held);
   await rollBackPending(parts, workload);
   return refused(refusal.reason, refusal.detail, evidence);
 }
 
-async function judged({ machine }: Workload, held: HeldTake) {
+async function judged({ clock }: AgentParts, { machine }: Workload, held: HeldTake) {
   const window = await held.thaw();
-  const writers = machine === undefined ? [] : await readReport(machine.guest);
+  const writers = machine === undefined ? [] : await readReport(machine.guest, clock);
   const evidence = evidenceOf(window, writers);
   const timeline = [...evidence.timeline, ...takenMoment(held)].toSorted((a, b) => (a.time < b.time ? -1 : 1));
   const neverTaken = held.takenAt === undefined ? notWanted : undefined;

@@ -39,7 +39,7 @@ export async function takeProduction(
       () => machine.layers.switchOver(overlay),
       (thaw) => workload.oweThaw(thaw),
     );
-    const writers = await readReport(machine.guest);
+    const writers = await readReport(machine.guest, parts.clock);
     const evidence = evidenceOf(window, writers);
     const refusal = window.refusal ?? writersRefusal(writers);
     if (refusal === undefined) {
