@@ -37,13 +37,19 @@ function tlsFor(urls: string) {
 }
 
 /** The client takes no user from a URL: it is given apart. */
-function serversOf(urls: string): { servers: string[]; user?: string; pass?: string } {
+function serversOf(urls: string): { servers: string[]; user?: string; pass?: string; inboxPrefix?: string } {
   const parsed = urls.split(",").map((url) => new URL(url));
   const servers = parsed.map(({ protocol, host }) => `${protocol}//${host}`);
   const { username = "", password = "" } = parsed[0] ?? {};
   return username === ""
     ? { servers }
-    : { servers, user: decodeURIComponent(username), pass: decodeURIComponent(password) };
+    : {
+        servers,
+        user: decodeURIComponent(username),
+        pass: decodeURIComponent(password),
+        // A user with least rights hears its own answers only.
+        inboxPrefix: `_INBOX_${decodeURIComponent(username)}`,
+      };
 }
 
 /**

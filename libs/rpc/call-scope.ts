@@ -4,7 +4,7 @@ import { systemRandom } from "#libs/clock";
 import { StillpointError } from "#libs/errors";
 import type { Logger } from "#libs/logger";
 import { enterIds, traceparent } from "#libs/telemetry";
-import { peerPrincipal } from "./peer.ts";
+import { callerPrincipal } from "./caller.ts";
 import { toServerError } from "./server-error.ts";
 
 /** What every handler knows about its call, beside the CallContext of nice-grpc. */
@@ -52,7 +52,7 @@ export function callScope(options: CallScopeOptions): ServerMiddleware<CallScope
 
 /** @throws StillpointError PERMISSION_DENIED for who may not call here */
 function callerOf({ isSecure, admits }: CallScopeOptions, { metadata }: CallContext, path: string): Principal {
-  const principal = isSecure ? peerPrincipal(metadata) : localPrincipal;
+  const principal = isSecure ? callerPrincipal(metadata) : localPrincipal;
   if (principal !== undefined && admits(principal)) return principal;
   throw new StillpointError("PERMISSION_DENIED", `${path} was not found`);
 }

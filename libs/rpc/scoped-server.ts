@@ -2,7 +2,7 @@ import { createServer, type Server } from "nice-grpc";
 import { errorDetailsServerMiddleware } from "nice-grpc-error-details";
 import { metricsAreServed } from "#libs/telemetry";
 import { type CallScopeOptions, callScope } from "./call-scope.ts";
-import { tellPeer } from "./peer.ts";
+import { tellCaller } from "./caller.ts";
 
 /** The nice-grpc server under an RpcServer, whose handlers get a CallScope. */
 export type ScopedServer = Awaited<ReturnType<typeof createScopedServer>>;
@@ -18,7 +18,7 @@ export async function createScopedServer(isUnix: boolean, options: CallScopeOpti
     "grpc.keepalive_timeout_ms": 5_000,
     // channelz stays on: without it grpc-js 1.14.7 does not know its sessions, and forceShutdown() ends none of them.
     // Clients connect anew from time to time, and so find replicas that came later. Open streams live on.
-    ...(options.isSecure ? { interceptors: [tellPeer] } : {}),
+    ...(options.isSecure ? { interceptors: [tellCaller] } : {}),
     ...(isUnix ? {} : { "grpc.max_connection_age_ms": 300_000 }),
   });
   return (await measured(server)).use(errorDetailsServerMiddleware).use(callScope(options));

@@ -2,6 +2,7 @@ import type { ServiceImplementation } from "nice-grpc";
 import type { CompatServiceDefinition } from "nice-grpc/lib/service-definitions/index.js";
 import type { Principal } from "#libs/auth";
 import type { Logger } from "#libs/logger";
+import { reportHealth } from "#libs/telemetry";
 import { ownIdentity, type TlsIdentity } from "#libs/tls";
 import { bindUnix, type UnixSocket } from "./bind-unix.ts";
 import type { CallScope } from "./call-scope.ts";
@@ -33,6 +34,7 @@ export class RpcServer {
   #server: ScopedServer | undefined;
   #socket: UnixSocket | undefined;
   #stopHealth: (() => void) | undefined;
+  #forgetHealth: (() => void) | undefined;
 
   constructor({ logger, health = () => true, tls = ownIdentity(), admits = () => true }: RpcServerOptions) {
     this.#logger = logger;
@@ -77,6 +79,7 @@ export class RpcServer {
       this.#services.map(({ name }) => name),
     );
     this.#server = server;
+    this.#forgetHealth = reportHealth(this.#health);
     if (isUnix) {
       this.#socket = await bindUnix(address.slice("unix:".length), (path) => server.listen(`unix:${path}`));
       return address;
@@ -90,6 +93,7 @@ export class RpcServer {
     const server = this.#server;
     if (server === undefined) return;
     this.#stopHealth?.();
+    this.#forgetHealth?.();
     this.#closing.abort(new DOMException("the server is closing", "AbortError"));
     const cut = setTimeout(() => server.forceShutdown(), gracefulMs);
     try {

@@ -58,7 +58,7 @@ test("the caller's certificate says who asks, on any address", async () => {
   expect(await ask(clientOf(address, { tls: checkpoint }))).toBe("svc/checkpoint");
   expect(await ask(clientOf(address, { tls: await identityOf("host/n1") }))).toBe("host/n1");
   expect(await ask(clientOf(address, { tls: await identityOf("admin/ada") }))).toBe("admin/ada");
-  const forged = { "x-stillpoint-peer": "admin/ada", "x-stillpoint-client": "admin/ada" };
+  const forged = { "x-stillpoint-caller": "admin/ada", "x-stillpoint-client": "admin/ada" };
   expect(await ask(clientOf(address, { tls: checkpoint }), forged)).toBe("svc/checkpoint");
 });
 

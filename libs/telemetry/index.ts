@@ -1,4 +1,5 @@
 export { type GaugeReading, type ObservedGauge, observeGauge } from "./gauge.ts";
+export { reportHealth } from "./health.ts";
 export { currentIds, enterIds, type Ids, withIds } from "./ids.ts";
 export { metricsAreServed, serveMetrics } from "./metrics.ts";
 export { stopTelemetry } from "./stop.ts";

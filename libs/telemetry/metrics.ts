@@ -1,6 +1,7 @@
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { collectDefaultMetrics, Registry } from "prom-client";
+import { isHealthy } from "./health.ts";
 
 /** The process's own metrics; those of its calls are in the registry of nice-grpc-prometheus. */
 export const processMetrics = new Registry();
@@ -16,7 +17,7 @@ interface Parts {
 }
 
 /**
- * Serves the metrics at http://<METRICS_ADDRESS>/metrics and gives the address with its port; without an address it
+ * Serves the metrics at http://<METRICS_ADDRESS>/metrics, tells at /health by 200 or 503 how the process is, and gives the address with its port; without an address it
  * does nothing. Call it before an RpcServer listens, so that its calls are measured too.
  */
 export async function serveMetrics(
@@ -30,6 +31,10 @@ export async function serveMetrics(
   served = true;
   const { registry } = await import("nice-grpc-prometheus");
   const server = createServer((request, response) => {
+    if (request.url === "/health") {
+      response.writeHead(isHealthy() ? 200 : 503).end();
+      return;
+    }
     if (request.url !== "/metrics") {
       response.writeHead(404).end();
       return;

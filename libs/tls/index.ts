@@ -1,6 +1,7 @@
 /** Who a process is to others, by certificates of one authority; see `stillpoint cert`. */
 
 export { Authority, type CertificateOptions, type IssueOptions } from "./authority.ts";
+export { callerOf, forwardedHeader } from "./caller.ts";
 export { type Identity, identityOf, isIdentity } from "./identity.ts";
 export { ownIdentity, takeIdentity } from "./own-identity.ts";
 export { readCertificate } from "./read-certificate.ts";

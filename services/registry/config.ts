@@ -6,8 +6,8 @@ const shape = {
   REDIS_URL: commonConfig.REDIS_URL,
   REGISTRY_HTTP_ADDRESS: z
     .string()
-    .regex(/^(127\.0\.0\.1|localhost|\[::1\]):\d{1,5}$/)
-    .describe("host:port on loopback")
+    .regex(/^([^:/\s]+|\[[0-9a-f:]+\]):\d{1,5}$/i)
+    .describe("host:port")
     .default("127.0.0.1:7080"),
   REGISTRY_ADDRESS: address.default("127.0.0.1:7075"),
   REGISTRY_DATA: z

@@ -10,6 +10,7 @@ const statuses = {
   NAME_INVALID: 400,
   NAME_UNKNOWN: 404,
   SIZE_INVALID: 400,
+  UNAUTHORIZED: 401,
   UNSUPPORTED: 405,
   PAGINATION_NUMBER_INVALID: 400,
   /** Ours: the store or Redis does not answer, or is full (507). */

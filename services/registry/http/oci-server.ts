@@ -1,13 +1,13 @@
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import { localPrincipal } from "#libs/auth";
+import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import { isStillpointError } from "#libs/errors";
 import { OciError } from "../domain/oci-error.ts";
 import { answerJson, type OciDeps } from "./exchange.ts";
+import { connectionPrincipal, newServer } from "./new-server.ts";
 import { findRoute } from "./routes.ts";
 
-/** The OCI distribution API 1.1 over plain HTTP/1.1. */
+/** The OCI distribution API 1.1 over HTTP/1.1, with TLS where there is an identity. */
 export function createOciServer(deps: OciDeps): Server {
-  const server = createServer((request, response) => {
+  const server = newServer((request, response) => {
     serve(deps, request, response).catch((error: unknown) => refuse(deps, { request, response }, error));
   });
   // A long upload is not a slow attack: the connection's own idle time is limited instead.
@@ -22,8 +22,8 @@ async function serve(deps: OciDeps, request: IncomingMessage, response: ServerRe
   response.setHeader("docker-distribution-api-version", "registry/2.0");
   const { pathname, searchParams } = readTarget(request.url);
   const { handle, verb, repository, reference } = findRoute(request.method ?? "", pathname);
-  // Whoever reaches loopback is the local principal, until there are tokens.
-  const principal = localPrincipal;
+  const principal = connectionPrincipal(request);
+  if (principal === undefined) throw new OciError("UNAUTHORIZED", "a certificate is needed");
   deps.authorise(principal, verb, `repositories/${repository}`);
   await handle(deps, { request, response, query: searchParams, principal, repository, reference });
 }
