@@ -10,7 +10,10 @@ interface Overlay {
   /** Absolute path of the file below; never written to. */
   readonly backing: string;
   readonly backingFormat: DiskFormat;
-  /** At least the backing file's virtual size; that size when left out. */
+  /**
+   * At least the backing file's virtual size; that size when left out. Given, the files below are not opened: a long
+   * chain costs nothing.
+   */
   readonly sizeBytes?: number;
 }
 
@@ -20,8 +23,9 @@ interface Overlay {
  * @throws StillpointError INTERNAL when `path` exists already: a disk is never overwritten
  */
 export async function createOverlay(overlay: Overlay, limits?: QemuImgLimits): Promise<void> {
-  const options = ["-b", backingName(overlay.path, overlay.backing), "-F", overlay.backingFormat];
-  await create(overlay.path, options, overlay.sizeBytes, limits);
+  const { path, backing, backingFormat, sizeBytes } = overlay;
+  const unopened = sizeBytes === undefined ? [] : ["-u"];
+  await create(path, [...unopened, "-b", backingName(path, backing), "-F", backingFormat], sizeBytes, limits);
 }
 
 /** A new empty qcow2 disk; durable, whole or not at all, never over an existing file. */

@@ -22,11 +22,11 @@ export async function verifyCheckpoint(
   { checkpointUid }: VerifyCheckpoint,
 ): Promise<CheckpointOutcome> {
   const { layers } = checkpointOf(workload.manifest, checkpointUid);
-  const states: FileSystemState[] = [];
-  for (const [disk, layer] of Object.entries(layers)) {
+  const disks = Object.entries(layers).map(([disk, layer]) => {
     const sizeBytes = workload.manifest.disks[disk]?.sizeBytes ?? 0;
-    states.push(...(await fileSystems(parts, workload.folder.layer(disk, layer), sizeBytes)));
-  }
+    return fileSystems(parts, workload.folder.layer(disk, layer), sizeBytes);
+  });
+  const states = (await Promise.all(disks)).flat();
   const evidence = { verification: { ...summaryOf(states), fileSystems: states.length } };
   return { ...judgementOf(states), evidence, sizeBytes: 0 };
 }
@@ -48,10 +48,12 @@ export function summaryOf(states: readonly FileSystemState[]): { method: string;
 async function fileSystems({ disks }: AgentParts, path: string, sizeBytes: number): Promise<FileSystemState[]> {
   if (sizeBytes < PARTITION_TABLE_BYTES) return [];
   const states: FileSystemState[] = [];
-  for (const start of partitionStarts(await disks.read(path, 0, PARTITION_TABLE_BYTES))) {
+  const head = await disks.read(path, 0, PARTITION_TABLE_BYTES);
+  for (const start of partitionStarts(head)) {
     const at = start + SUPERBLOCK_OFFSET;
-    if (at + SUPERBLOCK_BYTES > sizeBytes) continue;
-    const state = ext4State(await disks.read(path, at, SUPERBLOCK_BYTES));
+    const end = at + SUPERBLOCK_BYTES;
+    if (end > sizeBytes) continue;
+    const state = ext4State(end <= head.length ? head.subarray(at, end) : await disks.read(path, at, SUPERBLOCK_BYTES));
     if (state !== undefined) states.push(state);
   }
   return states;
