@@ -30,6 +30,23 @@ const shape = {
   AGENT_QEMU_UID: count.min(1).describe("a user id").default(200_000),
   /** How fast layers are merged in the background; 0 is as fast as it goes. */
   AGENT_MERGE_BYTES_PER_SECOND: count.min(0).describe("bytes per second, 0 for no limit").default(0),
+  /** Docker Engine's socket; "none" for a host without containers. */
+  AGENT_DOCKER_HOST: z
+    .string()
+    .regex(/^(none|unix:(\/\/)?\/[^/].*)$/)
+    .describe('unix:///path, or "none"')
+    .default("unix:///var/run/docker.sock"),
+  /** Containers may mount folders of the host that lie below it; none when unset. */
+  AGENT_CONTAINER_HOST_ROOT: z.string().startsWith("/").describe("an absolute path").optional(),
+  /** Linux capabilities that containers may be given beyond the engine's default. */
+  AGENT_CONTAINER_CAPABILITIES: z
+    .string()
+    .regex(/^([A-Za-z_]+(,[A-Za-z_]+)*)?$/)
+    .describe("names of capabilities with commas between")
+    .default(""),
+  /** Whom the container engine logs in to our registry as; nobody when unset. */
+  AGENT_REGISTRY_USER: z.string().min(1).describe("the name of a registry account").optional(),
+  AGENT_REGISTRY_PASSWORD: z.string().describe("its password").optional(),
 };
 
 export type AgentConfig = z.infer<z.ZodObject<typeof shape>>;

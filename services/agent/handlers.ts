@@ -4,6 +4,7 @@ import type { Clock } from "#libs/clock";
 import { StillpointError } from "#libs/errors";
 import type { CallScope } from "#libs/rpc";
 import type { StorageWatch } from "./checkpoints/storage-watch.ts";
+import type { Containers } from "./containers/containers.ts";
 import { execInGuest } from "./guest-exec.ts";
 import type { ReadinessWatch } from "./readiness/readiness-watch.ts";
 import type { StepRunner } from "./steps/step-runner.ts";
@@ -11,6 +12,7 @@ import type { Workloads } from "./workloads.ts";
 
 export interface HandlerDeps {
   readonly workloads: Workloads;
+  readonly containers: Pick<Containers, "find" | "list"> | undefined;
   readonly steps: StepRunner;
   readonly storage: Pick<StorageWatch, "measure">;
   readonly readiness: Pick<ReadinessWatch, "ask">;
@@ -22,17 +24,19 @@ export interface HandlerDeps {
 /** The agent's API; every effect on a workload is a step. */
 export function createHandlers({
   workloads,
+  containers,
   steps,
   storage,
   readiness,
   clock,
   host,
 }: HandlerDeps): HostAgentServiceImplementation<CallScope> {
+  const findAny = (uid: string) => workloads.find(uid) ?? containers?.find(uid);
   return {
     async fence(request, { principal }) {
       authorise(principal, "update", host);
       const stepsDone = await steps.fence(request);
-      return { workload: await workloads.find(request.uid)?.describe(request.epoch), stepsDone };
+      return { workload: await findAny(request.uid)?.describe(request.epoch), stepsDone };
     },
 
     async *runStep(request, { principal, signal }) {
@@ -46,13 +50,16 @@ export function createHandlers({
 
     async getWorkload({ uid }, { principal }) {
       authorise(principal, "get", host);
+      const container = containers?.find(uid);
+      if (container !== undefined) return container.describe(await steps.epochOf(uid));
       const workload = workloads.get(uid);
       return { ...(await workload.describe(await steps.epochOf(uid))), storage: await storage.measure(workload) };
     },
 
     async listWorkloads(_request, { principal }) {
       authorise(principal, "list", host);
-      const described = workloads.list().map(async (workload) => workload.describe(await steps.epochOf(workload.uid)));
+      const all = [...workloads.list(), ...(containers?.list() ?? [])];
+      const described = all.map(async (workload) => workload.describe(await steps.epochOf(workload.uid)));
       return { workloads: await Promise.all(described) };
     },
 

@@ -11,7 +11,8 @@ export interface HeartbeatDeps {
   readonly address: string;
   readonly labels: Readonly<Record<string, string>>;
   readonly capacity: Capacity;
-  readonly capabilities: readonly string[];
+  /** What was probed, as it is now. */
+  capabilities(): string[];
   readonly version: string;
   workloads(): string[];
   /** Core NATS: not stored, not acknowledged. */
@@ -27,14 +28,14 @@ export async function beat(deps: HeartbeatDeps, signal: AbortSignal): Promise<vo
   }
 }
 
-function heartbeat({ host, hostUid, address, labels, capacity, capabilities, ...deps }: HeartbeatDeps): Heartbeat {
+function heartbeat({ host, hostUid, address, labels, capacity, ...deps }: HeartbeatDeps): Heartbeat {
   return {
     host: `hosts/${host}`,
     hostUid,
     agentAddress: address,
     labels: { ...labels },
     ...capacity,
-    capabilities: [...capabilities],
+    capabilities: deps.capabilities(),
     agentVersion: deps.version,
     workloads: deps.workloads(),
     time: deps.clock.now(),

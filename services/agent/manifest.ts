@@ -89,20 +89,24 @@ export interface Manifest {
   readonly boot?: BootFiles;
 }
 
+interface Versioned {
+  readonly version: 1;
+}
+
 /** @throws StillpointError CHECKPOINT_DAMAGED when the file is not what was written */
-export async function readManifest(path: string): Promise<Manifest> {
+export async function readManifest<M extends Versioned = Manifest>(path: string): Promise<M> {
   const text = await readFile(path, "utf8");
-  const { hash, ...manifest } = JSON.parse(text) as Manifest & { hash: string };
-  if (manifest.version === 1 && hash === hashOf(manifest)) return manifest;
+  const { hash, ...manifest } = JSON.parse(text) as Versioned & { hash: string };
+  if (manifest.version === 1 && hash === hashOf(manifest)) return manifest as M;
   throw new StillpointError("CHECKPOINT_DAMAGED", `${path} is not what was written`, {
     help: "Restore the file from a backup of the host.",
   });
 }
 
-export async function writeManifest(path: string, manifest: Manifest): Promise<void> {
+export async function writeManifest(path: string, manifest: Versioned): Promise<void> {
   await writeDurably(path, JSON.stringify({ ...manifest, hash: hashOf(manifest) }, null, 1));
 }
 
-function hashOf(manifest: Manifest): string {
+function hashOf(manifest: Versioned): string {
   return createHash("sha256").update(JSON.stringify(manifest)).digest("hex");
 }

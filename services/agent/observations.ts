@@ -64,6 +64,9 @@ export class Observations {
     if ("digests" in happened) return { ...common, happened: { $case: "digests", value: happened.digests } };
     if ("storage" in happened) return { ...common, happened: { $case: "storage", value: happened.storage } };
     if ("readiness" in happened) return { ...common, happened: { $case: "readiness", value: happened.readiness } };
+    if ("container" in happened) {
+      return { ...common, reason: happened.reason, happened: { $case: "container", value: happened.container } };
+    }
     const reason = "found frozen without a live lease; thawed";
     return { ...common, reason, happened: { $case: "foundFrozen", value: {} } };
   }
@@ -100,7 +103,8 @@ export class Observations {
     for (let next = this.#waiting[0]; next !== undefined && !signal.aborted; next = this.#waiting[0]) {
       try {
         const json = JSON.stringify(Observation.toJSON(next));
-        await this.#deps.publish(`obs.vm.${next.uid}`, json, `${next.host}:${next.sequence}`);
+        const kind = next.happened?.$case === "container" ? "container" : "vm";
+        await this.#deps.publish(`obs.${kind}.${next.uid}`, json, `${next.host}:${next.sequence}`);
         this.#waiting.shift();
       } catch (error) {
         this.#deps.logger.debug({ err: error }, "an observation is not published yet");

@@ -6,6 +6,7 @@ export interface DataFolder {
   readonly root: string;
   readonly images: string;
   readonly workloads: string;
+  readonly containers: string;
   /** Step journals by workload uid; apart from the workloads, as a journal outlives a deleted one. */
   readonly journals: string;
 }
@@ -35,6 +36,7 @@ export function dataFolder(root: string): DataFolder {
     root,
     images: join(root, "images"),
     workloads: join(root, "workloads"),
+    containers: join(root, "containers"),
     journals: join(root, "journals"),
   };
 }

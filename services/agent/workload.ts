@@ -1,4 +1,9 @@
-import { type VmDefinition, type Workload as WorkloadMessage, WorkloadState } from "#contracts/host/v1/agent";
+import {
+  type ContainerStatus,
+  type VmDefinition,
+  type Workload as WorkloadMessage,
+  WorkloadState,
+} from "#contracts/host/v1/agent";
 import type { CheckpointReadiness, CheckpointStorage, GuestAgent } from "#contracts/vm/v1/vm";
 import { StillpointError } from "#libs/errors";
 import type { Logger } from "#libs/logger";
@@ -14,6 +19,7 @@ export type Happened =
   | { readonly digests: { readonly checkpointUid: string; readonly digests: Record<string, string> } }
   | { readonly storage: CheckpointStorage }
   | { readonly readiness: CheckpointReadiness }
+  | { readonly container: ContainerStatus; readonly reason: string }
   | { readonly foundFrozen: true };
 
 export interface MergeProgress {

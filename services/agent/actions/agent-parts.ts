@@ -3,6 +3,7 @@ import type { Logger } from "#libs/logger";
 import type { RegistryClient } from "#libs/oci";
 import type { BackgroundWork } from "../checkpoints/background-work.ts";
 import type { StorageWatch } from "../checkpoints/storage-watch.ts";
+import type { ContainerParts } from "../containers/container-parts.ts";
 import type { FreezeGuard } from "../guard-client.ts";
 import type { DiskStore, Hypervisor, ImageStore } from "../ports.ts";
 import type { Workloads } from "../workloads.ts";
@@ -24,6 +25,8 @@ export interface AgentParts {
   readonly storage: StorageWatch;
   /** First of the system users that VMs run as; null runs them as the agent's own. */
   readonly firstProcessUid: number | null;
+  /** Undefined on a host that is not to have containers. */
+  readonly containers: ContainerParts | undefined;
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;

@@ -9,6 +9,8 @@ import { receiveCheckpoint } from "../checkpoints/receive.ts";
 import { discardCheckpoint, removeCheckpoints } from "../checkpoints/remove.ts";
 import { takeStandard } from "../checkpoints/standard.ts";
 import { verifyCheckpoint } from "../checkpoints/verify.ts";
+import { isContainer } from "../containers/container-folder.ts";
+import { performOnContainer } from "../containers/perform-on-container.ts";
 import type { StepAction, StepContext } from "../steps/step-runner.ts";
 import type { Workload } from "../workload.ts";
 import type { AgentParts } from "./agent-parts.ts";
@@ -17,6 +19,10 @@ import { deleteVm, pauseVm, rebootVm, resumeVm, startVm, stopVm } from "./power.
 
 /** Carries out one action on a workload; each can be repeated after it was cut off anywhere. */
 export async function perform(parts: AgentParts, context: StepContext, action: StepAction): Promise<StepResult> {
+  if (isOnContainer(action) || isContainer(context.uid)) {
+    if (parts.containers !== undefined) return await performOnContainer(parts.containers, context, action);
+    throw new StillpointError("CAPABILITY_MISSING", "this host has no container engine");
+  }
   if (action.$case === "deleteVm") {
     await deleteVm(parts, context.uid);
     return { workload: undefined, checkpoint: undefined };
@@ -26,7 +32,6 @@ export async function perform(parts: AgentParts, context: StepContext, action: S
     if (definition === undefined) throw new StillpointError("ARGUMENT_INVALID", "the VM's definition is missing");
     return answer(context, await createVm(parts, context, definition));
   }
-  if (isOnContainer(action)) throw new StillpointError("CAPABILITY_MISSING", "this host has no container engine");
   if (action.$case === "pushCheckpoint") return await pushToRegistry(parts, context, action.value);
   const workload = parts.workloads.get(context.uid);
   const outcome = await performOn(parts, context, workload, action);

@@ -1,0 +1,101 @@
+import { ContainerState, RestartPolicy_Mode } from "#contracts/container/v1/container";
+import type { EngineEvent, SeenContainer, SeenState } from "../container-engine.ts";
+import type { Container } from "./container.ts";
+import type { ContainerParts } from "./container-parts.ts";
+import { projectOf } from "./create.ts";
+import { stopContainer } from "./power.ts";
+import { restoreSecrets } from "./restore-secrets.ts";
+import { afterEvent, asSeen, gone } from "./status.ts";
+
+const NANOS_IN_MS = 1e6;
+/** A container that ends so soon after its start says in its last lines what it lacks. */
+const AT_ONCE_MS = 10_000;
+const LAST_LINES = 5;
+const LONGEST_WORDS = 500;
+
+/**
+ * Looks at every container after the engine was away, or the agent: what happened meanwhile is told, what its owner had
+ * stopped is stopped, and what should run and could not be started is started.
+ */
+export async function adoptContainers(
+  parts: ContainerParts,
+  { isFirst }: { readonly isFirst: boolean },
+): Promise<void> {
+  parts.networks.forget();
+  parts.images.forget();
+  const inEngine = await parts.engine.list();
+  if (isFirst) await removeStrays(parts, inEngine);
+  for (const container of parts.containers.list()) {
+    await adopt(parts, container).catch((error: unknown) => {
+      parts.logger.error({ err: error, uid: container.uid }, "the container could not be adopted");
+    });
+  }
+}
+
+/** Takes what the engine tells of a container. */
+export async function noteEvent(parts: ContainerParts, event: EngineEvent): Promise<void> {
+  const container = parts.containers.find(event.uid);
+  if (container === undefined || event.time <= container.eventTime) return;
+  if (event.kind === "outOfMemory") container.ranOutOfMemory = true;
+  const status = afterEvent(container.status, event, container.intent, container.ranOutOfMemory);
+  if (event.kind !== "ended") return container.see(status, event.time);
+  container.ranOutOfMemory = false;
+  const error = await lastWords(parts, container, event);
+  container.see({ ...status, lastExit: status.lastExit && { ...status.lastExit, error } }, event.time);
+}
+
+async function adopt(parts: ContainerParts, container: Container): Promise<void> {
+  if (container.manifest.image === "") return;
+  if (container.definition.spec?.isolated === false) await parts.networks.ensure(projectOf(container), container.uid);
+  const lookedAt = parts.clock.now().getTime() * NANOS_IN_MS;
+  const seen = await parts.engine.find(container.uid);
+  const { status, eventTime, intent } = container;
+  if (eventTime > lookedAt) return;
+  container.see(seen === undefined ? gone(status) : asSeen(status, seen, intent), lookedAt);
+  if (seen === undefined) return;
+  if (intent.isStopped && isAlive(seen)) await stopContainer(parts, container, 0);
+  if (!intent.isStopped && seen.state === "exited") await startAgain(parts, container);
+}
+
+/** The engine could not start it at its own start: the files of its secrets were gone. */
+async function startAgain(parts: ContainerParts, container: Container): Promise<void> {
+  if (container.restart.mode !== RestartPolicy_Mode.ALWAYS) return;
+  await restoreSecrets(parts, container);
+  await parts.engine.start(container.uid);
+}
+
+function isAlive({ state }: SeenContainer): boolean {
+  return state === "running" || state === "paused" || state === "restarting";
+}
+
+/**
+ * Containers of ours without a folder: the creation of one that never ran was cut off before it was written down, and
+ * goes; one that ran may have data, and is for people to judge.
+ */
+async function removeStrays(parts: ContainerParts, inEngine: ReadonlyMap<string, SeenState>): Promise<void> {
+  for (const [uid, state] of inEngine) {
+    if (parts.containers.find(uid) !== undefined) continue;
+    if (state === "created") {
+      await parts.engine.remove(uid);
+      await parts.engine.removeVolumes(uid);
+    } else {
+      parts.logger.error({ uid, state }, "a container of this host has no folder here; it is left alone");
+    }
+  }
+}
+
+/** What a container printed last, when it failed right after its start; empty otherwise. */
+async function lastWords(parts: ContainerParts, container: Container, event: EngineEvent): Promise<string> {
+  const { startTime, state } = container.status;
+  const ranMs = event.time / NANOS_IN_MS - (startTime?.getTime() ?? 0);
+  const hasFailed = event.kind === "ended" && event.exitCode !== 0 && !container.intent.isStopped;
+  if (!hasFailed || state !== ContainerState.RUNNING || ranMs > AT_ONCE_MS) return "";
+  const pieces: Buffer[] = [];
+  try {
+    const options = { follow: false, tail: LAST_LINES, since: undefined, signal: AbortSignal.timeout(AT_ONCE_MS) };
+    for await (const { bytes } of parts.engine.logs(container.uid, options)) pieces.push(bytes);
+  } catch (error) {
+    parts.logger.debug({ err: error, uid: container.uid }, "its last lines cannot be read");
+  }
+  return Buffer.concat(pieces).toString("utf8").trim().slice(-LONGEST_WORDS);
+}

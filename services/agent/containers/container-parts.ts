@@ -1,0 +1,24 @@
+import type { Clock } from "#libs/clock";
+import type { Logger } from "#libs/logger";
+import type { ContainerEngine, EngineFacts } from "../container-engine.ts";
+import type { ContainerImages } from "./container-images.ts";
+import type { Containers } from "./containers.ts";
+import type { HostPolicy } from "./isolation.ts";
+import type { ProjectNetworks } from "./networks.ts";
+import type { Programs } from "./program.ts";
+import type { SecretFiles } from "./secrets.ts";
+
+/** What actions on containers work with. */
+export interface ContainerParts {
+  readonly engine: ContainerEngine;
+  readonly containers: Containers;
+  readonly images: ContainerImages;
+  readonly networks: ProjectNetworks;
+  readonly secrets: SecretFiles;
+  readonly programs: Programs;
+  readonly policy: HostPolicy;
+  /** What the engine can do. @throws StillpointError ENGINE_UNAVAILABLE while it does not answer */
+  facts(): EngineFacts;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}

@@ -1,0 +1,171 @@
+import { writeFile } from "node:fs/promises";
+import { type RestartPolicy, RestartPolicy_Mode } from "#contracts/container/v1/container";
+import {
+  ContainerDefinition,
+  ContainerStatus,
+  type Workload as WorkloadMessage,
+  WorkloadState,
+} from "#contracts/host/v1/agent";
+import type { Logger } from "#libs/logger";
+import { writeDurably } from "../durable-file.ts";
+import { writeManifest } from "../manifest.ts";
+import type { Happened, WorkloadDeps } from "../workload.ts";
+import type { ContainerFolder } from "./container-folder.ts";
+import type { HostMount } from "./isolation.ts";
+import { differs, type Intent, NEVER_STARTED, reasonOf } from "./status.ts";
+
+/** The truth about a container on this host beside what the engine holds; written before the effect that it tells. */
+export interface ContainerManifest {
+  readonly version: 1;
+  readonly uid: string;
+  readonly owner: { readonly operation: string; readonly epoch: number };
+  /** What the engine calls its image; empty while none has come (with a checkpoint). */
+  readonly image: string;
+  readonly hasHealthCheck: boolean;
+  /** Folders of the host that it mounts. */
+  readonly hostMounts: readonly HostMount[];
+  /** What its owner wants of it: one that is "stopped" and runs is stopped again. */
+  readonly wanted: "running" | "stopped";
+}
+
+/** The last word on a container, so that one that comes back says what happened meanwhile. */
+export interface ToldStatus {
+  readonly status: ContainerStatus;
+  /** Of the engine's last event that is in it; nanoseconds since 1970. */
+  readonly eventTime: number;
+}
+
+export type ContainerDeps = Pick<WorkloadDeps, "reserve" | "observe"> & { readonly logger: Logger };
+
+const NEVER: RestartPolicy = { mode: RestartPolicy_Mode.NO, maxRetries: 0 };
+
+/** A container that has a folder here: its definition (without secrets' values), its manifest and how it is. */
+export class Container {
+  readonly folder: ContainerFolder;
+  readonly #deps: ContainerDeps;
+  #definition: ContainerDefinition;
+  #manifest: ContainerManifest;
+  #told: ToldStatus;
+  #saving: Promise<void> = Promise.resolve();
+  /** A process of its present life was ended for want of memory. */
+  ranOutOfMemory = false;
+
+  constructor(given: {
+    readonly definition: ContainerDefinition;
+    readonly folder: ContainerFolder;
+    readonly manifest: ContainerManifest;
+    readonly told?: ToldStatus | undefined;
+    readonly deps: ContainerDeps;
+  }) {
+    this.#definition = given.definition;
+    this.folder = given.folder;
+    this.#manifest = given.manifest;
+    this.#told = given.told ?? { status: NEVER_STARTED, eventTime: 0 };
+    this.#deps = given.deps;
+  }
+
+  get uid(): string {
+    return this.#manifest.uid;
+  }
+
+  get name(): string {
+    return this.#definition.name;
+  }
+
+  get definition(): ContainerDefinition {
+    return this.#definition;
+  }
+
+  get manifest(): ContainerManifest {
+    return this.#manifest;
+  }
+
+  get status(): ContainerStatus {
+    return this.#told.status;
+  }
+
+  get eventTime(): number {
+    return this.#told.eventTime;
+  }
+
+  get restart(): RestartPolicy {
+    return this.#definition.spec?.restart ?? NEVER;
+  }
+
+  get intent(): Intent {
+    const { wanted, hasHealthCheck } = this.#manifest;
+    return { isStopped: wanted === "stopped", restart: this.restart, hasHealthCheck };
+  }
+
+  /** Changes the manifest, on disk first; changes take turns. */
+  save(change: (manifest: ContainerManifest) => ContainerManifest): Promise<void> {
+    return this.#inTurn(async () => {
+      const next = change(this.#manifest);
+      await this.#deps.reserve.spend(() => writeManifest(this.folder.manifest, next));
+      this.#manifest = next;
+    });
+  }
+
+  async want(wanted: ContainerManifest["wanted"]): Promise<void> {
+    if (this.#manifest.wanted !== wanted) await this.save((manifest) => ({ ...manifest, wanted }));
+  }
+
+  /** Changes the restart policy, on disk first. */
+  saveRestart(restart: RestartPolicy): Promise<void> {
+    return this.#inTurn(async () => {
+      const { spec } = this.#definition;
+      const next = { ...this.#definition, spec: spec && { ...spec, restart } };
+      await writeDurably(this.folder.spec, JSON.stringify(ContainerDefinition.toJSON(next), null, 1));
+      this.#definition = next;
+    });
+  }
+
+  /** Takes what it is now, and tells of it when that has changed. @param eventTime of the event that says so */
+  see(status: ContainerStatus, eventTime = this.#told.eventTime): void {
+    const before = this.#told.status;
+    this.#told = { status, eventTime };
+    if (differs(before, status)) this.observe({ container: status, reason: reasonOf(status) });
+    const written = this.#inTurn(() => this.#writeTold());
+    written.catch((error: unknown) => this.#deps.logger.warn({ err: error, uid: this.uid }, "its status is not kept"));
+  }
+
+  observe(happened: Happened): void {
+    this.#deps.observe({ uid: this.uid, name: this.name }, happened);
+  }
+
+  describe(epoch: number): WorkloadMessage {
+    return {
+      uid: this.uid,
+      name: this.name,
+      state: WorkloadState.UNSPECIFIED,
+      pid: 0,
+      guestAgent: undefined,
+      epoch,
+      machineType: "",
+      startTime: this.status.startTime,
+      checkpoints: [],
+      head: "",
+      storage: undefined,
+      container: this.status,
+    };
+  }
+
+  /** Resolves when what was to be written is written. */
+  async settle(): Promise<void> {
+    await this.#saving;
+  }
+
+  /** Not synced: what a crash loses is seen again and told again. */
+  async #writeTold(): Promise<void> {
+    const { status, eventTime } = this.#told;
+    await writeFile(this.folder.status, JSON.stringify({ status: ContainerStatus.toJSON(status), eventTime }), {
+      mode: 0o600,
+    });
+  }
+
+  #inTurn(write: () => Promise<void>): Promise<void> {
+    const written = this.#saving.then(write);
+    this.#saving = written.catch(() => undefined);
+    return written;
+  }
+}

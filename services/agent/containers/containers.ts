@@ -1,0 +1,101 @@
+import { mkdir, readdir, readFile, rm } from "node:fs/promises";
+import { ContainerDefinition, ContainerStatus } from "#contracts/host/v1/agent";
+import { StillpointError } from "#libs/errors";
+import { syncFolder, writeDurably } from "../durable-file.ts";
+import { readManifest, writeManifest } from "../manifest.ts";
+import type { DataFolder } from "../workload-folder.ts";
+import { Container, type ContainerDeps, type ContainerManifest, type ToldStatus } from "./container.ts";
+import { containerFolder } from "./container-folder.ts";
+
+/** The containers that have a folder on this host. */
+export class Containers {
+  readonly #data: DataFolder;
+  readonly #deps: ContainerDeps;
+  readonly #byUid = new Map<string, Container>();
+
+  private constructor(data: DataFolder, deps: ContainerDeps) {
+    this.#data = data;
+    this.#deps = deps;
+  }
+
+  /** Reads every container's files; the engine is asked by the watch over it. */
+  static async open(data: DataFolder, deps: ContainerDeps): Promise<Containers> {
+    const containers = new Containers(data, deps);
+    await mkdir(data.containers, { recursive: true, mode: 0o700 });
+    for (const uid of await readdir(data.containers)) await containers.#load(uid);
+    return containers;
+  }
+
+  list(): Container[] {
+    return [...this.#byUid.values()];
+  }
+
+  find(uid: string): Container | undefined {
+    return this.#byUid.get(uid);
+  }
+
+  /** @throws StillpointError WORKLOAD_NOT_FOUND */
+  get(uid: string): Container {
+    const container = this.#byUid.get(uid);
+    if (container !== undefined) return container;
+    throw new StillpointError("WORKLOAD_NOT_FOUND", `this host has no container ${uid}`);
+  }
+
+  /** Writes down a new container, its manifest last. Values of secrets are kept in a file of their own. */
+  async add(definition: ContainerDefinition, manifest: ContainerManifest): Promise<Container> {
+    const folder = containerFolder(this.#data, definition.uid);
+    await mkdir(folder.root, { recursive: true, mode: 0o700 });
+    const { secrets = [] } = definition.spec ?? {};
+    if (secrets.length > 0) await writeDurably(folder.secrets, JSON.stringify(secrets.map(secretAsText)));
+    const kept = withoutSecrets(definition);
+    await writeDurably(folder.spec, JSON.stringify(ContainerDefinition.toJSON(kept), null, 1));
+    await writeManifest(folder.manifest, manifest);
+    await syncFolder(this.#data.containers);
+    const container = new Container({ definition: kept, folder, manifest, deps: this.#deps });
+    this.#byUid.set(definition.uid, container);
+    return container;
+  }
+
+  /** Removes every file of a container that the engine does not have any more. */
+  async remove(uid: string): Promise<void> {
+    const container = this.#byUid.get(uid);
+    this.#byUid.delete(uid);
+    await container?.settle();
+    await rm(containerFolder(this.#data, uid).root, { recursive: true, force: true });
+    await syncFolder(this.#data.containers);
+  }
+
+  /** A folder without a manifest is the beginning of a creation that was cut off: the step is tried again or undone. */
+  async #load(uid: string): Promise<void> {
+    const folder = containerFolder(this.#data, uid);
+    try {
+      const manifest = await readManifest<ContainerManifest>(folder.manifest);
+      const definition = ContainerDefinition.fromJSON(JSON.parse(await readFile(folder.spec, "utf8")));
+      const told = await readTold(folder.status);
+      this.#byUid.set(uid, new Container({ definition, folder, manifest, told, deps: this.#deps }));
+    } catch (error) {
+      this.#deps.logger.warn({ err: error, uid }, "the container's files cannot be read");
+    }
+  }
+}
+
+/** Undefined when it was never written, or was cut off while it was. */
+async function readTold(path: string): Promise<ToldStatus | undefined> {
+  try {
+    const { status, eventTime } = JSON.parse(await readFile(path, "utf8")) as { status: unknown; eventTime: number };
+    return { status: ContainerStatus.fromJSON(status), eventTime };
+  } catch {
+    return undefined;
+  }
+}
+
+function withoutSecrets(definition: ContainerDefinition): ContainerDefinition {
+  const { spec } = definition;
+  if (spec === undefined) return definition;
+  const secrets = spec.secrets.map(({ name }) => ({ name, value: new Uint8Array() }));
+  return { ...definition, spec: { ...spec, secrets } };
+}
+
+function secretAsText({ name, value }: { readonly name: string; readonly value: Uint8Array }) {
+  return { name, value: Buffer.from(value).toString("base64") };
+}

@@ -1,0 +1,90 @@
+import type { ContainerDefinition } from "#contracts/host/v1/agent";
+import { isStillpointError, StillpointError } from "#libs/errors";
+import type { EngineImage } from "../container-engine.ts";
+import type { StepContext } from "../steps/step-runner.ts";
+import type { Container } from "./container.ts";
+import type { ContainerParts } from "./container-parts.ts";
+import { hostUser } from "./container-user.ts";
+import { resolveHostPaths } from "./host-paths.ts";
+import { type HostMount, refuseForbidden, refuseNested } from "./isolation.ts";
+import { recipeOf } from "./recipe.ts";
+
+/** Pulls the image unless the engine has it, writes the container down, and has the engine make it. */
+export async function createContainer(
+  parts: ContainerParts,
+  context: StepContext,
+  definition: ContainerDefinition,
+): Promise<Container> {
+  const { spec } = definition;
+  if (spec === undefined || definition.uid !== context.uid) {
+    throw new StillpointError("ARGUMENT_INVALID", `the definition of ${definition.uid} came for ${context.uid}`);
+  }
+  refuseForbidden(spec, parts.policy);
+  const hostMounts = await resolveHostPaths(spec, parts.policy.hostRoot);
+  refuseNested([...hostMounts.values()], mountsOfOthers(parts, context.uid));
+  const image = spec.image === "" ? "" : parts.images.nameFor(spec.image);
+  const contents = image === "" ? undefined : await ensureImage(parts, context, image);
+  const container =
+    parts.containers.find(definition.uid) ??
+    (await parts.containers.add(definition, {
+      ...{ version: 1, uid: context.uid, owner: { operation: context.operation, epoch: context.epoch } },
+      ...{ image, hostMounts: [...hostMounts.values()], wanted: "stopped" },
+      hasHealthCheck: spec.healthCheck !== undefined || contents?.hasHealthCheck === true,
+    }));
+  if (contents === undefined) return container; // its image comes with a checkpoint
+  try {
+    await makeInEngine(parts, container, { image, contents, hostMounts });
+  } catch (error) {
+    if (!isStillpointError(error, "IMAGE_NOT_FOUND")) throw error;
+    parts.images.forget(image); // removed by somebody since it was seen
+    await makeInEngine(parts, container, { image, contents: await ensureImage(parts, context, image), hostMounts });
+  }
+  return container;
+}
+
+function mountsOfOthers({ containers }: ContainerParts, uid: string): HostMount[] {
+  return containers.list().flatMap((other) => (other.uid === uid ? [] : other.manifest.hostMounts));
+}
+
+export interface MadeFrom {
+  /** What the engine calls it. */
+  readonly image: string;
+  readonly contents: EngineImage;
+  /** By what the spec calls them; `resolveHostPaths` gives them. */
+  readonly hostMounts: ReadonlyMap<string, HostMount>;
+}
+
+/** Has the engine make a container of an image that it has; one that is there already stays as it is. */
+export async function makeInEngine(parts: ContainerParts, container: Container, from: MadeFrom): Promise<void> {
+  const { engine, secrets, networks } = parts;
+  const { image, contents, hostMounts } = from;
+  const { uid, definition, restart } = container;
+  const { spec } = definition;
+  if (spec === undefined) throw new StillpointError("INTERNAL", `${uid} has no spec`);
+  if (!(await secrets.areThere(container))) await secrets.restore(container);
+  const network = spec.isolated ? null : await networks.ensure(projectOf(container), uid);
+  const hostname = definition.name.split("/").at(-1) ?? uid;
+  await engine.create(
+    recipeOf({
+      ...{ uid, hostname, spec, restart, image, contents, network, hostMounts },
+      secrets: secrets.folderOf(container),
+    }),
+  );
+  await parts.programs.check(container, contents);
+  if (secrets.folderOf(container) !== undefined) {
+    await secrets.giveTo(container, await hostUser(engine, container, contents, parts.facts()));
+  }
+}
+
+/** The `projects/<project>` of a container. */
+export function projectOf({ name }: Container): string {
+  return name.split("/").slice(0, 2).join("/");
+}
+
+async function ensureImage(parts: ContainerParts, context: StepContext, image: string): Promise<EngineImage> {
+  const { signal, progress } = context;
+  return await parts.images.ensure(image, parts.facts().architecture, {
+    signal,
+    progress: (bytes) => progress({ ...bytes, message: "pulling the image" }),
+  });
+}

@@ -1,0 +1,50 @@
+import type { StepResult } from "#contracts/host/v1/agent";
+import { StillpointError } from "#libs/errors";
+import type { StepAction, StepContext } from "../steps/step-runner.ts";
+import type { Container } from "./container.ts";
+import type { ContainerParts } from "./container-parts.ts";
+import { createContainer } from "./create.ts";
+import { deleteContainer, killContainer, startContainer, stopContainer, updateContainer } from "./power.ts";
+
+/** Carries out one action on a container; each can be repeated after it was cut off anywhere. */
+export async function performOnContainer(
+  parts: ContainerParts,
+  context: StepContext,
+  action: StepAction,
+): Promise<StepResult> {
+  parts.facts(); // fails while the engine does not answer
+  switch (action.$case) {
+    case "createContainer": {
+      const { definition } = action.value;
+      if (definition === undefined) throw new StillpointError("ARGUMENT_INVALID", "the definition is missing");
+      return answer(context, await createContainer(parts, context, definition));
+    }
+    case "deleteContainer":
+      await deleteContainer(parts, context.uid);
+      return { workload: undefined, checkpoint: undefined };
+    default: {
+      const container = parts.containers.get(context.uid);
+      await changePower(parts, container, action);
+      return answer(context, container);
+    }
+  }
+}
+
+async function changePower(parts: ContainerParts, container: Container, action: StepAction): Promise<void> {
+  switch (action.$case) {
+    case "startContainer":
+      return await startContainer(parts, container);
+    case "stopContainer":
+      return await stopContainer(parts, container, action.value.timeoutSeconds);
+    case "killContainer":
+      return await killContainer(parts, container, action.value.signal || "SIGKILL");
+    case "updateContainer":
+      return await updateContainer(parts, container, action.value.restart);
+    default:
+      throw new StillpointError("CAPABILITY_MISSING", `${action.$case} cannot be done with a container`);
+  }
+}
+
+function answer({ epoch }: StepContext, container: Container): StepResult {
+  return { workload: container.describe(epoch), checkpoint: undefined };
+}

@@ -1,0 +1,97 @@
+import { ContainerState, type RestartPolicy, RestartPolicy_Mode } from "#contracts/container/v1/container";
+import { StillpointError } from "#libs/errors";
+import type { Container } from "./container.ts";
+import type { ContainerParts } from "./container-parts.ts";
+import { projectOf } from "./create.ts";
+import { restoreSecrets } from "./restore-secrets.ts";
+import { started } from "./status.ts";
+
+const NEVER: RestartPolicy = { mode: RestartPolicy_Mode.NO, maxRetries: 0 };
+const NANOS_IN_MS = 1e6;
+
+/** Starts it and waits until its process runs. @throws StillpointError COMMAND_NOT_FOUND, PORT_TAKEN */
+export async function startContainer(parts: ContainerParts, container: Container): Promise<void> {
+  const { engine, networks, clock } = parts;
+  const { uid, status, definition } = container;
+  if (container.manifest.image === "") {
+    throw new StillpointError("CONTAINER_STATE", `${container.name} has no image yet: its checkpoint has not come`);
+  }
+  if (status.state === ContainerState.PAUSED) await engine.unpause(uid);
+  const wasStopped = container.manifest.wanted === "stopped";
+  if (definition.spec?.isolated === false) await networks.ensure(projectOf(container), uid);
+  await restoreSecrets(parts, container);
+  await container.want("running");
+  try {
+    // Its restart policy was taken from it when it was stopped.
+    if (status.lastExit !== undefined && hasPolicy(container)) await engine.setRestart(uid, container.restart);
+    const asked = clock.now();
+    await engine.start(uid);
+    noteStart(container, asked);
+  } catch (error) {
+    if (wasStopped) await container.want("stopped");
+    throw error;
+  }
+}
+
+/** Sends its stop signal, and SIGKILL when the grace is over. A stopped container stays as it is. */
+export async function stopContainer(parts: ContainerParts, container: Container, graceSeconds: number): Promise<void> {
+  const { engine } = parts;
+  await container.want("stopped");
+  if (container.manifest.image === "") return;
+  // A paused process hears no signal but the last.
+  if (container.status.state === ContainerState.PAUSED) await engine.unpause(container.uid);
+  await engine.stop(container.uid, Math.max(0, graceSeconds));
+  await disarm(parts, container);
+}
+
+/** Sends a signal at once. After SIGKILL it stays stopped. */
+export async function killContainer(parts: ContainerParts, container: Container, signal: string): Promise<void> {
+  if (!/^SIG[A-Z0-9+-]{1,12}$/.test(signal)) {
+    throw new StillpointError("ARGUMENT_INVALID", `${JSON.stringify(signal)} is not a signal such as SIGTERM`);
+  }
+  const isLast = signal === "SIGKILL";
+  if (isLast && container.manifest.wanted === "stopped") return await stopContainer(parts, container, 0);
+  if (isLast) await container.want("stopped");
+  await parts.engine.kill(container.uid, signal);
+  if (isLast) await stopContainer(parts, container, 0); // resolves when it has ended
+}
+
+/** Holds from now on, whether it runs or not. */
+export async function updateContainer(
+  parts: ContainerParts,
+  container: Container,
+  restart: RestartPolicy | undefined,
+): Promise<void> {
+  if (restart === undefined) return;
+  await container.saveRestart(restart);
+  const { image, wanted } = container.manifest;
+  if (image !== "" && wanted === "running") await parts.engine.setRestart(container.uid, restart);
+}
+
+/** Ends it and removes all that it has here. Right for one that was half made, too. */
+export async function deleteContainer(parts: ContainerParts, uid: string): Promise<void> {
+  const { engine, containers, networks, secrets } = parts;
+  const container = containers.find(uid);
+  if (container !== undefined) await container.want("stopped");
+  await engine.remove(uid);
+  await engine.removeVolumes(uid);
+  await secrets.remove(uid);
+  await containers.remove(uid);
+  if (container?.definition.spec?.isolated === false) await networks.release(projectOf(container), uid);
+}
+
+/** The engine would start it at its own start, as its policy says. */
+async function disarm({ engine }: ContainerParts, container: Container): Promise<void> {
+  if (hasPolicy(container)) await engine.setRestart(container.uid, NEVER);
+}
+
+function hasPolicy({ restart: { mode } }: Container): boolean {
+  return mode === RestartPolicy_Mode.ALWAYS || mode === RestartPolicy_Mode.ON_FAILURE;
+}
+
+/** What the engine has told since (it started, it has ended again) is newer than this. */
+function noteStart(container: Container, asked: Date): void {
+  if (container.eventTime < asked.getTime() * NANOS_IN_MS) {
+    container.see(started(container.status, asked, container.intent));
+  }
+}

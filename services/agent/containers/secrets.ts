@@ -1,0 +1,83 @@
+import { createHash } from "node:crypto";
+import { chmod, chown, lstat, mkdir, readdir, readFile, rm, statfs, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { StillpointError } from "#libs/errors";
+import { checkUid } from "../workload-folder.ts";
+import type { Container } from "./container.ts";
+
+/** The kernel's number for tmpfs. */
+const TMPFS_MAGIC = 0x01021994;
+
+/**
+ * Values of secrets as files in memory, a folder for each container, which it mounts read-only. They outlive the agent,
+ * not the host: after a boot they come back from the agent's own files.
+ */
+export class SecretFiles {
+  readonly #root: string;
+  #isChecked = false;
+
+  /** @param memory a folder on a tmpfs; @param data the agent's, so that agents do not share */
+  constructor(memory: string, data: string) {
+    const hash = createHash("sha256").update(data).digest("hex");
+    this.#root = join(memory, `stillpoint-${hash.slice(0, 16)}`);
+  }
+
+  /** Where a container's are; undefined when it has none. */
+  folderOf({ uid, definition }: Container): string | undefined {
+    return (definition.spec?.secrets ?? []).length === 0 ? undefined : this.#folder(uid);
+  }
+
+  /** Whether they are still in memory. */
+  async areThere(container: Container): Promise<boolean> {
+    const folder = this.folderOf(container);
+    if (folder === undefined) return true;
+    const files: string[] = await readdir(folder).catch(() => []);
+    return (container.definition.spec?.secrets ?? []).every(({ name }) => files.includes(name));
+  }
+
+  /** Puts them into memory, for the agent's user to read until they are given to the container's. */
+  async restore(container: Container): Promise<void> {
+    const folder = this.folderOf(container);
+    if (folder === undefined) return;
+    await this.#check();
+    await rm(folder, { recursive: true, force: true });
+    await mkdir(folder, { mode: 0o755 });
+    const secrets = JSON.parse(await readFile(container.folder.secrets, "utf8")) as { name: string; value: string }[];
+    for (const { name, value } of secrets) {
+      await writeFile(join(folder, name), Buffer.from(value, "base64"), { mode: 0o400, flag: "wx" });
+    }
+  }
+
+  /** Gives them to the user, by its ids on the host, that reads them. */
+  async giveTo(container: Container, { uid, gid }: { readonly uid: number; readonly gid: number }): Promise<void> {
+    const folder = this.folderOf(container);
+    if (folder === undefined) return;
+    for (const { name } of container.definition.spec?.secrets ?? []) {
+      await chown(join(folder, name), uid, gid);
+      await chmod(join(folder, name), 0o400);
+    }
+  }
+
+  async remove(uid: string): Promise<void> {
+    await rm(this.#folder(uid), { recursive: true, force: true });
+  }
+
+  #folder(uid: string): string {
+    return join(this.#root, checkUid(uid));
+  }
+
+  /** Others may write to where it lies: it must be our own and nobody's else to enter. */
+  async #check(): Promise<void> {
+    if (this.#isChecked) return;
+    await mkdir(this.#root, { mode: 0o700 }).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== "EEXIST") throw error;
+    });
+    const { uid, mode } = await lstat(this.#root);
+    const isOurs = (mode & 0o170777) === 0o040700 && uid === process.getuid?.();
+    const { type } = await statfs(this.#root);
+    if (!isOurs || type !== TMPFS_MAGIC) {
+      throw new StillpointError("CAPABILITY_MISSING", `${this.#root} is not a folder in memory for the agent alone`);
+    }
+    this.#isChecked = true;
+  }
+}

@@ -1,0 +1,95 @@
+import type { Clock } from "#libs/clock";
+import type { Lifecycle } from "#libs/lifecycle";
+import type { Logger } from "#libs/logger";
+import type { AgentConfig } from "../config.ts";
+import { DockerEngine } from "../docker/docker-engine.ts";
+import type { DataFolder } from "../workload-folder.ts";
+import { adoptContainers, noteEvent } from "./adopt-containers.ts";
+import type { ContainerDeps } from "./container.ts";
+import { ContainerImages } from "./container-images.ts";
+import type { ContainerParts } from "./container-parts.ts";
+import { Containers } from "./containers.ts";
+import { capabilityName } from "./isolation.ts";
+import { ProjectNetworks } from "./networks.ts";
+import { Programs } from "./program.ts";
+import { SecretFiles } from "./secrets.ts";
+import { EngineWatch } from "./watch.ts";
+
+/** A tmpfs on every Linux. */
+const MEMORY = "/dev/shm";
+
+export interface ContainerWiring {
+  readonly config: AgentConfig;
+  readonly lifecycle: Lifecycle;
+  readonly data: DataFolder;
+  /** The data folder's `host-<uuid>`. */
+  readonly hostData: string;
+  readonly deps: ContainerDeps;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+export interface StartedContainers {
+  readonly parts: ContainerParts;
+  /** What the engine can do now, in the words that placement uses; nothing while it does not answer. */
+  capabilities(): string[];
+}
+
+/** Adopts this host's containers; undefined when it is not to have any. Without an engine it waits for one. */
+export async function startContainers(wiring: ContainerWiring): Promise<StartedContainers | undefined> {
+  const { config, lifecycle, data, hostData, deps, clock, logger } = wiring;
+  const socketPath = socketOf(config.AGENT_DOCKER_HOST);
+  if (socketPath === undefined) return undefined;
+  const engine = new DockerEngine({ socketPath, hostData });
+  const parts: ContainerParts = {
+    ...{ engine, clock, logger },
+    containers: await Containers.open(data, deps),
+    images: new ContainerImages({
+      images: engine.images,
+      registryUrl: config.REGISTRY_HTTP_URL,
+      login: loginOf(config),
+    }),
+    networks: new ProjectNetworks(engine, hostData),
+    secrets: new SecretFiles(MEMORY, data.root),
+    programs: new Programs(engine),
+    policy: {
+      hostRoot: config.AGENT_CONTAINER_HOST_ROOT,
+      capabilities: new Set(config.AGENT_CONTAINER_CAPABILITIES.split(",").filter(Boolean).map(capabilityName)),
+    },
+    facts: () => watch.require(),
+  };
+  const watch = new EngineWatch({
+    ...{ engine, clock, logger },
+    onMet: (met) => adoptContainers(parts, met),
+    onEvent: (event) => noteEvent(parts, event),
+    lastEvent: () => lastEventOf(parts),
+  });
+  lifecycle.add("containers", watch, (opened) => opened.close());
+  await watch.start();
+  return { parts, capabilities: () => capabilitiesOf(watch) };
+}
+
+function capabilitiesOf({ facts }: EngineWatch): string[] {
+  if (facts === undefined) return [];
+  const { firstUser, canCheckpoint } = facts;
+  return [
+    "docker",
+    ...(firstUser === undefined ? [] : ["docker:userns-remap"]),
+    ...(canCheckpoint ? ["docker:checkpoint"] : []),
+  ];
+}
+
+function lastEventOf({ containers }: ContainerParts): number | undefined {
+  const last = Math.max(0, ...containers.list().map(({ eventTime }) => eventTime));
+  return last === 0 ? undefined : last;
+}
+
+function loginOf({ AGENT_REGISTRY_USER, AGENT_REGISTRY_PASSWORD }: AgentConfig) {
+  if (AGENT_REGISTRY_USER === undefined) return undefined;
+  return { username: AGENT_REGISTRY_USER, password: AGENT_REGISTRY_PASSWORD ?? "" };
+}
+
+/** unix:/path or unix:///path; undefined for "none". */
+function socketOf(address: string): string | undefined {
+  return address === "none" ? undefined : address.replace(/^unix:(\/\/)?/, "");
+}

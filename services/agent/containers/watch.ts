@@ -1,0 +1,95 @@
+import type { Clock } from "#libs/clock";
+import { StillpointError } from "#libs/errors";
+import type { Logger } from "#libs/logger";
+import type { ContainerEngine, EngineEvent, EngineFacts } from "../container-engine.ts";
+
+export interface EngineWatchDeps {
+  readonly engine: Pick<ContainerEngine, "probe" | "events">;
+  /** Called each time that the engine has been met, with what may have changed meanwhile. `first` only once. */
+  readonly onMet: (options: { readonly isFirst: boolean }) => Promise<void>;
+  readonly onEvent: (event: EngineEvent) => Promise<void>;
+  /** Time of the last event that was handled, in an earlier life too; undefined for none. */
+  readonly lastEvent: () => number | undefined;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+const AGAIN_MS = 1_000;
+const NANOS_IN_MS = 1e6;
+
+/**
+ * Keeps in touch with the container engine: whether it answers and what it can do, what happens to containers, and what
+ * happened while nobody listened, as far as the engine remembers that.
+ */
+export class EngineWatch {
+  readonly #deps: EngineWatchDeps;
+  readonly #stopped = new AbortController();
+  readonly #firstTry = Promise.withResolvers<void>();
+  #facts: EngineFacts | undefined;
+  #isFirst = true;
+  #watching: Promise<void> | undefined;
+
+  constructor(deps: EngineWatchDeps) {
+    this.#deps = deps;
+  }
+
+  /** Resolves when the engine has been met, or was found not to answer: it is tried again each second then. */
+  async start(): Promise<void> {
+    this.#watching = this.#watch();
+    await this.#firstTry.promise;
+  }
+
+  async close(): Promise<void> {
+    this.#stopped.abort(new DOMException("the agent is stopping", "AbortError"));
+    await this.#watching;
+  }
+
+  /** Undefined while it does not answer. */
+  get facts(): EngineFacts | undefined {
+    return this.#facts;
+  }
+
+  /** @throws StillpointError ENGINE_UNAVAILABLE */
+  require(): EngineFacts {
+    if (this.#facts !== undefined) return this.#facts;
+    throw new StillpointError("ENGINE_UNAVAILABLE", "the container engine of this host does not answer");
+  }
+
+  async #watch(): Promise<void> {
+    const { clock, logger } = this.#deps;
+    const { signal } = this.#stopped;
+    let isTold = false;
+    while (!signal.aborted) {
+      try {
+        await this.#follow(signal);
+        isTold = false;
+      } catch (error) {
+        if (!signal.aborted && !isTold) logger.warn({ err: error }, "the container engine does not answer");
+        isTold = true;
+      }
+      this.#facts = undefined;
+      this.#firstTry.resolve();
+      await clock.sleep(AGAIN_MS, signal).catch(() => undefined);
+    }
+  }
+
+  /** Meets the engine and hears it until it goes. What lies behind is heard before it is looked at how things stand. */
+  async #follow(signal: AbortSignal): Promise<void> {
+    const { engine, onMet, onEvent, lastEvent, clock, logger } = this.#deps;
+    const facts = await engine.probe();
+    const now = clock.now().getTime() * NANOS_IN_MS;
+    const last = lastEvent();
+    if (last !== undefined) {
+      for await (const event of await engine.events({ since: last, until: now }, signal)) {
+        if (event.time > last) await onEvent(event);
+      }
+    }
+    const events = await engine.events({ since: now }, signal);
+    this.#facts = facts;
+    await onMet({ isFirst: this.#isFirst });
+    this.#isFirst = false;
+    this.#firstTry.resolve();
+    logger.info({ engine: facts }, "the container engine answers");
+    for await (const event of events) await onEvent(event);
+  }
+}

@@ -1,0 +1,92 @@
+import { once } from "node:events";
+import { readFile } from "node:fs/promises";
+import type { Duplex } from "node:stream";
+import type Dockerode from "dockerode";
+import type { ExecCommand, ExecSession } from "../container-engine.ts";
+import { askEngine, askUnless } from "./engine-error.ts";
+import { readFrames } from "./frames.ts";
+
+/** Begins a command in a running container. */
+export async function startExec(docker: Dockerode, uid: string, command: ExecCommand): Promise<ExecSession> {
+  const what = `running ${command.command[0] ?? "nothing"} in ${uid}`;
+  const { terminal } = command;
+  const Tty = terminal !== undefined;
+  const exec = await askEngine(what, async () =>
+    docker.getContainer(uid).exec({
+      Cmd: [...command.command],
+      Env: Object.entries(command.env).map(([key, value]) => `${key}=${value}`),
+      User: command.user,
+      WorkingDir: command.workingDir,
+      AttachStdin: command.input,
+      AttachStdout: true,
+      AttachStderr: !Tty,
+      Tty,
+    }),
+  );
+  const stream = await askEngine(what, async () => exec.start({ hijack: true, stdin: command.input, Tty }));
+  const session = new DockerExec(what, exec, stream, Tty);
+  if (terminal !== undefined) await session.resize(terminal);
+  return session;
+}
+
+class DockerExec implements ExecSession {
+  readonly output: ExecSession["output"];
+  readonly #what: string;
+  readonly #exec: Dockerode.Exec;
+  readonly #stream: Duplex;
+
+  constructor(what: string, exec: Dockerode.Exec, stream: Duplex, isTerminal: boolean) {
+    this.#what = what;
+    this.#exec = exec;
+    this.#stream = stream;
+    stream.on("error", () => undefined); // who reads the output hears of it
+    this.output = isTerminal ? rawOutput(stream) : readFrames(stream);
+  }
+
+  async write(bytes: Uint8Array): Promise<void> {
+    if (this.#stream.writable && !this.#stream.write(bytes)) {
+      await Promise.race([once(this.#stream, "drain"), once(this.#stream, "close")]);
+    }
+  }
+
+  closeInput(): void {
+    this.#stream.end();
+  }
+
+  /** A command that has ended meanwhile has no terminal any more. */
+  async resize({ rows, columns }: { readonly rows: number; readonly columns: number }): Promise<void> {
+    if (rows <= 0 || columns <= 0) return;
+    await askUnless([404, 409, 500], this.#what, async () => this.#exec.resize({ h: rows, w: columns }));
+  }
+
+  async exitCode(): Promise<number> {
+    const { ExitCode } = await askEngine(this.#what, async () => this.#exec.inspect());
+    return ExitCode ?? 0;
+  }
+
+  /** Docker has no call for it: the process and its children are killed from the host, when they are the container's. */
+  async end(): Promise<void> {
+    try {
+      const { Running, Pid, ContainerID } = await askEngine(this.#what, async () => this.#exec.inspect());
+      if (Running && Pid > 0) await killTree(Pid, ContainerID);
+    } finally {
+      this.#stream.destroy();
+    }
+  }
+}
+
+async function* rawOutput(stream: Duplex): ExecSession["output"] {
+  for await (const bytes of stream) yield { stream: "stdout", bytes };
+}
+
+async function killTree(pid: number, containerId: string): Promise<void> {
+  const groups = await readFile(`/proc/${pid}/cgroup`, "utf8").catch(() => "");
+  if (!groups.includes(containerId)) return;
+  const children = await readFile(`/proc/${pid}/task/${pid}/children`, "utf8").catch(() => "");
+  try {
+    process.kill(pid, "SIGKILL");
+  } catch {
+    return; // it has ended by itself
+  }
+  for (const child of children.split(" ").filter(Boolean)) await killTree(Number(child), containerId);
+}

@@ -1,0 +1,108 @@
+import type { Readable } from "node:stream";
+import type Dockerode from "dockerode";
+import { StillpointError } from "#libs/errors";
+import type { EngineImage, EngineImages, RegistryLogin } from "../container-engine.ts";
+import type { TransferControl } from "../ports.ts";
+import { askEngine, askUnless, engineError } from "./engine-error.ts";
+import { readJsonLines } from "./frames.ts";
+
+/** Images that Docker Engine holds. */
+export function dockerImages(docker: Dockerode): EngineImages {
+  return {
+    async find(image) {
+      const what = `image ${image}`;
+      const seen = await askUnless([404], what, async () => docker.getImage(image).inspect());
+      return seen === undefined ? undefined : describe(seen);
+    },
+
+    async pull(image, login, control) {
+      const what = `pulling ${image}`;
+      const options = { ...auth(login), abortSignal: control.signal };
+      const stream = await askEngine(what, async () => docker.pull(image, options));
+      await follow(what, stream as Readable, control);
+    },
+
+    async push(image, login, control) {
+      const what = `pushing ${image}`;
+      const options = { authconfig: auth(login).authconfig ?? ANONYMOUS, abortSignal: control.signal };
+      const stream = await askEngine(what, async () => docker.getImage(image).push(options));
+      const digest = await follow(what, stream as Readable, control);
+      if (digest !== undefined) return digest;
+      throw new StillpointError("ENGINE_FAILED", `${what}: the engine does not say its digest`);
+    },
+
+    async tag(image, { repository, tag }) {
+      await askEngine(`naming ${image}`, async () => docker.getImage(image).tag({ repo: repository, tag }));
+    },
+
+    async remove(image) {
+      await askUnless([404, 409], `removing image ${image}`, async () => docker.getImage(image).remove());
+    },
+
+    async save(image) {
+      return (await askEngine(`reading image ${image}`, async () => docker.getImage(image).get())) as Readable;
+    },
+
+    async load(archive) {
+      const what = "loading an image";
+      const stream = await askEngine(what, async () => docker.loadImage(archive, { quiet: true }));
+      await follow(what, stream as Readable, { signal: new AbortController().signal, progress: () => undefined });
+    },
+  };
+}
+
+/** Docker wants a header also where nobody logs in. */
+const ANONYMOUS = { username: "", password: "" };
+
+function auth(login: RegistryLogin | undefined): { authconfig?: RegistryLogin } {
+  return login === undefined ? {} : { authconfig: login };
+}
+
+interface Progress {
+  readonly id?: string;
+  readonly status?: string;
+  readonly error?: string;
+  readonly progressDetail?: { readonly current?: number; readonly total?: number };
+  readonly aux?: { readonly Digest?: string };
+}
+
+/** Reads a transfer to its end; gives the digest, where one is told. */
+async function follow(what: string, stream: Readable, { progress }: TransferControl): Promise<string | undefined> {
+  const layers = new Map<string, { current: number; total: number }>();
+  let digest: string | undefined;
+  try {
+    for await (const line of readJsonLines(stream)) {
+      const { id = "", status = "", error, progressDetail, aux } = line as Progress;
+      if (error !== undefined) throw engineError(what, new Error(error));
+      digest = aux?.Digest ?? digest;
+      if (progressDetail?.total === undefined || !/^(Downloading|Pushing)/.test(status)) continue;
+      layers.set(id, { current: progressDetail.current ?? 0, total: progressDetail.total });
+      progress(sum([...layers.values()]));
+    }
+    return digest;
+  } catch (error) {
+    throw engineError(what, error);
+  }
+}
+
+function sum(layers: readonly { readonly current: number; readonly total: number }[]) {
+  const bytesTotal = layers.reduce((bytes, { total }) => bytes + total, 0);
+  const bytesDone = layers.reduce((bytes, { current, total }) => bytes + Math.min(current, total), 0);
+  return { bytesDone, bytesTotal };
+}
+
+function describe({ Id, Architecture, Size, Config }: Dockerode.ImageInspectInfo): EngineImage {
+  const { Entrypoint, Healthcheck } = Config;
+  return {
+    id: Id,
+    architecture: Architecture,
+    sizeBytes: Size,
+    user: Config.User ?? "",
+    entrypoint: typeof Entrypoint === "string" ? [Entrypoint] : (Entrypoint ?? []),
+    command: Config.Cmd ?? [],
+    env: Config.Env ?? [],
+    workingDir: Config.WorkingDir ?? "",
+    stopSignal: (Config as { readonly StopSignal?: string }).StopSignal ?? "",
+    hasHealthCheck: Healthcheck?.Test !== undefined && Healthcheck.Test[0] !== "NONE",
+  };
+}

@@ -1,0 +1,31 @@
+/** Docker's stream of two outputs: [1 or 2, 0, 0, 0, length (4 bytes, big endian)] before each piece. */
+export async function* readFrames(
+  source: AsyncIterable<Buffer>,
+): AsyncGenerator<{ readonly stream: "stdout" | "stderr"; readonly bytes: Buffer }> {
+  let waiting: Buffer = Buffer.alloc(0);
+  for await (const chunk of source) {
+    waiting = waiting.length === 0 ? chunk : Buffer.concat([waiting, chunk]);
+    while (waiting.length >= HEADER_BYTES) {
+      const end = HEADER_BYTES + waiting.readUInt32BE(4);
+      if (waiting.length < end) break;
+      const stream = waiting[0] === STDERR ? "stderr" : "stdout";
+      yield { stream, bytes: waiting.subarray(HEADER_BYTES, end) };
+      waiting = waiting.subarray(end);
+    }
+  }
+}
+
+const HEADER_BYTES = 8;
+const STDERR = 2;
+
+/** JSON documents, one a line. */
+export async function* readJsonLines(source: AsyncIterable<Buffer>): AsyncGenerator<unknown> {
+  const decoder = new TextDecoder();
+  let waiting = "";
+  for await (const chunk of source) {
+    const lines = `${waiting}${decoder.decode(chunk, { stream: true })}`.split("\n");
+    waiting = lines.pop() ?? "";
+    for (const line of lines) if (line.trim() !== "") yield JSON.parse(line);
+  }
+  if (waiting.trim() !== "") yield JSON.parse(waiting);
+}
