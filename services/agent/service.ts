@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { jetstream } from "@nats-io/jetstream";
 import type { NatsConnection } from "@nats-io/transport-node";
 import { HostAgentDefinition } from "#contracts/host/v1/agent";
+import { ContainerAgentDefinition } from "#contracts/host/v1/container_agent";
 import { systemClock, systemRandom } from "#libs/clock";
 import type { Lifecycle } from "#libs/lifecycle";
 import { createLogger, type Logger } from "#libs/logger";
@@ -19,6 +20,10 @@ import { queueMerges } from "./checkpoints/merge.ts";
 import { observeStorage } from "./checkpoints/storage-metrics.ts";
 import { StorageWatch } from "./checkpoints/storage-watch.ts";
 import type { AgentConfig } from "./config.ts";
+import type { ContainerDeps } from "./containers/container.ts";
+import { createContainerHandlers } from "./containers/container-handlers.ts";
+import type { ContainerParts } from "./containers/container-parts.ts";
+import { openContainers } from "./containers/open-containers.ts";
 import { createLocalDisks } from "./disks.ts";
 import { GuardClient } from "./guard-client.ts";
 import { createHandlers } from "./handlers.ts";
@@ -45,7 +50,7 @@ export interface AgentOptions {
   readonly freeBytes?: () => Promise<number>;
 }
 
-/** Starts the agent of this host; it listens when it has adopted what runs. Closing it leaves VMs running. */
+/** Starts the agent of this host; it listens when it has adopted what runs. Closing it leaves VMs and containers running. */
 export async function startAgent(
   config: AgentConfig,
   lifecycle: Lifecycle,
@@ -55,45 +60,78 @@ export async function startAgent(
   const data = dataFolder(config.AGENT_DATA);
   await mkdir(data.root, { recursive: true });
   const facts = await probeQemu(data.root, processUid(config));
+  const uid = await hostUid(data.root);
   const nats = await connectNats(config, lifecycle);
   const observations = await openObservations(config, lifecycle, nats, logger);
+  const reserve = await Reserve.open(join(data.root, "reserve"));
   const workloads = await Workloads.open(data, {
-    logger,
-    reserve: await Reserve.open(join(data.root, "reserve")),
+    ...{ logger, reserve },
     observe(workload, happened) {
       observations.add(workload, happened);
       if ("state" in happened || "guestAgent" in happened) readiness.touch(workload.uid);
     },
   });
-  const client = createRegistryClient({ address: config.REGISTRY_HTTP_URL });
-  const registry = lifecycle.add("registry client", client, (opened) => opened.close());
-  const images = options.images ?? (await openImages(data, registry));
-  const disks = { ...createLocalDisks(data.workloads), ...(options.freeBytes && { freeBytes: options.freeBytes }) };
-  const parts = await makeParts({ config, lifecycle, logger, data, facts, workloads, images, registry, disks });
+  const observe: ContainerDeps["observe"] = (container, happened) => observations.add(container, happened);
+  const containers = await openContainers({
+    ...{ config, lifecycle, data, hostData: uid, deps: { logger, reserve, observe }, clock: systemClock, logger },
+  });
+  const stores = await openStores(config, lifecycle, data, options);
+  const wiring = { config, lifecycle, logger, data, facts, workloads, ...stores, containers: containers?.parts };
+  const parts = await makeParts(wiring);
   const steps = new StepRunner(
     data.journals,
     (context, action) => perform(parts, context, action).finally(() => readiness.touch(context.uid)),
-    (uid) => holdBackground(parts, uid),
+    (workload) => holdBackground(parts, workload),
   );
   const readiness = lifecycle.add("readiness", readinessWatch(parts, steps), (watch) => watch.close());
   // Letting go of the machines ends the calls that the closer above waits for.
   lifecycle.add("machines", workloads, (all) => all.release());
   await adoptAll(parts);
+  await containers?.start();
   readiness.start();
   watchStorage(parts, lifecycle);
-  const host = `hosts/${config.AGENT_HOST_NAME}`;
-  const server = lifecycle.add("agent API", new RpcServer({ logger, admits: mayCall }), (s) => s.close());
-  server.add(
-    HostAgentDefinition,
-    createHandlers({ workloads, steps, storage: parts.storage, readiness, clock: systemClock, host }),
-  );
-  const address = await listen(server, config);
-  const exists = (uid: string) => workloads.find(uid) !== undefined;
-  const forgetting = forgetJournals({ journals: data.journals, steps, exists, clock: systemClock }, lifecycle.signal);
-  forgetting.catch((error: unknown) => logger.warn({ err: error }, "old journals are kept"));
-  await startHeartbeat(config, lifecycle, { nats, facts, address, workloads, logger });
+  const address = await serve(parts, { config, lifecycle, steps, readiness });
+  forgetOldJournals(parts, data, steps, lifecycle);
+  const capabilities = () => [...capabilityNames(facts), ...(containers?.capabilities() ?? [])];
+  await startHeartbeat(config, lifecycle, { nats, uid, address, capabilities, workloads: () => uidsOf(parts), logger });
   logger.info({ address, facts }, "the agent is ready");
   return { address };
+}
+
+async function openStores(config: AgentConfig, lifecycle: Lifecycle, data: DataFolder, options: AgentOptions) {
+  const client = createRegistryClient({ address: config.REGISTRY_HTTP_URL });
+  const registry = lifecycle.add("registry client", client, (opened) => opened.close());
+  const images = options.images ?? (await openImages(data, registry));
+  const disks = { ...createLocalDisks(data.workloads), ...(options.freeBytes && { freeBytes: options.freeBytes }) };
+  return { registry, images, disks };
+}
+
+interface Serving {
+  readonly config: AgentConfig;
+  readonly lifecycle: Lifecycle;
+  readonly steps: StepRunner;
+  readonly readiness: ReadinessWatch;
+}
+
+async function serve(parts: AgentParts, { config, lifecycle, steps, readiness }: Serving): Promise<string> {
+  const { logger, containers } = parts;
+  const host = `hosts/${config.AGENT_HOST_NAME}`;
+  const server = lifecycle.add("agent API", new RpcServer({ logger, admits: mayCall }), (s) => s.close());
+  const deps = { ...parts, containers: containers?.containers, steps, readiness, host };
+  server.add(HostAgentDefinition, createHandlers(deps));
+  if (containers !== undefined) server.add(ContainerAgentDefinition, createContainerHandlers(containers, host));
+  return await listen(server, config);
+}
+
+function forgetOldJournals(parts: AgentParts, { journals }: DataFolder, steps: StepRunner, lifecycle: Lifecycle): void {
+  const exists = (uid: string) => uidsOf(parts).includes(uid);
+  const forgetting = forgetJournals({ journals, steps, exists, clock: systemClock }, lifecycle.signal);
+  forgetting.catch((error: unknown) => parts.logger.warn({ err: error }, "old journals are kept"));
+}
+
+/** Of all that has files here. */
+function uidsOf({ workloads, containers }: AgentParts): string[] {
+  return [...workloads.list(), ...(containers?.containers.list() ?? [])].map(({ uid }) => uid);
 }
 
 interface Wiring {
@@ -106,6 +144,7 @@ interface Wiring {
   readonly images: ImageStore;
   readonly registry: RegistryClient;
   readonly disks: DiskStore;
+  readonly containers: ContainerParts | undefined;
 }
 
 async function makeParts({ config, lifecycle, logger, data, facts, ...given }: Wiring) {
@@ -173,17 +212,18 @@ async function openObservations(config: AgentConfig, lifecycle: Lifecycle, nats:
 
 interface HeartbeatWiring {
   readonly nats: NatsConnection;
-  readonly facts: QemuFacts;
+  readonly uid: string;
   readonly address: string;
-  readonly workloads: Workloads;
+  readonly capabilities: () => string[];
+  readonly workloads: () => string[];
   readonly logger: Logger;
 }
 
 async function startHeartbeat(config: AgentConfig, lifecycle: Lifecycle, wiring: HeartbeatWiring): Promise<void> {
-  const { nats, facts, address, workloads } = wiring;
+  const { nats, uid, address } = wiring;
   const deps = {
     host: config.AGENT_HOST_NAME,
-    hostUid: await hostUid(config.AGENT_DATA),
+    hostUid: uid,
     address,
     labels: Object.fromEntries(
       config.AGENT_LABELS.split(",")
@@ -191,9 +231,9 @@ async function startHeartbeat(config: AgentConfig, lifecycle: Lifecycle, wiring:
         .map((pair) => pair.split("=")),
     ),
     capacity: await readCapacity(config.AGENT_DATA),
-    capabilities: capabilityNames(facts),
+    capabilities: wiring.capabilities,
     version: manifest.version,
-    workloads: () => workloads.list().map(({ uid }) => uid),
+    workloads: wiring.workloads,
     publish: (subject: string, json: string) => nats.publish(subject, json),
     clock: systemClock,
   };

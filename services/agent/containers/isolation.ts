@@ -58,37 +58,40 @@ export function refuseNested(mounts: readonly HostMount[], others: readonly Host
 }
 
 function refuseWrongMounts({ volumes }: ContainerSpec): void {
+  for (const volume of volumes) refuseWrongMount(volume);
   const paths = volumes.map(({ path }) => path);
-  for (const path of paths) {
-    if (!/^\/[^\0]+$/.test(path) || path.split("/").includes("..") || path.endsWith("/")) {
-      throw wrong(`${JSON.stringify(path)} is not an absolute path in the container`);
-    }
-    if (RESERVED.some((reserved) => path === reserved || path.startsWith(`${reserved}/`))) {
-      throw forbidden(`nothing can be mounted at ${path}`);
-    }
-  }
   const names = volumes.flatMap(({ volume }) => (volume === "" ? [] : [volume]));
   if (new Set(paths).size < paths.length || new Set(names).size < names.length) {
     throw wrong("two volumes have the same name or path");
   }
-  for (const { volume, hostPath } of volumes) {
-    if ((volume === "") === (hostPath === "")) throw wrong("a mount is of a volume or of a folder of the host");
-    if (volume !== "" && !/^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$/.test(volume)) {
-      throw wrong(`${JSON.stringify(volume)} cannot be the name of a volume`);
-    }
+}
+
+function refuseWrongMount({ volume, hostPath, path }: ContainerSpec["volumes"][number]): void {
+  if (!/^(\/[^/\0]+)+$/.test(path) || path.split("/").some((part) => part === "." || part === "..")) {
+    throw wrong(`${JSON.stringify(path)} is not an absolute path in the container`);
+  }
+  if (RESERVED.some((reserved) => path === reserved || path.startsWith(`${reserved}/`))) {
+    throw forbidden(`nothing can be mounted at ${path}`);
+  }
+  if ((volume === "") === (hostPath === "")) throw wrong("a mount is of a volume or of a folder of the host");
+  if (!/^([a-z]([a-z0-9-]{0,61}[a-z0-9])?)?$/.test(volume)) {
+    throw wrong(`${JSON.stringify(volume)} cannot be the name of a volume`);
   }
 }
 
 function refuseWrongLimits({ limits, ports }: ContainerSpec): void {
   const { cpuMillis = 0, memoryBytes = 0, pids = 0 } = limits ?? {};
-  if (cpuMillis !== 0 && (cpuMillis < 10 || cpuMillis > 256_000)) throw wrong(`${cpuMillis} is not 10 to 256,000 cpu`);
-  if (memoryBytes !== 0 && memoryBytes < 16 * MIB) throw wrong(`${memoryBytes} bytes of memory are less than 16 MiB`);
-  if (pids < 0) throw wrong(`${pids} cannot be a number of processes`);
+  const isWithin = (value: number, least: number, most: number) => value === 0 || (value >= least && value <= most);
+  if (!isWithin(cpuMillis, 10, 256_000)) throw wrong(`${cpuMillis} is not 10 to 256,000 thousandths of a CPU`);
+  if (!isWithin(memoryBytes, 16 * MIB, 4 * 2 ** 40)) throw wrong(`${memoryBytes} bytes are not 16 MiB to 4 TiB`);
+  if (!isWithin(pids, 1, 2 ** 22)) throw wrong(`${pids} cannot be a number of processes`);
+  for (const port of ports) refuseWrongPort(port);
+}
+
+function refuseWrongPort({ hostPort, containerPort, protocol }: ContainerSpec["ports"][number]): void {
   const isPort = (port: number) => Number.isInteger(port) && port >= 1 && port <= 65_535;
-  for (const { hostPort, containerPort, protocol } of ports) {
-    if (!isPort(hostPort) || !isPort(containerPort)) throw wrong(`${hostPort}:${containerPort} are not ports`);
-    if (!["", "tcp", "udp"].includes(protocol)) throw wrong(`${protocol} is neither tcp nor udp`);
-  }
+  if (!isPort(hostPort) || !isPort(containerPort)) throw wrong(`${hostPort}:${containerPort} are not ports`);
+  if (!["", "tcp", "udp"].includes(protocol)) throw wrong(`${protocol} is neither tcp nor udp`);
 }
 
 function refuseWrongNames({ env, secrets }: ContainerSpec): void {

@@ -13,24 +13,31 @@ export async function performOnContainer(
   action: StepAction,
 ): Promise<StepResult> {
   parts.facts(); // fails while the engine does not answer
-  switch (action.$case) {
-    case "createContainer": {
-      const { definition } = action.value;
-      if (definition === undefined) throw new StillpointError("ARGUMENT_INVALID", "the definition is missing");
-      return answer(context, await createContainer(parts, context, definition));
-    }
-    case "deleteContainer":
-      await deleteContainer(parts, context.uid);
-      return { workload: undefined, checkpoint: undefined };
-    default: {
-      const container = parts.containers.get(context.uid);
-      await changePower(parts, container, action);
-      return answer(context, container);
-    }
+  if (action.$case === "createContainer") {
+    const { definition } = action.value;
+    if (definition === undefined) throw new StillpointError("ARGUMENT_INVALID", "the definition is missing");
+    return answer(context, await createContainer(parts, context, definition));
   }
+  if (action.$case === "deleteContainer") {
+    await deleteContainer(parts, context.uid);
+    return { workload: undefined, checkpoint: undefined };
+  }
+  if (!isPower(action)) throw new StillpointError("CAPABILITY_MISSING", `${action.$case} is not for containers`);
+  const container = parts.containers.get(context.uid);
+  await changePower(parts, container, action);
+  return answer(context, container);
 }
 
-async function changePower(parts: ContainerParts, container: Container, action: StepAction): Promise<void> {
+function isPower(action: StepAction): action is PowerAction {
+  return ["startContainer", "stopContainer", "killContainer", "updateContainer"].includes(action.$case);
+}
+
+type PowerAction = Extract<
+  StepAction,
+  { readonly $case: "startContainer" | "stopContainer" | "killContainer" | "updateContainer" }
+>;
+
+async function changePower(parts: ContainerParts, container: Container, action: PowerAction): Promise<void> {
   switch (action.$case) {
     case "startContainer":
       return await startContainer(parts, container);
@@ -40,8 +47,6 @@ async function changePower(parts: ContainerParts, container: Container, action: 
       return await killContainer(parts, container, action.value.signal || "SIGKILL");
     case "updateContainer":
       return await updateContainer(parts, container, action.value.restart);
-    default:
-      throw new StillpointError("CAPABILITY_MISSING", `${action.$case} cannot be done with a container`);
   }
 }
 

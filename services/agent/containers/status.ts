@@ -98,19 +98,12 @@ export function gone(status: ContainerStatus): ContainerStatus {
 
 /** Why a container is as it is, for people; empty when it is as it was asked to be. */
 export function reasonOf({ state, lastExit, restarts, health }: ContainerStatus): string {
-  switch (state) {
-    case ContainerState.EXITED:
-      return exitReason(lastExit);
-    case RESTARTING:
-      return `${exitReason(lastExit)}; its restart policy starts it again`;
-    case ContainerState.FAILED:
-      return "the container engine has lost it";
-    case RUNNING:
-      if (health === ContainerHealth.UNHEALTHY) return "its health check fails";
-      return restarts > 0 ? `restarted by its policy (${restarts}): ${exitReason(lastExit)}` : "";
-    default:
-      return "";
-  }
+  if (state === ContainerState.EXITED) return exitReason(lastExit);
+  if (state === ContainerState.RESTARTING) return `${exitReason(lastExit)}; its restart policy starts it again`;
+  if (state === ContainerState.FAILED) return "the container engine has lost it";
+  if (state !== ContainerState.RUNNING) return "";
+  if (health === ContainerHealth.UNHEALTHY) return "its health check fails";
+  return restarts > 0 ? `restarted by its policy (${restarts}): ${exitReason(lastExit)}` : "";
 }
 
 /** Whether people or services would want to hear of the change. */

@@ -29,14 +29,16 @@ export interface ContainerWiring {
   readonly logger: Logger;
 }
 
-export interface StartedContainers {
+export interface HostContainers {
   readonly parts: ContainerParts;
+  /** Meets the engine and adopts what runs; without an engine it goes on trying. */
+  start(): Promise<void>;
   /** What the engine can do now, in the words that placement uses; nothing while it does not answer. */
   capabilities(): string[];
 }
 
-/** Adopts this host's containers; undefined when it is not to have any. Without an engine it waits for one. */
-export async function startContainers(wiring: ContainerWiring): Promise<StartedContainers | undefined> {
+/** The containers of this host, by their files; undefined when it is not to have any. */
+export async function openContainers(wiring: ContainerWiring): Promise<HostContainers | undefined> {
   const { config, lifecycle, data, hostData, deps, clock, logger } = wiring;
   const socketPath = socketOf(config.AGENT_DOCKER_HOST);
   if (socketPath === undefined) return undefined;
@@ -65,8 +67,7 @@ export async function startContainers(wiring: ContainerWiring): Promise<StartedC
     lastEvent: () => lastEventOf(parts),
   });
   lifecycle.add("containers", watch, (opened) => opened.close());
-  await watch.start();
-  return { parts, capabilities: () => capabilitiesOf(watch) };
+  return { parts, start: () => watch.start(), capabilities: () => capabilitiesOf(watch) };
 }
 
 function capabilitiesOf({ facts }: EngineWatch): string[] {
