@@ -16,6 +16,9 @@ readonly requirements=(
   skopeo:skopeo
   openssl:openssl
   dockerd:docker.io
+  ceph-mon:ceph-mon
+  ceph-osd:ceph-osd
+  radosgw:radosgw
   mmdebstrap:mmdebstrap
   ip:iproute2
   mke2fs:e2fsprogs
@@ -53,7 +56,7 @@ require_debian() {
   fail "this machine is not Debian or Ubuntu (it says ${ID:-nothing}); install these by hand:" \
     "  Node.js $node_major or any older one with npm" \
     "  nats-server $nats_minimum or later" \
-    "  the commands qemu-system-x86_64 qemu-img redis-server skopeo openssl dockerd mmdebstrap ip mke2fs debugfs cpio xz setpriv" \
+    "  the commands qemu-system-x86_64 qemu-img redis-server skopeo openssl dockerd mmdebstrap radosgw ceph-mon ceph-osd ip mke2fs debugfs cpio xz setpriv" \
     '  the sysctl vm.unprivileged_userfaultfd=1' \
     'then: npm install && npm run generate (the test guest is made of Debian packages and needs apt)'
 }
@@ -111,6 +114,7 @@ install_packages() {
     fail "apt could not install ${packages[*]}" 'see its messages above, mend the apt sources, and run this again'
   case " ${packages[*]} " in *' redis-server '*) disable_units redis-server.service ;; esac
   case " ${packages[*]} " in *' docker.io '*) disable_units docker.service docker.socket containerd.service ;; esac
+  case " ${packages[*]} " in *' radosgw '*) disable_units ceph.target ceph-crash.service ;; esac
 }
 
 at_least() { [ "$(printf '%s\n' "$2" "$1" | sort -V | head -n 1)" = "$2" ]; }

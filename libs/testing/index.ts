@@ -1,3 +1,4 @@
+export { type S3Server, startCeph } from "./ceph-server.ts";
 export {
   dockerEngine,
   engineLeftovers,
@@ -11,4 +12,4 @@ export { freePort } from "./free-port.ts";
 export { assertNothingLeft, leftovers } from "./leftovers.ts";
 export { partialService } from "./partial-service.ts";
 export { type TemporaryFolder, temporaryFolder } from "./temporary-folder.ts";
-export { startNats, startRedis, type TestServer } from "./test-server.ts";
+export { startNats, startRedis, startS3rver, type TestServer } from "./test-server.ts";

@@ -46,6 +46,13 @@ export const startNats = ({ syncAlways = false, monitorPort }: NatsOptions = {})
     return ["nats-server", "--config", file];
   });
 
+/** s3rver, which knows a part of S3, with one empty bucket. Both of its keys are S3RVER. */
+export const startS3rver = (bucket: string): Promise<TestServer> =>
+  startServer("http", async (port, folder) => [
+    "s3rver",
+    ...["--directory", folder, "--address", "127.0.0.1", "--port", `${port}`, "--configure-bucket", bucket],
+  ]);
+
 async function startServer(
   scheme: string,
   command: (port: number, folder: string) => Promise<string[]>,
@@ -78,7 +85,8 @@ async function startServer(
   };
 }
 
-async function launch(argv: readonly string[], port: number, folder: string): Promise<ChildProcess> {
+/** Starts a server that logs into its folder, and waits until it listens. */
+export async function launch(argv: readonly string[], port: number | undefined, folder: string): Promise<ChildProcess> {
   const log = join(folder, "server.log");
   const out = createWriteStream(log, { flags: "a" });
   await once(out, "open");
@@ -87,12 +95,14 @@ async function launch(argv: readonly string[], port: number, folder: string): Pr
     stdio: ["ignore", out, out],
   });
   out.close();
-  await eventually(() => child.exitCode !== null || accepts(port), { deadlineMs: 10_000 });
+  if (port !== undefined) {
+    await eventually(() => child.exitCode !== null || accepts(port), { deadlineMs: 10_000 });
+  }
   if (child.exitCode !== null) throw new Error(`${argv[0]} ended at once:\n${await readFile(log, "utf8")}`);
   return child;
 }
 
-async function end(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
+export async function end(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return;
   const exited = once(child, "exit");
   child.kill(signal);

@@ -10,11 +10,23 @@ const shape = {
     .describe("host:port")
     .default("127.0.0.1:7080"),
   REGISTRY_ADDRESS: address.default("127.0.0.1:7075"),
+  REGISTRY_STORE: z.enum(["file", "s3"]).describe("file or s3").default("file"),
   REGISTRY_DATA: z
     .string()
     .startsWith("/")
     .describe("an absolute path of a folder")
     .default("/var/lib/stillpoint/registry"),
+  REGISTRY_S3_BUCKET: z
+    .string()
+    .regex(/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/)
+    .describe("the name of a bucket")
+    .default("stillpoint-registry"),
+  REGISTRY_S3_REGION: z.string().min(1).describe("a region").default("us-east-1"),
+  /** Of a store that is not AWS. */
+  REGISTRY_S3_ENDPOINT: z
+    .url({ protocol: /^https?$/ })
+    .describe("a URL such as http://127.0.0.1:9000")
+    .optional(),
   REGISTRY_MAX_BLOB_BYTES: z.coerce
     .number()
     .int()

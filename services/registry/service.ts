@@ -9,7 +9,7 @@ import type { RegistryConfig } from "./config.ts";
 import { imagesHandlers } from "./handlers.ts";
 import { listen } from "./http/listen.ts";
 import { createOciServer } from "./http/oci-server.ts";
-import { FsObjects } from "./store/fs-objects.ts";
+import { openObjects } from "./store/open-objects.ts";
 import { openStore } from "./store/open-store.ts";
 import { UploadSessions } from "./store/upload-sessions.ts";
 import type { Uploads } from "./store/uploads.ts";
@@ -25,7 +25,7 @@ export async function startRegistry(
   const logger = createLogger({ name: "registry", level: config.LOG_LEVEL });
   const ttlMs = config.REGISTRY_UPLOAD_TTL_SECONDS * 1_000;
   const store = openStore({
-    objects: await FsObjects.open(config.REGISTRY_DATA),
+    objects: await openObjects(config, lifecycle),
     sessions: new UploadSessions(await connectRedis(config, lifecycle), { ttlMs }),
     maxBlobBytes: config.REGISTRY_MAX_BLOB_BYTES,
     clock: systemClock,

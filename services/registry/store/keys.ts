@@ -15,9 +15,10 @@ export type LinkKind = "_blobs" | "_manifests";
  * - `uploads/<id>.<piece>`: pieces of uploads that are under way
  */
 export const keys = {
+  contents: "blobs/",
   content: (digest: string) => {
     const { algorithm, hex } = partsOf(digest);
-    return `blobs/${algorithm}/${hex.slice(0, 2)}/${hex}`;
+    return `${keys.contents}${algorithm}/${hex.slice(0, 2)}/${hex}`;
   },
   links: (repository: string, kind: LinkKind) => `repositories/${repository}/${kind}/`,
   link: (repository: string, kind: LinkKind, digest: string) => {
