@@ -70,6 +70,11 @@ const sharingAPort: readonly Start[] = [
     return startVm(readVmConfig(env), lifecycle, { server });
   },
   async (env, lifecycle, server) => {
+    const { readContainerConfig } = await import("../../services/container/config.ts");
+    const { startContainer } = await import("../../services/container/service.ts");
+    return startContainer(readContainerConfig(env), lifecycle, { server });
+  },
+  async (env, lifecycle, server) => {
     const { readCheckpointConfig } = await import("../../services/checkpoint/config.ts");
     const { startCheckpoint } = await import("../../services/checkpoint/service.ts");
     return startCheckpoint(readCheckpointConfig(env), lifecycle, { server });

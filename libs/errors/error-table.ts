@@ -80,6 +80,16 @@ export const errorTable = {
 
   ENGINE_UNAVAILABLE: { code: Code.UNAVAILABLE, help: "Check that Docker Engine runs on the host and answers." },
   ENGINE_FAILED: { code: Code.INTERNAL, help: "The message quotes the container engine; its log has more." },
+  CONTAINER_NOT_FOUND: { code: Code.NOT_FOUND, help: "List containers with: stillpoint container list" },
+  CONTAINER_EXISTS: { code: Code.ALREADY_EXISTS, help: "Choose another name, or delete the other container." },
+  CONTAINER_HAS_CHECKPOINTS: {
+    code: Code.FAILED_PRECONDITION,
+    help: "Delete them first, or pass --with-checkpoints.",
+  },
+  CONTAINER_HAS_PROTECTED: {
+    code: Code.FAILED_PRECONDITION,
+    help: "Unprotect them with: stillpoint checkpoint unprotect; or pass --with-protected.",
+  },
   CONTAINER_STATE: {
     code: Code.FAILED_PRECONDITION,
     help: "Bring the container into the state that is needed first.",

@@ -2,15 +2,11 @@ import { HostAgentDefinition, type StepResult, type Workload } from "#contracts/
 import { type Clock, systemClock } from "#libs/clock";
 import { isStillpointError, StillpointError } from "#libs/errors";
 import { createRpcClient } from "#libs/rpc";
-import { type Identity, isIdentity } from "#libs/tls";
 import type { AgentAction, AgentClient, HostAgents, StepContext, WorkloadOnHost } from "./host-agents.ts";
+import { type AddressOf, identityOf, isAway, unreachable } from "./reach-agent.ts";
 
 export interface HostAgentsDeps {
-  /**
-   * Where the agent of a host listens now: "127.0.0.1:7071" or "unix:/path". Asked before each try, as an agent may
-   * come back elsewhere. Throws HOST_NOT_FOUND for a host that is not known.
-   */
-  readonly addressOf: (host: string) => string | Promise<string>;
+  readonly addressOf: AddressOf;
   readonly clock?: Clock;
   /** How long an agent may be away before a step gives up; default 15,000 ms; the runner of operations tries again after that. */
   readonly patienceMs?: number;
@@ -94,13 +90,6 @@ function dialByRpc(address: string, host: string): AgentClient {
   return createRpcClient(HostAgentDefinition, address, { peer: identityOf(host) });
 }
 
-/** `hosts/n1` has a certificate for `host/n1`. */
-function identityOf(host: string): Identity {
-  const identity = host.replace(/^hosts\//, "host/");
-  if (!isIdentity(identity)) throw new StillpointError("HOST_NOT_FOUND", `there is no host ${host}`);
-  return identity;
-}
-
 /** Remembers which claims have fenced which workload. The agent keeps a fence on disk, so once for each claim is enough. */
 class Fences {
   readonly #raised = new Map<string, Promise<unknown>>();
@@ -182,14 +171,4 @@ function listening(context: StepContext, heard: () => void): StepContext {
     context.progress(update);
   };
   return { operationId, epoch, signal, progress };
-}
-
-const isAway = (error: unknown): boolean =>
-  isStillpointError(error, "UNAVAILABLE") ||
-  isStillpointError(error, "HOST_UNREACHABLE") ||
-  isStillpointError(error, "DEADLINE_EXCEEDED");
-
-function unreachable(host: string, error: unknown): unknown {
-  if (!isAway(error) || isStillpointError(error, "HOST_UNREACHABLE")) return error;
-  return new StillpointError("HOST_UNREACHABLE", `the agent on ${host} does not answer`, { cause: error });
 }

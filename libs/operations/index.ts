@@ -12,3 +12,4 @@ export { probeJob } from "./probe.ts";
 export { RedisJobState } from "./redis-job-state.ts";
 export { startRewriter } from "./rewriter.ts";
 export { startRunner } from "./runner.ts";
+export { succeeded } from "./succeeded.ts";

@@ -8,7 +8,7 @@ export {
 } from "./accept.ts";
 export { type CreateInput, createJob, type Making } from "./create-job.ts";
 export { deleteJob } from "./delete-job.ts";
-export type { WorkloadInput, WorkloadJobDeps } from "./held-workload.ts";
+export { freeWorkload, heldWorkload, type WorkloadInput, type WorkloadJobDeps } from "./held-workload.ts";
 export { hostJob } from "./host-job.ts";
 export {
   type Folded,
@@ -18,6 +18,7 @@ export {
   type WorkloadKind,
   workloadEvent,
 } from "./kind.ts";
+export { foldObserved, observed } from "./observed.ts";
 export { openWorkloads } from "./open-workloads.ts";
 export { type CheckpointPolicy, foldStorage, type Readiness } from "./readiness.ts";
 export { refuseProblems } from "./refuse-problems.ts";

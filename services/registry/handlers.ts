@@ -50,6 +50,7 @@ async function readImage(deps: ImagesDeps, reference: Reference): Promise<Image>
     tag: reference.tag ?? "",
     digest: stored.digest,
     artifactType: facts.artifactType ?? "",
+    mediaType: facts.mediaType,
     sizeBytes: facts.sizeBytes,
     virtualSizeBytes: await virtualSize(deps, facts),
     pushTime,

@@ -5,11 +5,11 @@ import { StillpointError } from "#libs/errors";
 import { createRecordStore, rawCodec } from "#libs/records";
 import { eventually } from "#libs/testing";
 import { type NewVm, newVm } from "./testing/new-vm.ts";
-import { startTestControlPlane, type TestControlPlane } from "./testing/test-control-plane.ts";
+import { startVmPlane, type VmPlane } from "./testing/vm-plane.ts";
 
-let plane: TestControlPlane;
+let plane: VmPlane;
 beforeAll(async () => {
-  plane = await startTestControlPlane();
+  plane = await startVmPlane();
 });
 afterAll(async () => {
   await plane[Symbol.asyncDispose]();

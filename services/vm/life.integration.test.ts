@@ -2,13 +2,13 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest"
 import { OperationState } from "#contracts/operation/v1/operation";
 import { CheckpointType, VmState } from "#contracts/vm/v1/vm";
 import { StillpointError } from "#libs/errors";
+import { digestInTest, hostInTest } from "#libs/workload-testing";
 import { type NewVm, newVm } from "./testing/new-vm.ts";
-import { digestInTest, hostInTest } from "./testing/stand-ins.ts";
-import { startTestControlPlane, type TestControlPlane } from "./testing/test-control-plane.ts";
+import { startVmPlane, type VmPlane } from "./testing/vm-plane.ts";
 
-let plane: TestControlPlane;
+let plane: VmPlane;
 beforeAll(async () => {
-  plane = await startTestControlPlane();
+  plane = await startVmPlane();
 });
 afterAll(async () => {
   await plane[Symbol.asyncDispose]();
@@ -84,7 +84,7 @@ describe("a VM's life", () => {
 describe("a creation that fails leaves nothing", () => {
   const nothingIsLeft = async () => {
     await expect(vm.get()).rejects.toMatchObject({ reason: "VM_NOT_FOUND" });
-    expect([...plane.reservations.values()]).not.toContain(name);
+    expect([...plane.reservations.values()].map(({ workload }) => workload)).not.toContain(name);
     expect([...plane.agent.workloads.values()].map((workload) => workload.name)).not.toContain(name);
     expect(await plane.happened(name)).toEqual(["failed"]);
   };
@@ -121,6 +121,6 @@ describe("a creation that fails leaves nothing", () => {
     expect(failed.stateReason).toContain("it will not go");
     plane.agent.failing.clear();
     await plane.succeeded(await plane.vms.deleteVm({ name }));
-    expect([...plane.reservations.values()]).not.toContain(name);
+    expect([...plane.reservations.values()].map(({ workload }) => workload)).not.toContain(name);
   });
 });

@@ -5,11 +5,11 @@ import { systemClock as clock, systemRandom as random } from "#libs/clock";
 import { createRecordStore, rawCodec } from "#libs/records";
 import { eventually } from "#libs/testing";
 import { type NewVm, newVm } from "./testing/new-vm.ts";
-import { startTestControlPlane, type TestControlPlane } from "./testing/test-control-plane.ts";
+import { startVmPlane, type VmPlane } from "./testing/vm-plane.ts";
 
-let plane: TestControlPlane;
+let plane: VmPlane;
 beforeAll(async () => {
-  plane = await startTestControlPlane();
+  plane = await startVmPlane();
 });
 afterAll(async () => {
   await plane[Symbol.asyncDispose]();
@@ -28,7 +28,7 @@ describe("observations", () => {
 
   test("a crash is folded in and told", async () => {
     const { uid } = await vm.made({ start: true });
-    plane.agent.set(uid, WorkloadState.CRASHED);
+    plane.agent.set(uid, { state: WorkloadState.CRASHED });
     await plane.observe({ uid, workload: name, happened: state(WorkloadState.CRASHED), reason: "QEMU got SIGSEGV" });
     await stateIs(VmState.CRASHED);
     expect((await vm.get()).stateReason).toBe("QEMU got SIGSEGV");
@@ -85,10 +85,10 @@ describe("observations", () => {
 
   test("a host that says otherwise than it saw is asked again before it is believed", async () => {
     const { uid } = await vm.made({ start: true });
-    plane.agent.set(uid, WorkloadState.CRASHED);
+    plane.agent.set(uid, { state: WorkloadState.CRASHED });
     await plane.observe({ uid, workload: name, happened: state(WorkloadState.STOPPED) });
     await eventually(() => plane.agent.asked.filter((one) => one === uid).length >= 3);
-    plane.agent.set(uid, WorkloadState.STOPPED);
+    plane.agent.set(uid, { state: WorkloadState.STOPPED });
     await stateIs(VmState.STOPPED);
     expect(await plane.happened(name)).toEqual(["created", "started", "stopped"]);
   });
@@ -97,7 +97,7 @@ describe("observations", () => {
     const { uid } = await vm.made({ start: true });
     const store = createRecordStore({ log: plane.streams.rec, codec: rawCodec, clock, random });
     await store.modify(name, () => ({ operation: "op-of-another" }));
-    plane.agent.set(uid, WorkloadState.STOPPED);
+    plane.agent.set(uid, { state: WorkloadState.STOPPED });
     await plane.observe({ uid, workload: name, happened: state(WorkloadState.STOPPED) });
     await stateIs(VmState.STOPPED);
     expect((await vm.get()).operation).toBe("operations/op-of-another");

@@ -3,7 +3,7 @@ import { type Vm, VmState } from "#contracts/vm/v1/vm";
 import { isStillpointError } from "#libs/errors";
 import type { HostAgents } from "#libs/host-agent";
 import type { RecordStore, StoredRecord } from "#libs/records";
-import { type Folded, foldStorage, type Readiness } from "#libs/workloads";
+import { foldObserved, foldStorage, observed, type Readiness } from "#libs/workloads";
 import { hasGuest } from "./domain/vm-state.ts";
 import { foldGuestAgent, foldWorkload, vmEvent } from "./vm-record.ts";
 
@@ -36,11 +36,8 @@ export class Observations {
    * `attempt` counts from 1.
    */
   async fold(observation: Observation, attempt = 1): Promise<boolean> {
-    const stored = await this.#deps.vms.get(observation.workload);
-    // Of a VM that is gone, or of another incarnation: nobody asks any more.
-    if (stored === undefined || stored.uid !== observation.uid) return true;
-    if (stored.body.host === "") return stored.operation === undefined;
-    if (stored.body.host !== observation.host) return true;
+    const stored = await observed(this.#deps.vms, observation);
+    if (stored === "nobody" || stored === "early") return stored === "nobody";
     return this.#foldHappened(stored, observation, attempt);
   }
 
@@ -55,11 +52,11 @@ export class Observations {
         return this.#tell(observation, "found_frozen");
       case "readiness": {
         const { value: readiness } = happened;
-        return this.#foldSeen(observation, (vm) => this.#deps.readiness.fold(vm, readiness));
+        return foldObserved(this.#deps.vms, observation, (vm) => this.#deps.readiness.fold(vm, readiness));
       }
       case "storage": {
         const { value: storage } = happened;
-        return this.#foldSeen(observation, (vm) => foldStorage(vm, storage));
+        return foldObserved(this.#deps.vms, observation, (vm) => foldStorage(vm, storage));
       }
       case "digests":
       case "container":
@@ -101,11 +98,6 @@ export class Observations {
       if (body.uid !== uid || isSame || isLate) return undefined;
       return foldGuestAgent(body, guestAgent);
     });
-    return true;
-  }
-
-  async #foldSeen({ workload, uid }: Observation, fold: (vm: Vm) => Folded<Vm> | undefined): Promise<boolean> {
-    await this.#deps.vms.modify(workload, ({ body }) => (body.uid === uid ? fold(body) : undefined));
     return true;
   }
 

@@ -1,5 +1,5 @@
 import { type Vm, VmSpec } from "#contracts/vm/v1/vm";
-import type { TestControlPlane } from "./test-control-plane.ts";
+import type { VmPlane } from "./vm-plane.ts";
 
 /** A name that no VM has had, with what a test asks of it. */
 export interface NewVm {
@@ -15,7 +15,7 @@ export interface NewVm {
 let count = 0;
 
 /** Also makes the stand-ins work again that a test before has made fail. */
-export function newVm(plane: TestControlPlane): NewVm {
+export function newVm(plane: VmPlane): NewVm {
   plane.placeFailure = undefined;
   plane.agent.failing.clear();
   plane.agent.holding.clear();

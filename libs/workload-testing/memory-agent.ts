@@ -2,21 +2,30 @@ import {
   HostAgentDefinition,
   type HostAgentServiceImplementation,
   type RunStepRequest,
-  type StepResult,
-  StepResult as StepResultCodec,
-  Workload,
-  WorkloadState,
+  StepResult,
+  type Workload,
 } from "#contracts/host/v1/agent";
 import { StillpointError } from "#libs/errors";
 import { silentLogger } from "#libs/logger";
 import { type CallScope, RpcServer } from "#libs/rpc";
 import { partialService } from "#libs/testing";
 
+/** What an action makes of the workload that it is about; undefined removes it. */
+export type Effect = (request: RunStepRequest, before: Workload | undefined) => Workload | undefined;
+
+export interface MemoryAgentOptions {
+  readonly effect: Effect;
+  /** Adds what else an agent serves. */
+  readonly serve?: (server: RpcServer) => void;
+}
+
 /** An agent that keeps the promises of Fence and RunStep, over workloads that are only in memory. */
 export class MemoryAgent {
   readonly workloads = new Map<string, Workload>();
   /** Every action that had an effect, by its case, in order. */
   readonly effects: { uid: string; action: string }[] = [];
+  /** The requests of those, as they came. */
+  readonly requests: RunStepRequest[] = [];
   /** Actions that fail, by case, with what is told then. */
   readonly failing = new Map<string, StillpointError>();
   /** Actions that wait, by case, until what is here resolves. */
@@ -26,9 +35,12 @@ export class MemoryAgent {
   readonly fences: { uid: string; epoch: number; operation: string }[] = [];
   readonly #done = new Map<string, StepResult>();
   readonly #server: RpcServer;
+  readonly #effect: Effect;
 
-  constructor() {
+  constructor({ effect, serve }: MemoryAgentOptions) {
+    this.#effect = effect;
     this.#server = new RpcServer({ logger: silentLogger }).add(HostAgentDefinition, serviceOf(this));
+    serve?.(this.#server);
   }
 
   listen(): Promise<string> {
@@ -64,31 +76,26 @@ export class MemoryAgent {
     const failure = this.failing.get(action?.$case ?? "");
     if (failure !== undefined) throw failure;
     this.effects.push({ uid, action: action?.$case ?? "" });
+    this.requests.push(request);
     const workload = this.#act(request);
-    const result = StepResultCodec.fromPartial(workload === undefined ? {} : { workload });
+    const result = StepResult.fromPartial(workload === undefined ? {} : { workload });
     this.#done.set(key, result);
     return result;
   }
 
-  #act({ uid, action }: RunStepRequest): Workload | undefined {
-    if (action?.$case === "deleteVm") {
-      this.workloads.delete(uid);
-      return undefined;
-    }
-    if (action?.$case === "createVm") {
-      const name = action.value.definition?.name ?? "";
-      const workload = Workload.fromPartial({ uid, name, state: WorkloadState.STOPPED, machineType: "pc-q35-7.2" });
-      this.workloads.set(uid, workload);
-      return workload;
-    }
-    return this.set(uid, states[action?.$case ?? ""] ?? WorkloadState.UNSPECIFIED);
+  #act(request: RunStepRequest): Workload | undefined {
+    const { uid } = request;
+    const workload = this.#effect(request, this.workloads.get(uid));
+    if (workload === undefined) this.workloads.delete(uid);
+    else this.workloads.set(uid, workload);
+    return workload;
   }
 
-  /** Puts a workload into a state, as if that had happened by itself. */
-  set(uid: string, state: WorkloadState): Workload {
+  /** Changes a workload, as if that had happened by itself. */
+  set(uid: string, change: Partial<Workload>): Workload {
     const workload = this.workloads.get(uid);
     if (workload === undefined) throw new StillpointError("WORKLOAD_NOT_FOUND", `nothing here is ${uid}`);
-    const changed = { ...workload, state, startTime: workload.startTime ?? new Date() };
+    const changed = { ...workload, startTime: workload.startTime ?? new Date(), ...change };
     this.workloads.set(uid, changed);
     return changed;
   }
@@ -117,11 +124,3 @@ function serviceOf(agent: MemoryAgent): HostAgentServiceImplementation<CallScope
     },
   });
 }
-
-const states: Readonly<Record<string, WorkloadState>> = {
-  startVm: WorkloadState.RUNNING,
-  stopVm: WorkloadState.STOPPED,
-  pauseVm: WorkloadState.PAUSED,
-  resumeVm: WorkloadState.RUNNING,
-  rebootVm: WorkloadState.RUNNING,
-};

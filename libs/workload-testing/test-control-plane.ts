@@ -6,8 +6,7 @@ import {
   OperationsDefinition,
 } from "#contracts/operation/v1/operation";
 import { ImagesDefinition } from "#contracts/registry/v1/registry";
-import { Host, SchedulerDefinition } from "#contracts/scheduler/v1/scheduler";
-import { type VmsClient, VmsDefinition } from "#contracts/vm/v1/vm";
+import { Host, type PlaceRequest, SchedulerDefinition } from "#contracts/scheduler/v1/scheduler";
 import { systemClock as clock, systemRandom as random } from "#libs/clock";
 import type { StillpointError } from "#libs/errors";
 import { Lifecycle } from "#libs/lifecycle";
@@ -17,20 +16,21 @@ import { JetStreamJobQueue, Operations, operationsHandlers, RedisJobState } from
 import { connectNats, createRecordStore, decodeRecord, openStreams, type Streams } from "#libs/records";
 import { createRpcClient, RpcServer } from "#libs/rpc";
 import { freePort, startNats, startRedis } from "#libs/testing";
-import { readVmConfig } from "../config.ts";
-import { startVm } from "../service.ts";
-import { MemoryAgent } from "./memory-agent.ts";
+import { MemoryAgent, type MemoryAgentOptions } from "./memory-agent.ts";
 import { observer } from "./nats-observer.ts";
 import { hostInTest, standInRegistry, standInScheduler } from "./stand-ins.ts";
 
-/** The real VM service on real servers; the host's agent, the scheduler and the registry are stand-ins. */
+/** The service of a kind of workload on real servers; the host's agent, the scheduler and the registry are stand-ins. */
 export interface TestControlPlane extends AsyncDisposable {
-  readonly vms: VmsClient;
+  /** Where it is reached. */
+  readonly address: string;
+  /** Ends with the plane. */
+  readonly lifecycle: Lifecycle;
   readonly operations: OperationsClient;
   readonly agent: MemoryAgent;
   readonly streams: Streams;
-  /** What the stand-in for the scheduler has given out: uid to workload. */
-  readonly reservations: Map<string, string>;
+  /** What the stand-in for the scheduler has given out, by uid. */
+  readonly reservations: Map<string, PlaceRequest>;
   /** What Place fails with, when set. */
   placeFailure: StillpointError | undefined;
   /** Publishes what an agent saw, as agents do. */
@@ -43,11 +43,18 @@ export interface TestControlPlane extends AsyncDisposable {
   happened(subject: string): Promise<string[]>;
 }
 
-export async function startTestControlPlane(): Promise<TestControlPlane> {
+export interface TestedService extends MemoryAgentOptions {
+  /** "vm" or "container": of the observations. */
+  readonly word: string;
+  /** Starts the real service. */
+  readonly start: (env: Record<string, string>, lifecycle: Lifecycle, server: RpcServer) => Promise<unknown>;
+}
+
+export async function startTestControlPlane(service: TestedService): Promise<TestControlPlane> {
   const stack = new AsyncDisposableStack();
   const nats = stack.use(await startNats());
   const redis = stack.use(await startRedis());
-  const agent = stack.use(new MemoryAgent());
+  const agent = stack.use(new MemoryAgent(service));
   const lifecycle = new Lifecycle();
   stack.defer(() => lifecycle.close());
   const address = `127.0.0.1:${await freePort()}`;
@@ -56,7 +63,7 @@ export async function startTestControlPlane(): Promise<TestControlPlane> {
   const connection = await connectNats(env, lifecycle);
   const streams = await openStreams(connection);
   await registerHost(streams, await agent.listen());
-  const reservations = new Map<string, string>();
+  const reservations = new Map<string, PlaceRequest>();
   const plane = { placeFailure: undefined as StillpointError | undefined };
   const server = new RpcServer({ logger: silentLogger })
     .add(
@@ -65,20 +72,16 @@ export async function startTestControlPlane(): Promise<TestControlPlane> {
     )
     .add(ImagesDefinition, standInRegistry())
     .add(OperationsDefinition, operationsHandlers(await openOperations(env, lifecycle, { connection, streams })));
-  await startVm(readVmConfig(env), lifecycle, { server });
+  await service.start(env, lifecycle, server);
   lifecycle.add("grpc", server, (it) => it.close());
   await server.listen(address);
 
-  const vms = createRpcClient(VmsDefinition, address);
   const operations = createRpcClient(OperationsDefinition, address);
-  lifecycle.add("clients", [vms, operations], ([a, b]) => {
-    a?.close();
-    b?.close();
-  });
+  lifecycle.add("client of operations", operations, (it) => it.close());
   return Object.assign(plane, {
-    ...{ vms, operations, agent, streams, reservations },
+    ...{ address, lifecycle, operations, agent, streams, reservations },
     ...askingOf(operations),
-    observe: observer(connection),
+    observe: observer(connection, service.word),
     happened: (name: string) => eventsOf(streams, name),
     [Symbol.asyncDispose]: () => stack.disposeAsync(),
   });

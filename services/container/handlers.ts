@@ -1,0 +1,134 @@
+import type { Container, ContainersServiceImplementation } from "#contracts/container/v1/container";
+import { authorise } from "#libs/auth";
+import { StillpointError } from "#libs/errors";
+import { parseProject } from "#libs/names";
+import type { Json, RecordStore, RecordView, StoredRecord } from "#libs/records";
+import type { CallScope } from "#libs/rpc";
+import {
+  type AcceptDeps,
+  acceptAction,
+  acceptDelete,
+  findWorkload,
+  type Readiness,
+  watchWorkloads,
+} from "#libs/workloads";
+import { acceptCreate, type CreateDeps } from "./accept-create.ts";
+import { containerKind } from "./container-kind.ts";
+import { withoutSecrets } from "./container-record.ts";
+import { signalNamed } from "./domain/signals.ts";
+import { execInContainer, openExec, readLogs, readStats, type StreamDeps } from "./streams.ts";
+import { type UpdateDeps, updateContainer } from "./update.ts";
+
+export interface ContainerDeps extends UpdateDeps, CreateDeps, StreamDeps {
+  readonly records: RecordStore<Container>;
+  readonly operations: UpdateDeps["operations"];
+  readonly view: RecordView<Container>;
+  readonly readiness: Readiness<Container>;
+}
+
+const defaultStopSeconds = 10;
+const longestStopSeconds = 3_600;
+
+/** A container's life as its users ask for it: each method authorises, checks, and accepts a job or answers at once. */
+export function containerHandlers(deps: ContainerDeps): ContainersServiceImplementation<CallScope> {
+  const { view } = deps;
+  const show = (stored: StoredRecord<Container>) => withoutSecrets(deps.readiness.show(stored));
+  return {
+    async createContainer(request, call) {
+      authorise(call.principal, "create", request.parent);
+      return acceptCreate(deps, request, call);
+    },
+
+    async getContainer({ name }, { principal }) {
+      authorise(principal, "get", name);
+      return show(await findWorkload(deps, name));
+    },
+
+    async listContainers({ parent, waitFor }, { principal, signal }) {
+      authorise(principal, "list", parent);
+      parseProject(parent);
+      await view.waitFor(waitFor, signal);
+      return { containers: view.list(`${parent}/containers/`).map(show), token: view.token };
+    },
+
+    async *watchContainers({ parent, since }, { principal, signal }) {
+      authorise(principal, "watch", parent);
+      parseProject(parent);
+      const options = { prefix: `${parent}/containers/`, since, signal, show };
+      for await (const { kind, workload, token } of watchWorkloads(containerKind, view, options)) {
+        yield { kind, container: workload, token };
+      }
+    },
+
+    ...lifeHandlers(deps),
+
+    async updateContainer(request, call) {
+      authorise(call.principal, "update", request.name);
+      return show(await updateContainer(deps, request, call));
+    },
+
+    ...streamHandlers(deps),
+  };
+}
+
+type LifeMethod = "startContainer" | "stopContainer" | "killContainer" | "deleteContainer";
+
+/** What brings a container into another state, or removes it. */
+function lifeHandlers(deps: AcceptDeps<Container>): Pick<ContainersServiceImplementation<CallScope>, LifeMethod> {
+  return {
+    async startContainer(request, call) {
+      authorise(call.principal, "start", request.name);
+      return acceptAction(deps, call, { action: "start", request });
+    },
+
+    async stopContainer(request, call) {
+      authorise(call.principal, "stop", request.name);
+      return acceptAction(deps, call, { action: "stop", request, input: stopInput(request) });
+    },
+
+    async killContainer(request, call) {
+      authorise(call.principal, "stop", request.name);
+      const signal = signalNamed(request.signal);
+      if (signal !== undefined) return acceptAction(deps, call, { action: "kill", request, input: { signal } });
+      throw new StillpointError("ARGUMENT_INVALID", `${JSON.stringify(request.signal.slice(0, 40))} is no signal`, {
+        help: "Write a name such as SIGTERM or HUP.",
+      });
+    },
+
+    async deleteContainer(request, call) {
+      authorise(call.principal, "delete", request.name);
+      return acceptDelete(deps, call, request);
+    },
+  };
+}
+
+/** 0 means the default, -1 none. */
+function stopInput({ timeoutSeconds: asked }: { readonly timeoutSeconds: number }): Json {
+  if (asked < -1 || asked > longestStopSeconds) {
+    throw new StillpointError("ARGUMENT_INVALID", `timeout_seconds must be -1 to ${longestStopSeconds}, not ${asked}`);
+  }
+  return { timeoutSeconds: asked === 0 ? defaultStopSeconds : Math.max(0, asked) };
+}
+
+type StreamMethod = "getContainerLogs" | "execContainer" | "getContainerStats";
+
+/** What is passed on between the caller and the agent of the container's host. */
+function streamHandlers(deps: StreamDeps): Pick<ContainersServiceImplementation<CallScope>, StreamMethod> {
+  return {
+    async *getContainerLogs(request, { principal, signal }) {
+      authorise(principal, "get", request.name);
+      yield* readLogs(deps, request, signal);
+    },
+
+    async *execContainer(messages, { principal, signal }) {
+      const asked = await openExec(messages);
+      authorise(principal, "exec", asked.start.name);
+      yield* execInContainer(deps, asked, signal);
+    },
+
+    async *getContainerStats(request, { principal, signal }) {
+      authorise(principal, "get", request.name);
+      yield* readStats(deps, request, signal);
+    },
+  };
+}

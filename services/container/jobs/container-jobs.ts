@@ -1,0 +1,36 @@
+import type { Container } from "#contracts/container/v1/container";
+import type { Job } from "#libs/operations";
+import { createJob, deleteJob, hostJob, type WorkloadInput, type WorkloadJobDeps } from "#libs/workloads";
+import { making } from "./making.ts";
+import { updateJob } from "./update.ts";
+
+interface StopInput extends WorkloadInput {
+  /** 0 means no grace. */
+  readonly timeoutSeconds: number;
+}
+
+interface KillInput extends WorkloadInput {
+  readonly signal: string;
+}
+
+/** Every long job of a container's life. */
+export function containerJobs(deps: WorkloadJobDeps<Container>): Job[] {
+  return [
+    createJob(deps, making),
+    hostJob(deps, { kind: "container.start", step: "start", action: () => making.start }),
+    hostJob<Container, StopInput>(deps, {
+      kind: "container.stop",
+      step: "stop",
+      action: ({ timeoutSeconds }) => ({ $case: "stopContainer", value: { timeoutSeconds } }),
+    }),
+    hostJob<Container, KillInput>(deps, {
+      kind: "container.kill",
+      step: "kill",
+      action: ({ signal }) => ({ $case: "killContainer", value: { signal } }),
+      happened: "killed",
+      facts: ({ signal }) => ({ signal }),
+    }),
+    updateJob(deps),
+    deleteJob(deps, making.destroy),
+  ] as Job[];
+}
