@@ -63,6 +63,12 @@ export class Api {
     return this.#keep(rpc.createRpcClient(ImagesDefinition, this.#address));
   }
 
+  async accounts() {
+    const contract = import("#contracts/registry/v1/accounts");
+    const [{ AccountsDefinition }, rpc] = await Promise.all([contract, this.#rpc()]);
+    return this.#keep(rpc.createRpcClient(AccountsDefinition, this.#address));
+  }
+
   async hosts() {
     const [{ HostsDefinition }, rpc] = await Promise.all([import("#contracts/scheduler/v1/scheduler"), this.#rpc()]);
     return this.#keep(rpc.createRpcClient(HostsDefinition, this.#address));

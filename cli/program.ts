@@ -10,6 +10,7 @@ import { hostCommand } from "./commands/host.ts";
 import { imageCommand } from "./commands/image.ts";
 import { operationCommand } from "./commands/operation.ts";
 import { projectCommand } from "./commands/project.ts";
+import { registryCommand } from "./commands/registry.ts";
 import { scheduleCommand } from "./commands/schedule.ts";
 import { vmCommand } from "./commands/vm.ts";
 import { exitCodes } from "./exit-codes.ts";
@@ -43,6 +44,7 @@ function program(terminal: Terminal): Command {
     scheduleCommand(terminal),
     groupCommand(terminal),
     imageCommand(terminal),
+    registryCommand(terminal),
     hostCommand(terminal),
     projectCommand(terminal),
     operationCommand(terminal),

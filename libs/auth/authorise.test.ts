@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { authorise, localPrincipal } from "#libs/auth";
+import { authorise, localPrincipal, may } from "#libs/auth";
 
 test("the local principal may do everything", () => {
   expect(() => authorise(localPrincipal, "delete", "projects/default/vms/a")).not.toThrow();
@@ -8,6 +8,25 @@ test("the local principal may do everything", () => {
 test("a service may do what it was set up for", () => {
   const schedule = { name: "schedule/nightly", kind: "service" } as const;
   expect(() => authorise(schedule, "create", "projects/default/vms/a")).not.toThrow();
+});
+
+test("users and robots may do what was granted to them, and nothing beside it", () => {
+  const grants = [
+    { resources: "repositories/team-a/*", verbs: ["get", "update"] },
+    { resources: "repositories/base", verbs: ["get"] },
+  ] as const;
+  for (const kind of ["user", "robot"] as const) {
+    const can = (verb: "get" | "update" | "delete", resource: string) =>
+      may({ name: "x", kind, grants }, verb, resource);
+    expect(can("get", "repositories/team-a/web")).toBe(true);
+    expect(can("update", "repositories/team-a/web/deep")).toBe(true);
+    expect(can("get", "repositories/base")).toBe(true);
+    expect(can("delete", "repositories/team-a/web")).toBe(false);
+    expect(can("update", "repositories/base")).toBe(false);
+    for (const other of ["repositories/team-a", "repositories/team-ab/x", "repositories/base/x", "projects/team-a/*"]) {
+      expect(can("get", other)).toBe(false);
+    }
+  }
 });
 
 test("anyone else learns only that nothing was found", () => {

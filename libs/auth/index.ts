@@ -1,2 +1,2 @@
-export { authorise, localPrincipal, type Principal, type Verb } from "./authorise.ts";
+export { authorise, type Grant, localPrincipal, may, type Principal, type Verb } from "./authorise.ts";
 export { identityPrincipal } from "./identity-principal.ts";

@@ -113,6 +113,9 @@ export const errorTable = {
   IMAGE_CORRUPT: { code: Code.INTERNAL, help: "Import and push the image again." },
   REGISTRY_UNREACHABLE: { code: Code.UNAVAILABLE, help: "Check that the registry runs and its address is right." },
 
+  ACCOUNT_NOT_FOUND: { code: Code.NOT_FOUND, help: "List accounts with: stillpoint registry account list" },
+  ACCOUNT_EXISTS: { code: Code.ALREADY_EXISTS, help: "Choose another name, or delete the other account." },
+
   CHECKPOINT_NOT_FOUND: { code: Code.NOT_FOUND, help: "List checkpoints with: stillpoint checkpoint list" },
   CHECKPOINT_DISABLED: {
     code: Code.FAILED_PRECONDITION,

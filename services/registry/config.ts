@@ -3,12 +3,19 @@ import { address, commonConfig, readConfig } from "#libs/config";
 
 const shape = {
   LOG_LEVEL: commonConfig.LOG_LEVEL,
+  NATS_URL: commonConfig.NATS_URL,
+  NATS_MONITOR_URL: commonConfig.NATS_MONITOR_URL,
   REDIS_URL: commonConfig.REDIS_URL,
+  REGISTRY_AUTH: z.enum(["none", "token"]).describe("none or token").default("none"),
   REGISTRY_HTTP_ADDRESS: z
     .string()
     .regex(/^([^:/\s]+|\[[0-9a-f:]+\]):\d{1,5}$/i)
     .describe("host:port")
     .default("127.0.0.1:7080"),
+  REGISTRY_PUBLIC_URL: z
+    .url({ protocol: /^https?$/ })
+    .describe("a URL such as https://registry.example")
+    .optional(),
   REGISTRY_ADDRESS: address.default("127.0.0.1:7075"),
   REGISTRY_STORE: z.enum(["file", "s3"]).describe("file or s3").default("file"),
   REGISTRY_DATA: z

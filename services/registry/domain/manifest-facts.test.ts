@@ -19,6 +19,10 @@ describe("readManifest", () => {
       manifests: [],
       subject: "sha256:4",
       config,
+      sizes: new Map([
+        ["sha256:1", 10],
+        ["sha256:3", 10],
+      ]),
       sizeBytes: 20,
       annotations: { a: "b" },
     });

@@ -17,6 +17,8 @@ export interface ManifestFacts {
   readonly manifests: readonly string[];
   readonly subject?: string;
   readonly config?: DescriptorFacts;
+  /** In bytes, of each of the blobs and manifests by its digest. */
+  readonly sizes: ReadonlyMap<string, number>;
   /** Sizes of all layers, or of an index's manifests. */
   readonly sizeBytes: number;
   readonly annotations?: Readonly<Record<string, string>>;
@@ -50,17 +52,31 @@ function mediaTypeOf(body: Json, contentType: string | undefined): string {
   throw invalid("its media type is not that of the request");
 }
 
-function partsOf(body: Json, config?: DescriptorFacts): Pick<ManifestFacts, "blobs" | "manifests" | "sizeBytes"> {
+type Parts = Pick<ManifestFacts, "blobs" | "manifests" | "sizes" | "sizeBytes">;
+
+function partsOf(body: Json, config?: DescriptorFacts): Parts {
   const layers = list(body, "layers");
   const children = list(body, "manifests");
   if (layers === undefined && children === undefined) throw invalid("it has neither layers nor manifests");
   const configs = config === undefined ? [] : [config];
   const parts = [...(layers ?? []), ...(children ?? [])].map(descriptor);
+  const blobs = [...(layers ?? []).filter(isOurs).map(descriptor), ...configs];
+  const manifests = (children ?? []).filter(isOurs).map(descriptor);
   return {
-    blobs: [...(layers ?? []).filter(isOurs).map(descriptor), ...configs].map(({ digest }) => digest),
-    manifests: (children ?? []).filter(isOurs).map((child) => descriptor(child).digest),
+    blobs: blobs.map(({ digest }) => digest),
+    manifests: manifests.map(({ digest }) => digest),
+    sizes: sizesOf([...blobs, ...manifests]),
     sizeBytes: parts.reduce((sum, { size }) => sum + size, 0),
   };
+}
+
+function sizesOf(parts: readonly DescriptorFacts[]): ReadonlyMap<string, number> {
+  const sizes = new Map<string, number>();
+  for (const { digest, size } of parts) {
+    if ((sizes.get(digest) ?? size) !== size) throw invalid(`it gives ${digest} two sizes`);
+    sizes.set(digest, size);
+  }
+  return sizes;
 }
 
 function parse(bytes: Uint8Array): Json {
@@ -99,6 +115,8 @@ function annotationsOf(body: Json): { annotations?: Readonly<Record<string, stri
 function list(body: Json, key: string): readonly unknown[] | undefined {
   const value = body[key];
   if (value === undefined) return undefined;
+  // As some clients write an empty list.
+  if (value === null) return [];
   if (!Array.isArray(value)) throw invalid(`its ${key} is not a list`);
   return value;
 }

@@ -11,6 +11,8 @@ const statuses = {
   NAME_UNKNOWN: 404,
   SIZE_INVALID: 400,
   UNAUTHORIZED: 401,
+  DENIED: 403,
+  TOOMANYREQUESTS: 429,
   UNSUPPORTED: 405,
   PAGINATION_NUMBER_INVALID: 400,
   /** Ours: the store or Redis does not answer, or is full (507). */

@@ -1,10 +1,11 @@
 import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from "node:http";
-import type { authorise, Principal } from "#libs/auth";
+import type { Principal } from "#libs/auth";
 import type { Logger } from "#libs/logger";
 import type { RegistryStore } from "../store/open-store.ts";
+import type { BlobHolders } from "../store/redis-blob-holders.ts";
 
 export interface OciDeps extends RegistryStore {
-  readonly authorise: typeof authorise;
+  readonly holders: BlobHolders;
   readonly logger: Logger;
 }
 

@@ -1,8 +1,12 @@
+import { may } from "#libs/auth";
 import { mediaTypes } from "#libs/oci";
 import { OciError } from "../domain/oci-error.ts";
 import { type Page, pageOf } from "../domain/page.ts";
 import { checkedDigest } from "./blobs.ts";
 import { answerJson, type Exchange, type OciDeps } from "./exchange.ts";
+
+/** Clients take so much at least (distribution-spec, "Pushing Manifests"): longer lists of referrers come in pages. */
+const MAX_INDEX_BYTES = 4 * 2 ** 20;
 
 /** GET /v2/: the API is spoken here. */
 export async function getVersion(_deps: OciDeps, exchange: Exchange): Promise<void> {
@@ -13,12 +17,15 @@ export async function getTags({ repositories }: OciDeps, exchange: Exchange): Pr
   const { repository } = exchange;
   if (!(await repositories.exists(repository))) throw new OciError("NAME_UNKNOWN", "there is no such repository");
   const page = pageOf(await repositories.tags(repository), pageQuery(exchange));
-  answerJson(exchange, { name: repository, tags: page.items }, nextPage(exchange, `/v2/${repository}/tags/list`, page));
+  answerJson(exchange, { name: repository, tags: page.items }, { headers: nextPage(exchange, page) });
 }
 
+/** The repositories that whoever asks may pull from. */
 export async function getCatalog({ repositories }: OciDeps, exchange: Exchange): Promise<void> {
-  const page = pageOf(await repositories.list(), pageQuery(exchange));
-  answerJson(exchange, { repositories: page.items }, nextPage(exchange, "/v2/_catalog", page));
+  const { principal } = exchange;
+  const names = (await repositories.list()).filter((name) => may(principal, "get", `repositories/${name}`));
+  const page = pageOf(names, pageQuery(exchange));
+  answerJson(exchange, { repositories: page.items }, { headers: nextPage(exchange, page) });
 }
 
 /** An index of the manifests with that subject; empty where there is neither subject nor repository. */
@@ -26,18 +33,31 @@ export async function getReferrers({ repositories }: OciDeps, exchange: Exchange
   const { repository, reference, query } = exchange;
   const wanted = query.get("artifactType");
   const all = await repositories.referrers(repository, checkedDigest(reference));
-  const manifests = wanted === null ? all : all.filter(({ artifactType }) => artifactType === wanted);
-  const index = { schemaVersion: 2, mediaType: mediaTypes.index, manifests };
+  const fitting = wanted === null ? all : all.filter(({ artifactType }) => artifactType === wanted);
+  const byDigest = new Map(fitting.map((descriptor) => [descriptor.digest, descriptor]));
+  const page = pageOf([...byDigest.keys()], pageQuery(exchange), {
+    maxBytes: MAX_INDEX_BYTES,
+    sizeOf: (digest) => Buffer.byteLength(JSON.stringify(byDigest.get(digest))),
+  });
+  const manifests = page.items.map((digest) => byDigest.get(digest));
   const filters = wanted === null ? {} : { "oci-filters-applied": "artifactType" };
-  answerJson(exchange, index, { headers: { "content-type": mediaTypes.index, ...filters } });
+  answerJson(
+    exchange,
+    { schemaVersion: 2, mediaType: mediaTypes.index, manifests },
+    {
+      headers: { "content-type": mediaTypes.index, ...filters, ...nextPage(exchange, page) },
+    },
+  );
 }
 
 function pageQuery({ query }: Exchange) {
   return { n: query.get("n"), last: query.get("last") };
 }
 
-function nextPage({ query }: Exchange, path: string, { last }: Page): { headers?: { link: string } } {
+/** The link is relative and keeps what else was asked for. */
+function nextPage({ request, query }: Exchange, { last }: Page): { link?: string } {
   if (last === undefined) return {};
-  const next = new URLSearchParams({ n: query.get("n") ?? "", last });
-  return { headers: { link: `<${path}?${next.toString()}>; rel="next"` } };
+  const next = new URLSearchParams(query);
+  next.set("last", last);
+  return { link: `<${request.url?.split("?")[0]}?${next.toString()}>; rel="next"` };
 }

@@ -73,17 +73,23 @@ async function refuseMissing({ repositories }: OciDeps, repository: string, fact
   if (facts.subject !== undefined && !isDigest(facts.subject)) throw invalidDigest(facts.subject);
   for (const digest of new Set([...facts.blobs, ...facts.manifests]))
     if (!isDigest(digest)) throw invalidDigest(digest);
-  const missing = [
-    ...(await absent(facts.blobs, (digest) => repositories.blob(repository, digest))),
-    ...(await absent(facts.manifests, (digest) => repositories.manifest(repository, digest))),
-  ];
-  if (missing.length === 0) return;
+  const found = new Map([
+    ...(await find(facts.blobs, (digest) => repositories.blob(repository, digest))),
+    ...(await find(facts.manifests, (digest) => repositories.manifest(repository, digest))),
+  ]);
+  const missing = [...found.keys()].filter((digest) => found.get(digest) === undefined);
+  const misfit = [...found.keys()].find((digest) => found.get(digest)?.sizeBytes !== facts.sizes.get(digest));
+  if (missing.length === 0 && misfit === undefined) return;
+  if (missing.length === 0) throw new OciError("MANIFEST_INVALID", `${misfit} has another size than the manifest says`);
   throw new OciError("MANIFEST_BLOB_UNKNOWN", `the repository lacks ${missing.slice(0, 10).join(", ")}`);
 }
 
-async function absent(digests: readonly string[], find: (digest: string) => Promise<unknown>): Promise<string[]> {
-  const found = await Promise.all([...new Set(digests)].map(async (digest) => ({ digest, it: await find(digest) })));
-  return found.filter(({ it }) => it === undefined).map(({ digest }) => digest);
+type Sized = { readonly sizeBytes: number } | undefined;
+
+async function find(digests: readonly string[], look: (digest: string) => Promise<Sized>): Promise<[string, Sized][]> {
+  return await Promise.all(
+    [...new Set(digests)].map(async (digest) => [digest, await look(digest)] as [string, Sized]),
+  );
 }
 
 async function readBody(request: IncomingMessage): Promise<Buffer> {

@@ -1,8 +1,6 @@
-import { createServer, type IncomingMessage, type RequestListener, type Server } from "node:http";
+import { createServer, type RequestListener, type Server } from "node:http";
 import { createServer as createTlsServer } from "node:https";
-import { TLSSocket } from "node:tls";
-import { identityPrincipal, localPrincipal, type Principal } from "#libs/auth";
-import { callerOf, forwardedHeader, ownIdentity } from "#libs/tls";
+import { ownIdentity } from "#libs/tls";
 
 /**
  * With TLS when the process has an identity. A client may show a certificate, and then needs no other proof; ordinary
@@ -14,12 +12,4 @@ export function newServer(handle: RequestListener): Server {
   const server = createTlsServer({ ...tls.pem, requestCert: true, rejectUnauthorized: false }, handle);
   const forget = tls.onRenewal((pem) => server.setSecureContext({ ...pem }));
   return server.once("close", forget);
-}
-
-/** Who asks, by the connection alone: whoever reaches loopback without TLS, or shows a certificate of our authority. */
-export function connectionPrincipal({ socket, headers }: IncomingMessage): Principal | undefined {
-  if (!(socket instanceof TLSSocket)) return localPrincipal;
-  if (!socket.authorized) return undefined;
-  const caller = callerOf(socket.getPeerCertificate().subjectaltname, headers[forwardedHeader]);
-  return caller && identityPrincipal(caller);
 }

@@ -1,12 +1,20 @@
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
-import { isStillpointError } from "#libs/errors";
+import type { Access } from "../auth/access.ts";
+import type { TokenEndpoint } from "../auth/token-endpoint.ts";
 import { OciError } from "../domain/oci-error.ts";
-import { answerJson, type OciDeps } from "./exchange.ts";
-import { connectionPrincipal, newServer } from "./new-server.ts";
+import type { OciDeps } from "./exchange.ts";
+import { newServer } from "./new-server.ts";
+import { refuse } from "./refusal.ts";
 import { findRoute } from "./routes.ts";
 
+export interface OciServerDeps extends OciDeps {
+  readonly access: Access;
+  /** Where there are tokens. */
+  readonly tokenEndpoint?: TokenEndpoint;
+}
+
 /** The OCI distribution API 1.1 over HTTP/1.1, with TLS where there is an identity. */
-export function createOciServer(deps: OciDeps): Server {
+export function createOciServer(deps: OciServerDeps): Server {
   const server = newServer((request, response) => {
     serve(deps, request, response).catch((error: unknown) => refuse(deps, { request, response }, error));
   });
@@ -18,13 +26,22 @@ export function createOciServer(deps: OciDeps): Server {
   return server;
 }
 
-async function serve(deps: OciDeps, request: IncomingMessage, response: ServerResponse): Promise<void> {
+async function serve(deps: OciServerDeps, request: IncomingMessage, response: ServerResponse): Promise<void> {
   response.setHeader("docker-distribution-api-version", "registry/2.0");
   const { pathname, searchParams } = readTarget(request.url);
-  const { handle, verb, repository, reference } = findRoute(request.method ?? "", pathname);
-  const principal = connectionPrincipal(request);
-  if (principal === undefined) throw new OciError("UNAUTHORIZED", "a certificate is needed");
-  deps.authorise(principal, verb, `repositories/${repository}`);
+  const { method = "" } = request;
+  const { tokenEndpoint } = deps;
+  if (pathname === "/token" && tokenEndpoint !== undefined && (method === "GET" || method === "POST")) {
+    return await tokenEndpoint(request, response, searchParams);
+  }
+  const { handle, verb, repository, reference, isUpload } = findRoute(method, pathname);
+  const from = method === "POST" ? searchParams.get("from") : null;
+  const principal = await deps.access.admit(request, {
+    verb,
+    repository,
+    ...(isUpload && { uploadId: reference }),
+    ...(from !== null && { mountFrom: from }),
+  });
   await handle(deps, { request, response, query: searchParams, principal, repository, reference });
 }
 
@@ -34,31 +51,4 @@ function readTarget(target: string | undefined): URL {
   } catch (error) {
     throw new OciError("NAME_INVALID", "the request's target is no path", { cause: error });
   }
-}
-
-function refuse(
-  { logger }: OciDeps,
-  exchange: { request: IncomingMessage; response: ServerResponse },
-  error: unknown,
-): void {
-  const { request, response } = exchange;
-  const refusal = asOciError(error);
-  if (refusal.status >= 500 && !response.destroyed) {
-    logger.error({ err: error, method: request.method, url: request.url }, "a request failed");
-  }
-  if (response.headersSent || response.destroyed) {
-    response.destroy();
-    return;
-  }
-  const body = { errors: [{ code: refusal.code, message: refusal.message, detail: {} }] };
-  // A body that is still under way would be read to its end for nothing.
-  const connection = request.complete ? {} : { connection: "close" };
-  answerJson(exchange, body, { status: refusal.status, headers: { ...refusal.headers, ...connection } });
-}
-
-/** Forbidden and absent look the same. */
-function asOciError(error: unknown): OciError {
-  if (error instanceof OciError) return error;
-  if (isStillpointError(error, "PERMISSION_DENIED")) return new OciError("NAME_UNKNOWN", "there is no such repository");
-  return new OciError("UNKNOWN", "internal error", { cause: error });
 }

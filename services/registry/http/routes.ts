@@ -16,6 +16,16 @@ interface Route {
   /** The repository's name has slashes: it takes whatever stands before the fixed part. */
   readonly path: RegExp;
   readonly actions: Readonly<Record<string, Action>>;
+  /** True where the reference is an upload that is under way. */
+  readonly isUpload?: true;
+}
+
+/** What a request asks for. */
+interface Target extends Action {
+  /** Checked; empty where the route has none. */
+  readonly repository: string;
+  readonly reference: string;
+  readonly isUpload: boolean;
 }
 
 /** distribution-spec 1.1, "Endpoints", most frequent first. */
@@ -35,6 +45,7 @@ const routes: readonly Route[] = [
   },
   {
     path: /^\/v2\/(?<repository>.+)\/blobs\/uploads\/(?<reference>[^/]+)$/,
+    isUpload: true,
     actions: {
       GET: { verb: "update", handle: getUpload },
       PATCH: { verb: "update", handle: appendChunk },
@@ -65,16 +76,16 @@ const routes: readonly Route[] = [
   },
 ];
 
-/** What a request asks for. @throws OciError NAME_INVALID, UNSUPPORTED (404, 405) */
-export function findRoute(method: string, path: string): Action & { repository: string; reference: string } {
-  for (const { path: pattern, actions } of routes) {
+/** @throws OciError NAME_INVALID, UNSUPPORTED (404, 405) */
+export function findRoute(method: string, path: string): Target {
+  for (const { path: pattern, actions, isUpload = false } of routes) {
     const match = pattern.exec(path);
     if (match === null) continue;
     const { repository = "", reference = "" } = match.groups ?? {};
     if (repository !== "" && !isRepository(repository))
       throw new OciError("NAME_INVALID", "that is no repository's name");
     const action = actions[method];
-    if (action !== undefined) return { ...action, repository, reference: decode(reference) };
+    if (action !== undefined) return { ...action, repository, reference: decode(reference), isUpload };
     throw new OciError("UNSUPPORTED", `${method} is not possible here`, {
       headers: { allow: Object.keys(actions).join() },
     });

@@ -1,3 +1,5 @@
+import { may } from "#libs/auth";
+import { isRepository } from "#libs/oci";
 import { OciError } from "../domain/oci-error.ts";
 import { type ByteRange, chunkRange, uploadRange } from "../domain/ranges.ts";
 import type { UploadSession } from "../store/upload-sessions.ts";
@@ -6,15 +8,17 @@ import { answer, type Exchange, type OciDeps } from "./exchange.ts";
 
 /** POST: begins an upload, takes a whole blob (`?digest=`), or mounts one (`?mount=`). */
 export async function startUpload(deps: OciDeps, exchange: Exchange): Promise<void> {
-  const { query, repository, request } = exchange;
+  const { query, repository, request, principal } = exchange;
+  refuseUnknownAlgorithm(query.get("digest-algorithm"));
   const mounted = query.get("mount");
   if (mounted !== null && (await mount(deps, exchange, checkedDigest(mounted)))) return answerStored(exchange, mounted);
   const digest = query.get("digest");
   if (digest !== null && mounted === null) {
     await deps.uploads.receiveWhole(repository, checkedDigest(digest), request);
+    deps.holders.add(digest, repository);
     return answerStored(exchange, digest);
   }
-  answerProgress(exchange, 202, await deps.uploads.start(repository));
+  answerProgress(exchange, 202, await deps.uploads.start(repository, principal.name));
 }
 
 /** GET: how far an upload is. */
@@ -29,10 +33,11 @@ export async function appendChunk({ uploads }: OciDeps, exchange: Exchange): Pro
 }
 
 /** PUT: the last chunk, if any, and the digest of the whole. */
-export async function finishUpload({ uploads }: OciDeps, exchange: Exchange): Promise<void> {
+export async function finishUpload({ uploads, holders }: OciDeps, exchange: Exchange): Promise<void> {
   const { repository, reference, request, query } = exchange;
   const digest = checkedDigest(query.get("digest") ?? "");
   await uploads.finish(repository, reference, { digest, body: request, range: contentRange(exchange) });
+  holders.add(digest, repository);
   answerStored(exchange, digest);
 }
 
@@ -41,34 +46,34 @@ export async function cancelUpload({ uploads }: OciDeps, exchange: Exchange): Pr
   answer(exchange, 204);
 }
 
-/** Links a blob that a repository has which the caller may read: the one that is named, or else any. */
+/** Links a blob that a repository has which the caller may read: the one that is named, or else any that is known. */
 async function mount(deps: OciDeps, { query, principal, repository }: Exchange, digest: string): Promise<boolean> {
-  const { repositories } = deps;
+  const { repositories, holders } = deps;
   const from = query.get("from");
-  for (const source of from === null ? await repositories.list() : [from]) {
-    const link = mayRead(deps, principal, source) ? await repositories.blob(source, digest) : undefined;
+  for (const source of from === null ? await holders.of(digest) : [from]) {
+    const isReadable = isRepository(source) && may(principal, "get", `repositories/${source}`);
+    const link = isReadable ? await repositories.blob(source, digest) : undefined;
     if (link === undefined) continue;
     await repositories.addBlob(repository, digest, link.sizeBytes);
+    holders.add(digest, repository);
     return true;
   }
   return false;
 }
 
-function mayRead({ authorise }: OciDeps, principal: Exchange["principal"], repository: string): boolean {
-  try {
-    authorise(principal, "get", `repositories/${repository}`);
-    return true;
-  } catch {
-    return false;
-  }
+/** Which one an upload has is told by its last request; an unknown one is refused before any byte is sent. */
+function refuseUnknownAlgorithm(algorithm: string | null): void {
+  if (algorithm === null || algorithm === "sha256" || algorithm === "sha512") return;
+  throw new OciError("DIGEST_INVALID", "digests are known by sha256 and sha512");
 }
 
-function contentRange({ request }: Exchange): ByteRange | undefined {
+function contentRange({ request, repository, reference }: Exchange): ByteRange | undefined {
   const header = request.headers["content-range"];
   if (header === undefined) return undefined;
   const range = chunkRange(header);
-  if (range === undefined) throw new OciError("BLOB_UPLOAD_INVALID", "Content-Range must be <first>-<last>");
-  return range;
+  if (range !== undefined) return range;
+  const headers = { location: `/v2/${repository}/blobs/uploads/${reference}` };
+  throw new OciError("BLOB_UPLOAD_INVALID", "Content-Range must be <first>-<last>", { status: 416, headers });
 }
 
 /** Locations are relative, so that no proxy can make them wrong. */

@@ -5,6 +5,8 @@ import { OciError } from "../domain/oci-error.ts";
 export interface UploadSession {
   readonly id: string;
   readonly repository: string;
+  /** The name of the principal that began it. */
+  readonly owner: string;
   /** Bytes that are committed, in the pieces. */
   readonly offset: number;
   /** Keys of the objects that hold them, in order. */
@@ -47,21 +49,25 @@ export class UploadSessions {
     this.#ttlMs = ttlMs;
   }
 
-  async start(repository: string): Promise<UploadSession> {
+  async start(repository: string, owner = ""): Promise<UploadSession> {
     const id = randomUUID();
     await answered(
-      this.#redis.multi().hset(keyOf(id), { repository, offset: 0, pieces: "" }).pexpire(keyOf(id), this.#ttlMs).exec(),
+      this.#redis
+        .multi()
+        .hset(keyOf(id), { repository, owner, offset: 0, pieces: "" })
+        .pexpire(keyOf(id), this.#ttlMs)
+        .exec(),
     );
-    return { id, repository, offset: 0, pieces: [] };
+    return { id, repository, owner, offset: 0, pieces: [] };
   }
 
   /** Undefined when there is none of that id in that repository. */
   async find(repository: string, id: string): Promise<UploadSession | undefined> {
     if (!/^[0-9a-f-]{36}$/.test(id)) return undefined;
-    const { offset, pieces = "", digest, ...found } = await answered(this.#redis.hgetall(keyOf(id)));
+    const { offset, pieces = "", owner = "", digest, ...found } = await answered(this.#redis.hgetall(keyOf(id)));
     if (offset === undefined || found.repository !== repository) return undefined;
     const keys = pieces === "" ? [] : pieces.split(" ");
-    return { id, repository, offset: Number(offset), pieces: keys, ...(digest !== undefined && { digest }) };
+    return { id, repository, owner, offset: Number(offset), pieces: keys, ...(digest !== undefined && { digest }) };
   }
 
   /** Commits a piece, if the session still stands where `session` says; else undefined. */

@@ -58,8 +58,14 @@ export class Uploads {
     await repositories.addBlob(repository, digest, size);
   }
 
-  async start(repository: string): Promise<UploadSession> {
-    return await this.#deps.sessions.start(repository);
+  /** @param owner the name of the principal that begins it */
+  async start(repository: string, owner?: string): Promise<UploadSession> {
+    return await this.#deps.sessions.start(repository, owner);
+  }
+
+  /** Who began an upload that is open, or finished a moment ago; undefined when there is none. */
+  async owner(repository: string, id: string): Promise<string | undefined> {
+    return (await this.#deps.sessions.find(repository, id))?.owner;
   }
 
   /** @throws OciError BLOB_UPLOAD_UNKNOWN */

@@ -1,0 +1,11 @@
+import type { Command } from "commander";
+import { nounCommand } from "../leaf-command.ts";
+import type { Terminal } from "../terminal.ts";
+import { registryAccountCommand } from "./registry-account.ts";
+
+/** stillpoint registry ... */
+export function registryCommand(terminal: Terminal): Command {
+  return nounCommand("registry", "The registry itself: who may use it, and how much.").addCommand(
+    registryAccountCommand(terminal),
+  );
+}

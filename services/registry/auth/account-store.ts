@@ -1,0 +1,101 @@
+import { AccountRecord } from "#contracts/registry/v1/accounts";
+import { type Clock, type Random, systemRandom } from "#libs/clock";
+import { isStillpointError, StillpointError } from "#libs/errors";
+import { checkName } from "#libs/names";
+import { createRecordStore, type Log, type RecordEvent, type RecordStore, RecordView } from "#libs/records";
+
+const PREFIX = "registry/accounts/";
+
+/** An account and the id of this very one: another of the same name that came later has another. */
+export interface StoredAccount {
+  readonly uid: string;
+  readonly record: AccountRecord;
+}
+
+/** The accounts, as records; every replica reads them from its own view. */
+export class AccountStore {
+  readonly #records: RecordStore<AccountRecord>;
+  readonly #view: RecordView<AccountRecord>;
+  readonly #random: Random;
+
+  private constructor(records: RecordStore<AccountRecord>, view: RecordView<AccountRecord>, random: Random) {
+    this.#records = records;
+    this.#view = view;
+    this.#random = random;
+  }
+
+  static async open({ log, clock, signal }: { log: Log; clock: Clock; signal: AbortSignal }): Promise<AccountStore> {
+    const records = createRecordStore({ log, codec: AccountRecord, clock, random: systemRandom });
+    const filter = "rec.registry.accounts.*";
+    const view = await RecordView.start({ log, filter, codec: AccountRecord, signal });
+    return new AccountStore(records, view, systemRandom);
+  }
+
+  /** By the short name that people log in with; from this replica's view. */
+  find(name: string): StoredAccount | undefined {
+    const stored = this.#view.get(`${PREFIX}${name}`);
+    return stored && { uid: stored.uid, record: stored.body };
+  }
+
+  list(): AccountRecord[] {
+    return this.#view.list(PREFIX).map(({ body }) => body);
+  }
+
+  /** From the leader. @throws StillpointError ACCOUNT_NOT_FOUND */
+  async get(name: string): Promise<AccountRecord> {
+    const stored = await this.#records.get(checked(name));
+    if (stored === undefined) throw notFound(name);
+    return stored.body;
+  }
+
+  /** @throws StillpointError ACCOUNT_EXISTS, NAME_INVALID */
+  async create(name: string, record: AccountRecord): Promise<void> {
+    try {
+      const created = [event("created", name)];
+      const { version } = await this.#records.create(checked(name), {
+        uid: this.#random.id("account"),
+        body: record,
+        events: created,
+      });
+      await this.#view.waitFor(version);
+    } catch (error) {
+      if (!isStillpointError(error, "RECORD_CONFLICT")) throw error;
+      throw new StillpointError("ACCOUNT_EXISTS", `there is an account ${shortName(name)} already`, { cause: error });
+    }
+  }
+
+  /** @throws StillpointError ACCOUNT_NOT_FOUND */
+  async change(name: string, happened: string, change: (record: AccountRecord) => AccountRecord) {
+    const events = [event(happened, name)];
+    const stored = await this.#records.modify(checked(name), ({ body }) => ({ body: change(body), events }));
+    if (stored === undefined) throw notFound(name);
+    await this.#view.waitFor(stored.version);
+    return stored.body;
+  }
+
+  /** @throws StillpointError ACCOUNT_NOT_FOUND */
+  async remove(name: string): Promise<void> {
+    const stored = await this.#records.get(checked(name));
+    if (stored === undefined) throw notFound(name);
+    await this.#records.remove(stored, [event("deleted", name)]);
+  }
+}
+
+/** The name that people log in with. */
+export function shortName(name: string): string {
+  return name.slice(PREFIX.length);
+}
+
+function checked(name: string): string {
+  if (!name.startsWith(PREFIX)) throw new StillpointError("NAME_INVALID", `${name} is not registry/accounts/<account>`);
+  checkName("account", shortName(name));
+  return name;
+}
+
+function event(happened: string, name: string): RecordEvent {
+  return { aggregate: "account", happened, data: { name } };
+}
+
+function notFound(name: string): StillpointError {
+  return new StillpointError("ACCOUNT_NOT_FOUND", `there is no account ${shortName(name)}`);
+}

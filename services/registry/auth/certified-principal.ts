@@ -1,0 +1,16 @@
+import type { IncomingMessage } from "node:http";
+import { TLSSocket } from "node:tls";
+import { type Grant, identityPrincipal, type Principal } from "#libs/auth";
+import { callerOf, forwardedHeader } from "#libs/tls";
+
+/** The agents of hosts pull images and push checkpoints, and remove nothing. */
+const ofHosts: readonly Grant[] = [{ resources: "repositories/*", verbs: ["get", "list", "create", "update"] }];
+
+/** Who shows a certificate of our authority, which is proof enough; undefined for everyone else. */
+export function certifiedPrincipal({ socket, headers }: IncomingMessage): Principal | undefined {
+  if (!(socket instanceof TLSSocket) || !socket.authorized) return undefined;
+  const caller = callerOf(socket.getPeerCertificate().subjectaltname, headers[forwardedHeader]);
+  if (caller === undefined) return undefined;
+  const principal = identityPrincipal(caller);
+  return principal.kind === "host" ? { ...principal, grants: ofHosts } : principal;
+}

@@ -1,0 +1,44 @@
+import type { Redis } from "ioredis";
+import { AccountsDefinition } from "#contracts/registry/v1/accounts";
+import type { Clock } from "#libs/clock";
+import type { Logger } from "#libs/logger";
+import type { Log } from "#libs/records";
+import type { RpcServer } from "#libs/rpc";
+import type { Access } from "./access.ts";
+import { AccountStore } from "./account-store.ts";
+import { accountsHandlers } from "./handlers.ts";
+import { Logins } from "./logins.ts";
+import { redisFailedLogins } from "./redis-failed-logins.ts";
+import { TokenAccess, type TokenAccessDeps } from "./token-access.ts";
+import { type TokenEndpoint, tokenEndpoint } from "./token-endpoint.ts";
+import { TokenKeySet } from "./token-keys.ts";
+import { Tokens } from "./tokens.ts";
+
+export interface OpenAuthDeps extends Pick<TokenAccessDeps, "publicUrl" | "uploadOwner"> {
+  readonly log: Log;
+  readonly redis: Redis;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly signal: AbortSignal;
+}
+
+/** Who gets in, and the services that say so. */
+export interface Auth {
+  readonly access: Access;
+  readonly tokenEndpoint?: TokenEndpoint;
+  addTo(server: RpcServer): RpcServer;
+}
+
+/** Everything that a login needs: REGISTRY_AUTH=token. */
+export async function openAuth({ redis, ...deps }: OpenAuthDeps): Promise<Auth> {
+  const accounts = await AccountStore.open(deps);
+  const keys = await TokenKeySet.open(deps);
+  const { clock } = deps;
+  const logins = new Logins({ accounts, failures: redisFailedLogins({ redis, logger: deps.logger }), clock });
+  const tokens = new Tokens({ keys, clock });
+  return {
+    access: new TokenAccess({ ...deps, accounts, logins, tokens }),
+    tokenEndpoint: tokenEndpoint({ logins, tokens, clock }),
+    addTo: (server) => server.add(AccountsDefinition, accountsHandlers({ accounts, keys, clock })),
+  };
+}
