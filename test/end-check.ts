@@ -15,11 +15,14 @@ import {
   offerEngine,
   runningEngine,
 } from "#libs/testing";
+import { cacheFolder } from "./guest/build.ts";
 
 let offered: OfferedEngine;
 let engineFolder: string;
 
 export async function setup(): Promise<void> {
+  // As bin/stillpoint does: services are started hundreds of times, and compiled once.
+  process.env.NODE_COMPILE_CACHE ??= join(cacheFolder(), "node");
   engineFolder = mkdtempSync(join(tmpdir(), "stillpoint-engine-"));
   offered = await offerEngine(join(engineFolder, "dockerd"));
   process.env.STILLPOINT_TEST_DOCKER = offered.address;

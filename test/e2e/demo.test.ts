@@ -1,9 +1,8 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { eventually } from "#libs/testing";
+import { eventually, leftovers, temporaryFolder } from "#libs/testing";
 import { repository, runCommand } from "../harness/command.ts";
 import { findQemus } from "../harness/qemu-process.ts";
 
@@ -18,16 +17,17 @@ test("the demo passes, shows every step and cleans up", { timeout: 300_000 }, as
 });
 
 test("Ctrl-C in the middle of the demo leaves nothing behind", { timeout: 120_000 }, async () => {
-  const before = (await findQemus(tmpdir())).length;
-  const child = spawn(process.execPath, [demo], { stdio: ["ignore", "pipe", "pipe"] });
+  await using folder = temporaryFolder();
+  const env = { ...process.env, TMPDIR: folder.path };
+  const child = spawn(process.execPath, [demo], { stdio: ["ignore", "pipe", "pipe"], env });
   const output = { text: "" };
   for (const stream of [child.stdout, child.stderr]) {
     stream.setEncoding("utf8").on("data", (text: string) => (output.text += text));
   }
-  await eventually(async () => (await findQemus(tmpdir())).length > before, { deadlineMs: 60_000 });
+  await eventually(async () => (await findQemus(folder.path)).length > 0, { deadlineMs: 60_000 });
   const exited = once(child, "close");
   child.kill("SIGINT");
   expect(await exited).toEqual([1, null]);
   expect(output.text).toContain("demo: failed: interrupted by SIGINT; everything is cleaned up");
-  expect((await findQemus(tmpdir())).length).toBe(before);
+  expect(leftovers(`${folder.path}/`)).toEqual([]);
 });
