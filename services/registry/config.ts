@@ -46,7 +46,15 @@ const shape = {
     .positive()
     .describe("seconds after which an idle upload is forgotten")
     .default(86_400),
+  REGISTRY_COLLECT_SECONDS: seconds("seconds between two looks at what may be collected", 0.1).default(60),
+  REGISTRY_GRACE_SECONDS: seconds("seconds for which nothing may have referred to a blob").default(3_600),
+  REGISTRY_UNTAGGED_SECONDS: seconds("seconds for which a manifest without tags is kept").default(30 * 86_400),
+  REGISTRY_VERIFY_SECONDS: seconds("seconds between two verifications of everything", 1).default(86_400),
 };
+
+function seconds(description: string, least = 0) {
+  return z.coerce.number().min(least).describe(description);
+}
 
 export type RegistryConfig = z.output<z.ZodObject<typeof shape>>;
 

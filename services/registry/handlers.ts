@@ -3,6 +3,7 @@ import type { authorise } from "#libs/auth";
 import { StillpointError } from "#libs/errors";
 import { isDigest, mediaTypes, parseReference, type Reference, referenceText } from "#libs/oci";
 import type { CallScope } from "#libs/rpc";
+import type { Removals } from "./collect/removals.ts";
 import { type ManifestFacts, readManifest } from "./domain/manifest-facts.ts";
 import type { ContentStore } from "./store/content-store.ts";
 import type { RepositoryStore, StoredManifest } from "./store/repository-store.ts";
@@ -10,6 +11,7 @@ import type { RepositoryStore, StoredManifest } from "./store/repository-store.t
 export interface ImagesDeps {
   readonly content: ContentStore;
   readonly repositories: RepositoryStore;
+  readonly removals: Removals;
   readonly authorise: typeof authorise;
 }
 
@@ -57,15 +59,10 @@ async function readImage(deps: ImagesDeps, reference: Reference): Promise<Image>
   };
 }
 
-async function deleteImage(deps: ImagesDeps, reference: Reference): Promise<void> {
-  const { repositories } = deps;
-  const { repository, tag, digest } = reference;
-  if (digest === undefined) {
-    if (await repositories.removeTag(repository, tag ?? "")) return;
-    throw notFound(reference);
-  }
-  const { facts } = await resolve(deps, reference);
-  await repositories.removeManifest(repository, digest, facts.subject);
+async function deleteImage({ removals }: ImagesDeps, reference: Reference): Promise<void> {
+  const { repository, tag = "", digest } = reference;
+  const wasThere = digest === undefined ? removals.tag(repository, tag) : removals.manifest(repository, digest);
+  if (!(await wasThere)) throw notFound(reference);
 }
 
 interface Resolved {

@@ -1,14 +1,16 @@
 import type { Redis } from "ioredis";
 import { ImagesDefinition } from "#contracts/registry/v1/registry";
 import { authorise } from "#libs/auth";
-import { type Clock, systemClock } from "#libs/clock";
+import { type Clock, systemClock, systemRandom as random } from "#libs/clock";
 import type { Lifecycle } from "#libs/lifecycle";
-import { connectRedis } from "#libs/locks";
+import { connectRedis, RedisLeases } from "#libs/locks";
 import { createLogger, type Logger } from "#libs/logger";
 import { connectNats, openStreams } from "#libs/records";
 import { RpcServer } from "#libs/rpc";
 import { openAccess } from "./auth/access.ts";
 import { type Auth, openAuth } from "./auth/open-auth.ts";
+import { logCollection } from "./collect/log-collection.ts";
+import { startCollection } from "./collect/start.ts";
 import type { RegistryConfig } from "./config.ts";
 import { imagesHandlers } from "./handlers.ts";
 import { listen } from "./http/listen.ts";
@@ -35,9 +37,14 @@ export async function startRegistry(
     sessions: new UploadSessions(redis, { ttlMs }),
     maxBlobBytes: config.REGISTRY_MAX_BLOB_BYTES,
     clock,
+    random,
+    graceMs: config.REGISTRY_GRACE_SECONDS * 1_000,
   });
   const running = expireUploads(store.uploads, { ttlMs, clock, signal: lifecycle.signal, logger });
   lifecycle.add("upload expiry", { running }, (expiry) => expiry.running);
+
+  const leases = new RedisLeases(redis, { clock, random });
+  startCollection({ store, config, leases, observer: logCollection(logger), clock, logger }, lifecycle);
 
   const auth = await startAuth(config, lifecycle, { redis, logger, clock, uploads: store.uploads });
   const http = await listen(

@@ -39,9 +39,9 @@ function wantedRange(header: string | undefined, sizeBytes: number): ByteRange |
   throw new OciError("SIZE_INVALID", `the blob has ${sizeBytes} bytes`, { status: 416, headers });
 }
 
-export async function deleteBlob({ repositories }: OciDeps, exchange: Exchange): Promise<void> {
+export async function deleteBlob({ removals }: OciDeps, exchange: Exchange): Promise<void> {
   const digest = checkedDigest(exchange.reference);
-  if (!(await repositories.removeBlob(exchange.repository, digest))) throw unknownBlob();
+  if (!(await removals.blob(exchange.repository, digest))) throw unknownBlob();
   answer(exchange, 202);
 }
 

@@ -37,9 +37,9 @@ export async function putManifest(deps: OciDeps, exchange: Exchange): Promise<vo
   const bytes = await readBody(request);
   const digest = digestFor(reference, bytes);
   const facts = readManifest(bytes, contentType(request));
-  await refuseMissing(deps, repository, facts);
-  await deps.content.put(bytes, digest);
-  await deps.repositories.addManifest(repository, toStore({ digest, tags, sizeBytes: bytes.length }, facts));
+  refuseMalformed(facts);
+  const manifest = toStore({ digest, tags, sizeBytes: bytes.length }, facts);
+  await deps.manifestPushes.push(repository, { bytes, manifest, facts });
   answer(exchange, 201, {
     location: `/v2/${repository}/manifests/${digest}`,
     "docker-content-digest": digest,
@@ -49,16 +49,13 @@ export async function putManifest(deps: OciDeps, exchange: Exchange): Promise<vo
 }
 
 /** DELETE: a tag alone, or by digest the manifest with all its tags. */
-export async function deleteManifest({ repositories, content }: OciDeps, exchange: Exchange): Promise<void> {
+export async function deleteManifest({ removals }: OciDeps, exchange: Exchange): Promise<void> {
   const { repository, reference } = exchange;
   if (!reference.includes(":")) {
-    if (!(await repositories.removeTag(repository, checkedTag(reference)))) throw unknownManifest();
+    if (!(await removals.tag(repository, checkedTag(reference)))) throw unknownManifest();
     return answer(exchange, 202);
   }
-  const stored = isDigest(reference) ? await repositories.manifest(repository, reference) : undefined;
-  if (stored === undefined) throw unknownManifest();
-  const { subject } = readManifest(await content.read(reference), stored.mediaType);
-  if (!(await repositories.removeManifest(repository, reference, subject))) throw unknownManifest();
+  if (!isDigest(reference) || !(await removals.manifest(repository, reference))) throw unknownManifest();
   answer(exchange, 202);
 }
 
@@ -69,27 +66,9 @@ function toStore(sent: { digest: Digest; tags: string[]; sizeBytes: number }, fa
   return { ...sent, mediaType, referrer: { subject, descriptor } };
 }
 
-async function refuseMissing({ repositories }: OciDeps, repository: string, facts: ManifestFacts): Promise<void> {
-  if (facts.subject !== undefined && !isDigest(facts.subject)) throw invalidDigest(facts.subject);
-  for (const digest of new Set([...facts.blobs, ...facts.manifests]))
-    if (!isDigest(digest)) throw invalidDigest(digest);
-  const found = new Map([
-    ...(await find(facts.blobs, (digest) => repositories.blob(repository, digest))),
-    ...(await find(facts.manifests, (digest) => repositories.manifest(repository, digest))),
-  ]);
-  const missing = [...found.keys()].filter((digest) => found.get(digest) === undefined);
-  const misfit = [...found.keys()].find((digest) => found.get(digest)?.sizeBytes !== facts.sizes.get(digest));
-  if (missing.length === 0 && misfit === undefined) return;
-  if (missing.length === 0) throw new OciError("MANIFEST_INVALID", `${misfit} has another size than the manifest says`);
-  throw new OciError("MANIFEST_BLOB_UNKNOWN", `the repository lacks ${missing.slice(0, 10).join(", ")}`);
-}
-
-type Sized = { readonly sizeBytes: number } | undefined;
-
-async function find(digests: readonly string[], look: (digest: string) => Promise<Sized>): Promise<[string, Sized][]> {
-  return await Promise.all(
-    [...new Set(digests)].map(async (digest) => [digest, await look(digest)] as [string, Sized]),
-  );
+function refuseMalformed(facts: ManifestFacts): void {
+  const digests = [...facts.blobs, ...facts.manifests, ...(facts.subject === undefined ? [] : [facts.subject])];
+  for (const digest of digests) if (!isDigest(digest)) throw invalidDigest(digest);
 }
 
 async function readBody(request: IncomingMessage): Promise<Buffer> {

@@ -10,15 +10,17 @@ export interface TestManifest {
   readonly layers?: readonly Buffer[];
   readonly subject?: Descriptor;
   readonly artifactType?: string;
+  /** The blobs are not sent. */
+  readonly areLayersThere?: boolean;
   /** Further fields. */
   readonly extra?: object;
 }
 
 /** Pushes a manifest with its blobs; for tests. */
 export async function pushManifest(url: string, repository: string, reference: string, manifest: TestManifest = {}) {
-  const { layers = [], extra = {}, ...own } = manifest;
+  const { layers = [], areLayersThere = false, extra = {}, ...own } = manifest;
   const config = Buffer.from("{}");
-  for (const blob of [config, ...layers]) await pushBlob(url, repository, blob);
+  for (const blob of areLayersThere ? [] : [config, ...layers]) await pushBlob(url, repository, blob);
   const body = {
     schemaVersion: 2,
     mediaType: mediaTypes.manifest,

@@ -48,13 +48,12 @@ export async function cancelUpload({ uploads }: OciDeps, exchange: Exchange): Pr
 
 /** Links a blob that a repository has which the caller may read: the one that is named, or else any that is known. */
 async function mount(deps: OciDeps, { query, principal, repository }: Exchange, digest: string): Promise<boolean> {
-  const { repositories, holders } = deps;
+  const { repositories, blobLinks, holders } = deps;
   const from = query.get("from");
   for (const source of from === null ? await holders.of(digest) : [from]) {
     const isReadable = isRepository(source) && may(principal, "get", `repositories/${source}`);
     const link = isReadable ? await repositories.blob(source, digest) : undefined;
-    if (link === undefined) continue;
-    await repositories.addBlob(repository, digest, link.sizeBytes);
+    if (link === undefined || !(await blobLinks.add(repository, digest, link.sizeBytes))) continue;
     holders.add(digest, repository);
     return true;
   }

@@ -45,6 +45,12 @@ export class ContentStore {
     if ((await this.size(digest)) !== bytes.length) await this.#objects.put(keys.content(digest), bytes);
   }
 
+  /** Deletes content that no repository has. For collection. */
+  async remove(digests: readonly string[]): Promise<void> {
+    for (const digest of digests) this.#cache.delete(digest);
+    await this.#objects.delete(digests.map(keys.content));
+  }
+
   /** Streams content in; `accept` verifies the digest. */
   async receive(digest: string, body: AsyncIterable<Buffer>, accept: () => void): Promise<number> {
     return await this.#objects.receive(keys.content(digest), body, accept);

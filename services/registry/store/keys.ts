@@ -13,6 +13,10 @@ export type LinkKind = "_blobs" | "_manifests";
  * - `repositories/<name>/_referrers/<subject>/<digest>`: a descriptor
  * - `catalog/<name>`: that there may be such a repository, `/` written as `!`
  * - `uploads/<id>.<piece>`: pieces of uploads that are under way
+ * - `collect/pushing/<id>`, `collect/deleting/<id>`: what somebody is about to do
+ * - `collect/candidates/<name>/<algorithm>-<hex>`: since when nothing refers to it; `!content` for content itself
+ * - `collect/queue/<name>/<when>-<id>`: that collection should look at a repository
+ * - `collect/verified`: written when everything was looked at
  */
 export const keys = {
   contents: "blobs/",
@@ -34,6 +38,13 @@ export const keys = {
   referrers: (repository: string, subject: string) => `repositories/${repository}/_referrers/${nameOf(subject)}/`,
   referrer: (repository: string, subject: string, digest: string) =>
     `${keys.referrers(repository, subject)}${nameOf(digest)}`,
+  intents: (kind: string) => `collect/${kind}/`,
+  intent: (kind: string, id: string) => `collect/${kind}/${id}`,
+  candidates: (scope: string) => `collect/candidates/${scopeName(scope)}/`,
+  candidate: (scope: string, digest: string) => `${keys.candidates(scope)}${nameOf(digest)}`,
+  verified: "collect/verified",
+  queues: "collect/queue/",
+  queued: (repository: string, id: string) => `${keys.queues}${scopeName(repository)}/${id}`,
   catalog: (repository: string) => `catalog/${repository.replaceAll("/", "!")}`,
   pieces: "uploads/",
   piece: (uploadId: string, piece: string) => `${keys.pieces}${uploadId}.${piece}`,
@@ -52,6 +63,27 @@ export function digestOfLink(linkKey: string): string {
 /** The upload that a piece's key belongs to. */
 export function uploadOf(pieceKey: string): string {
   return pieceKey.slice(keys.pieces.length).split(".")[0] ?? "";
+}
+
+/** The digest of content's key. */
+export function digestOfContent(key: string): string {
+  const [, algorithm, , hex] = key.split("/");
+  return `${algorithm}:${hex}`;
+}
+
+/** The digest that a candidate's key ends with. */
+export function digestOfCandidate(key: string): string {
+  return key.slice(key.lastIndexOf("/") + 1).replace("-", ":");
+}
+
+/** The repository of a queued key. */
+export function repositoryOfQueued(key: string): string {
+  return (key.split("/")[2] ?? "").replaceAll("!", "/");
+}
+
+/** One component for a repository's name; content itself has none. */
+function scopeName(scope: string): string {
+  return scope === "" ? "!content" : scope.replaceAll("/", "!");
 }
 
 function partsOf(digest: string): { algorithm: string; hex: string } {

@@ -1,4 +1,12 @@
-import type { Clock } from "#libs/clock";
+import type { Clock, Random } from "#libs/clock";
+import { BlobLinks } from "../collect/blob-links.ts";
+import { Candidates } from "../collect/candidates.ts";
+import { Guard } from "../collect/guard.ts";
+import { Intents, type Obituary, SilenceObituary } from "../collect/intents.ts";
+import { ManifestPushes } from "../collect/manifest-pushes.ts";
+import { CollectionQueue } from "../collect/queue.ts";
+import { Removals } from "../collect/removals.ts";
+import { RepositoryReader } from "../collect/repository-reader.ts";
 import { ContentStore } from "./content-store.ts";
 import type { ObjectStore } from "./object-store.ts";
 import { RepositoryStore } from "./repository-store.ts";
@@ -11,6 +19,13 @@ export interface RegistryStore {
   readonly content: ContentStore;
   readonly repositories: RepositoryStore;
   readonly uploads: Uploads;
+  readonly blobLinks: BlobLinks;
+  readonly manifestPushes: ManifestPushes;
+  readonly candidates: Candidates;
+  readonly intents: Intents;
+  readonly reader: RepositoryReader;
+  readonly queue: CollectionQueue;
+  readonly removals: Removals;
 }
 
 export interface StoreDeps {
@@ -18,10 +33,24 @@ export interface StoreDeps {
   readonly sessions: UploadSessions;
   readonly maxBlobBytes: number;
   readonly clock: Clock;
+  readonly random: Random;
+  /** How long nothing may have referred to a blob before it is deleted. */
+  readonly graceMs: number;
+  readonly obituary?: Obituary;
 }
 
-export function openStore({ objects, ...deps }: StoreDeps): RegistryStore {
+export function openStore(deps: StoreDeps): RegistryStore {
+  const { objects, clock, random, graceMs, obituary = new SilenceObituary(clock) } = deps;
   const content = new ContentStore(objects);
-  const repositories = new RepositoryStore(objects);
-  return { objects, content, repositories, uploads: new Uploads({ objects, content, repositories, ...deps }) };
+  const intents = new Intents({ objects, clock, random, obituary });
+  const candidates = new Candidates(objects, clock);
+  const queue = new CollectionQueue({ objects, clock, random });
+  const guard = new Guard({ intents, candidates, clock, graceMs });
+  const repositories = new RepositoryStore(objects, guard);
+  const reader = new RepositoryReader({ repositories, content, intents });
+  const parts = { objects, content, repositories, guard, intents, candidates, queue, reader };
+  const blobLinks = new BlobLinks({ ...parts, clock, graceMs });
+  const manifestPushes = new ManifestPushes(parts);
+  const uploads = new Uploads({ ...deps, ...parts, blobLinks });
+  return { ...parts, uploads, blobLinks, manifestPushes, removals: new Removals(parts) };
 }

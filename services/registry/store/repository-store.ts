@@ -1,7 +1,7 @@
 import { isDigest } from "#libs/oci";
 import { digestOfLink, keys, type LinkKind, repositoryOf } from "./keys.ts";
-import { decodeLink, encodeLink, type Link, type Mark } from "./link.ts";
-import type { ListOptions, ObjectStore } from "./object-store.ts";
+import { decodeLink, encodeLink, type Link } from "./link.ts";
+import type { ListOptions, ObjectStore, StoredObject } from "./object-store.ts";
 
 export interface TagFacts {
   readonly digest: string;
@@ -26,6 +26,12 @@ export interface ManifestToStore {
   readonly referrer?: { readonly subject: string; readonly descriptor: object };
 }
 
+/** Collection's say in whether something is there. */
+interface WantedGuard {
+  /** Told when somebody asks for what is linked; false when it counts as absent. */
+  wanted(repository: string, digest: string): Promise<boolean>;
+}
+
 /**
  * What each repository holds, as small objects (`keys.ts`). A manifest is there while its link is: a tag or a referrer
  * that names it says nothing before the link is written, and nothing after it was removed. That one write decides, on
@@ -33,9 +39,13 @@ export interface ManifestToStore {
  */
 export class RepositoryStore {
   readonly #objects: ObjectStore;
+  readonly #guard: WantedGuard;
+  /** What is in the catalog stays there. */
+  readonly #entered = new Set<string>();
 
-  constructor(objects: ObjectStore) {
+  constructor(objects: ObjectStore, guard: WantedGuard) {
     this.#objects = objects;
+    this.#guard = guard;
   }
 
   async exists(repository: string): Promise<boolean> {
@@ -50,10 +60,13 @@ export class RepositoryStore {
 
   /** The blob's link, when the repository has it; to ask is to want it, so that it is no candidate any more. */
   async blob(repository: string, digest: string): Promise<Link | undefined> {
-    return (await this.#wanted(keys.link(repository, "_blobs", digest)))?.link;
+    const found = await this.#wanted(repository, "_blobs", digest);
+    return found && decodeLink(found.bytes);
   }
 
+  /** Links content that is there. */
   async addBlob(repository: string, digest: string, sizeBytes: number): Promise<void> {
+    await this.#enter(repository);
     await this.#objects.put(keys.link(repository, "_blobs", digest), encodeLink({ sizeBytes }));
   }
 
@@ -66,9 +79,9 @@ export class RepositoryStore {
   }
 
   async manifest(repository: string, digest: string): Promise<StoredManifest | undefined> {
-    const found = await this.#wanted(keys.link(repository, "_manifests", digest));
+    const found = await this.#wanted(repository, "_manifests", digest);
     if (found === undefined) return undefined;
-    const { mediaType = "", sizeBytes } = found.link;
+    const { mediaType = "", sizeBytes } = decodeLink(found.bytes);
     return { digest, mediaType, sizeBytes, pushTime: found.modifiedTime };
   }
 
@@ -76,7 +89,7 @@ export class RepositoryStore {
   async addManifest(repository: string, manifest: ManifestToStore): Promise<void> {
     const { digest, mediaType, sizeBytes, tags, referrer } = manifest;
     const objects = this.#objects;
-    if ((await objects.head(keys.catalog(repository))) === undefined) await objects.put(keys.catalog(repository), "");
+    await this.#enter(repository);
     if (referrer !== undefined) {
       await objects.put(keys.referrer(repository, referrer.subject, digest), JSON.stringify(referrer.descriptor));
     }
@@ -142,27 +155,28 @@ export class RepositoryStore {
     return found.map(digestOfLink).filter(isDigest);
   }
 
-  /** A link as it is stored, with its mark. For collection. */
+  /** A link as it is stored, which is no sign that somebody wants it. For collection. */
   async link(repository: string, kind: LinkKind, digest: string): Promise<Link | undefined> {
     const found = await this.#objects.read(keys.link(repository, kind, digest));
     return found && decodeLink(found.bytes);
   }
 
-  /** Writes a mark on a link, or takes it away. For collection. */
-  async mark(repository: string, kind: LinkKind, digest: string, mark: Mark | undefined): Promise<void> {
-    const link = await this.link(repository, kind, digest);
-    if (link === undefined) return;
-    const { mark: _old, ...bare } = link;
-    await this.#objects.put(keys.link(repository, kind, digest), encodeLink({ ...bare, ...(mark && { mark }) }));
+  /** Removes what is there of these blobs. For collection. */
+  async removeBlobs(repository: string, digests: readonly string[]): Promise<void> {
+    await this.#objects.delete(digests.map((digest) => keys.link(repository, "_blobs", digest)));
   }
 
-  async #wanted(key: string): Promise<{ link: Link; modifiedTime: Date } | undefined> {
-    const found = await this.#objects.read(key);
-    if (found === undefined) return undefined;
-    const { mark, ...link } = decodeLink(found.bytes);
-    if (mark?.state === "deleting") return undefined;
-    if (mark?.state === "candidate") await this.#objects.put(key, encodeLink(link));
-    return { link, modifiedTime: found.modifiedTime };
+  async #wanted(repository: string, kind: LinkKind, digest: string): Promise<StoredObject | undefined> {
+    const found = await this.#objects.read(keys.link(repository, kind, digest));
+    return found !== undefined && (await this.#guard.wanted(repository, digest)) ? found : undefined;
+  }
+
+  /** Written before the first link, so that whoever looks for links finds every repository. */
+  async #enter(repository: string): Promise<void> {
+    if (this.#entered.has(repository)) return;
+    const key = keys.catalog(repository);
+    if ((await this.#objects.head(key)) === undefined) await this.#objects.put(key, "");
+    this.#entered.add(repository);
   }
 
   /** The way back from the manifest is written first, so that no tag is without it. */

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { Readable } from "node:stream";
 import type { Redis } from "ioredis";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { systemClock } from "#libs/clock";
+import { systemClock, systemRandom } from "#libs/clock";
 import { Lifecycle } from "#libs/lifecycle";
 import { connectRedis } from "#libs/locks";
 import { digestOf } from "#libs/oci";
@@ -30,7 +30,15 @@ afterAll(async () => {
 /** One replica over a folder. */
 async function replica(path: string, { ttlMs = 60_000 } = {}) {
   const sessions = new UploadSessions(redis, { ttlMs });
-  return openStore({ objects: await FsObjects.open(path), sessions, maxBlobBytes: 10_000_000, clock: systemClock });
+  const objects = await FsObjects.open(path);
+  return openStore({
+    objects,
+    sessions,
+    maxBlobBytes: 10_000_000,
+    clock: systemClock,
+    random: systemRandom,
+    graceMs: 1,
+  });
 }
 
 const stream = (bytes: Uint8Array) => Readable.from([Buffer.from(bytes)]);

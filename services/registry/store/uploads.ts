@@ -2,6 +2,7 @@ import { createHash, type Hash, randomUUID } from "node:crypto";
 import type { Readable } from "node:stream";
 import { LRUCache } from "lru-cache";
 import type { Clock } from "#libs/clock";
+import type { BlobLinks } from "../collect/blob-links.ts";
 import { OciError } from "../domain/oci-error.ts";
 import { type ByteRange, uploadRange } from "../domain/ranges.ts";
 import type { ContentStore } from "./content-store.ts";
@@ -15,6 +16,7 @@ export interface UploadsDeps {
   readonly objects: ObjectStore;
   readonly content: ContentStore;
   readonly repositories: RepositoryStore;
+  readonly blobLinks: BlobLinks;
   readonly sessions: UploadSessions;
   readonly maxBlobBytes: number;
   readonly clock: Clock;
@@ -51,11 +53,11 @@ export class Uploads {
 
   /** Takes a whole blob at once. @throws OciError DIGEST_INVALID, SIZE_INVALID */
   async receiveWhole(repository: string, digest: string, body: Readable): Promise<void> {
-    const { content, repositories, maxBlobBytes } = this.#deps;
+    const { content, maxBlobBytes } = this.#deps;
     const hash = hashFor(digest);
     const intake = new Intake(body, { hash, maxBytes: maxBlobBytes });
     const size = await content.receive(digest, intake, () => refuseOtherContent(hash, digest));
-    await repositories.addBlob(repository, digest, size);
+    await this.#link(repository, digest, size);
   }
 
   /** @param owner the name of the principal that begins it */
@@ -90,7 +92,7 @@ export class Uploads {
    * @throws OciError DIGEST_INVALID, and the upload is gone
    */
   async finish(repository: string, id: string, { digest, body, range }: LastChunk): Promise<void> {
-    const { content, repositories, sessions } = this.#deps;
+    const { content, repositories, blobLinks, sessions } = this.#deps;
     const found = await sessions.find(repository, id);
     if (found?.digest === digest && (await repositories.blob(repository, digest)) !== undefined) return;
     if (found === undefined || found.digest !== undefined) throw unknownUpload();
@@ -101,8 +103,9 @@ export class Uploads {
       await this.#remove(session);
       throw error;
     }
+    await blobLinks.whenFree(repository, digest);
     await content.assemble(session.pieces, digest, session.offset);
-    await repositories.addBlob(repository, digest, session.offset);
+    await this.#link(repository, digest, session.offset);
     await sessions.finish(id, digest);
     this.#hashes.delete(id);
   }
@@ -173,6 +176,11 @@ export class Uploads {
       for await (const bytes of object.pieces()) hash.update(bytes);
     }
     return hash;
+  }
+
+  async #link(repository: string, digest: string, sizeBytes: number): Promise<void> {
+    if (await this.#deps.blobLinks.add(repository, digest, sizeBytes)) return;
+    throw new OciError("UNKNOWN", "the blob was being collected at this very moment: send it again", { status: 503 });
   }
 
   async #remove({ id, pieces }: UploadSession): Promise<void> {

@@ -1,0 +1,47 @@
+import type { Clock } from "#libs/clock";
+import type { Lifecycle } from "#libs/lifecycle";
+import type { Leases } from "#libs/locks";
+import type { Logger } from "#libs/logger";
+import type { RegistryConfig } from "../config.ts";
+import type { RegistryStore } from "../store/open-store.ts";
+import { type CollectionObserver, Collector } from "./collector.ts";
+import { Verification } from "./verification.ts";
+
+export interface CollectionDeps {
+  readonly store: RegistryStore;
+  readonly config: RegistryConfig;
+  readonly leases: Leases;
+  readonly observer: CollectionObserver;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+/** Collects from time to time until the lifecycle ends. */
+export function startCollection({ store, config, ...deps }: CollectionDeps, lifecycle: Lifecycle): Collector {
+  const verification = new Verification({ ...store, ...deps, everyMs: config.REGISTRY_VERIFY_SECONDS * 1_000 });
+  const collector = new Collector({
+    ...store,
+    ...deps,
+    verification,
+    graceMs: config.REGISTRY_GRACE_SECONDS * 1_000,
+    untaggedMs: config.REGISTRY_UNTAGGED_SECONDS * 1_000,
+  });
+  const running = repeat(collector, { ...deps, lifecycle, everyMs: config.REGISTRY_COLLECT_SECONDS * 1_000 });
+  lifecycle.add("collection", { running }, (it) => it.running);
+  return collector;
+}
+
+interface Repetition {
+  readonly lifecycle: Lifecycle;
+  readonly everyMs: number;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+async function repeat(collector: Collector, { lifecycle: { signal }, everyMs, clock, logger }: Repetition) {
+  while (!signal.aborted) {
+    await clock.sleep(everyMs, signal).catch(() => {});
+    if (signal.aborted) return;
+    await collector.pass().catch((err: unknown) => logger.error({ err }, "collection failed"));
+  }
+}

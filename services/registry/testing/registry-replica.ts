@@ -1,0 +1,48 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { freePort } from "#libs/testing";
+
+/** A registry in a process of its own, which can be killed and started again on its port. */
+export interface RegistryReplica extends AsyncDisposable {
+  readonly url: string;
+  readonly port: number;
+  start(): Promise<void>;
+  kill(): Promise<void>;
+}
+
+export async function startReplica(settings: NodeJS.ProcessEnv): Promise<RegistryReplica> {
+  const port = await freePort();
+  const env = {
+    ...process.env,
+    LOG_LEVEL: "silent",
+    REGISTRY_HTTP_ADDRESS: `127.0.0.1:${port}`,
+    REGISTRY_ADDRESS: "127.0.0.1:0",
+    ...settings,
+  };
+  const start = async () => {
+    const child = spawn(process.execPath, [join(import.meta.dirname, "../main.ts")], {
+      env,
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    await once(createInterface(child.stdout), "line");
+    return child;
+  };
+  let child = await start();
+  const kill = async () => {
+    if (child.exitCode !== null || child.signalCode !== null) return;
+    const ended = once(child, "exit");
+    child.kill("SIGKILL");
+    await ended;
+  };
+  return {
+    url: `http://127.0.0.1:${port}`,
+    port,
+    kill,
+    async start() {
+      child = await start();
+    },
+    [Symbol.asyncDispose]: kill,
+  };
+}
