@@ -1,7 +1,7 @@
 import type { Redis } from "ioredis";
 import { ImagesDefinition } from "#contracts/registry/v1/registry";
 import { authorise } from "#libs/auth";
-import { type Clock, systemClock, systemRandom as random } from "#libs/clock";
+import { type Clock, systemRandom as random, systemClock } from "#libs/clock";
 import type { Lifecycle } from "#libs/lifecycle";
 import { connectRedis, RedisLeases } from "#libs/locks";
 import { createLogger, type Logger } from "#libs/logger";
