@@ -34,6 +34,12 @@ export class Api {
     return this.#keep(rpc.createRpcClient(VmsDefinition, this.#address));
   }
 
+  async containers() {
+    const contract = import("#contracts/container/v1/container");
+    const [{ ContainersDefinition }, rpc] = await Promise.all([contract, this.#rpc()]);
+    return this.#keep(rpc.createRpcClient(ContainersDefinition, this.#address));
+  }
+
   async checkpoints() {
     const contract = import("#contracts/checkpoint/v1/checkpoint");
     const [{ CheckpointsDefinition }, rpc] = await Promise.all([contract, this.#rpc()]);

@@ -1,4 +1,5 @@
-import type { Terminal } from "./terminal.ts";
+import { on } from "node:events";
+import type { SeizedTerminal, Terminal, TerminalSize } from "./terminal.ts";
 
 /** The terminal of this process. Ctrl-C aborts its signal; a second one ends the process as usual. */
 export function processTerminal(): Terminal {
@@ -18,6 +19,8 @@ export function processTerminal(): Terminal {
     signal: interrupt.signal,
     ask: (question) => (isInteractive ? ask(question, interrupt.signal) : Promise.resolve(undefined)),
     readInput,
+    liveInput,
+    seize,
   };
 }
 
@@ -40,4 +43,35 @@ async function readInput(): Promise<Uint8Array> {
   const chunks: Buffer[] = [];
   for await (const chunk of process.stdin) chunks.push(Buffer.from(chunk));
   return Buffer.concat(chunks);
+}
+
+async function* liveInput(signal: AbortSignal): AsyncGenerator<Uint8Array> {
+  const { stdin } = process;
+  if (signal.aborted || stdin.readableEnded) return;
+  try {
+    for await (const [chunk] of on(stdin, "data", { signal, close: ["end"], highWaterMark: 16, lowWaterMark: 4 })) {
+      yield Buffer.from(chunk);
+    }
+  } catch (error) {
+    if (!signal.aborted) throw error;
+  } finally {
+    // One that is read no more does not keep the process.
+    stdin.pause();
+  }
+}
+
+function seize(resized: (size: TerminalSize) => void): SeizedTerminal | undefined {
+  const { stdin, stdout } = process;
+  if (!stdin.isTTY || !stdout.isTTY) return undefined;
+  const size = (): TerminalSize => ({ rows: stdout.rows, columns: stdout.columns });
+  const tell = () => resized(size());
+  stdin.setRawMode(true);
+  stdout.on("resize", tell);
+  return {
+    size: size(),
+    [Symbol.dispose]() {
+      stdout.off("resize", tell);
+      stdin.setRawMode(false);
+    },
+  };
 }

@@ -3,6 +3,7 @@ import manifest from "../package.json" with { type: "json" };
 import { CommandEnded } from "./command-ended.ts";
 import { certCommand } from "./commands/cert.ts";
 import { checkpointCommand } from "./commands/checkpoint.ts";
+import { containerCommand } from "./commands/container.ts";
 import { devCommand } from "./commands/dev.ts";
 import { eventsCommand } from "./commands/events.ts";
 import { groupCommand } from "./commands/group.ts";
@@ -33,13 +34,14 @@ export async function runCommandLine(argv: readonly string[], terminal: Terminal
 function program(terminal: Terminal): Command {
   const root = withCommonOptions(new Command("stillpoint"), { isRoot: true })
     .version(manifest.version, "-V, --version", "print the version")
-    .description("Virtual machines with application-consistent checkpoints.")
+    .description("Virtual machines and containers with application-consistent checkpoints.")
     .helpCommand(false)
     .enablePositionalOptions()
     .hook("preAction", inheritCommonOptions);
   for (const command of [
     devCommand(terminal),
     vmCommand(terminal),
+    containerCommand(terminal),
     checkpointCommand(terminal),
     scheduleCommand(terminal),
     groupCommand(terminal),

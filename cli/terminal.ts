@@ -14,4 +14,20 @@ export interface Terminal {
   ask(question: string): Promise<string | undefined>;
   /** Standard input to its end. */
   readInput(): Promise<Uint8Array>;
+  /** Standard input as it comes, until its end or the signal's. */
+  liveInput(signal: AbortSignal): AsyncIterable<Uint8Array>;
+  /**
+   * Gives the terminal to a program elsewhere until it is disposed of: each key goes there as it is typed. `resized` is
+   * told each new size. Undefined when input or output is none.
+   */
+  seize(resized: (size: TerminalSize) => void): SeizedTerminal | undefined;
+}
+
+export interface TerminalSize {
+  readonly rows: number;
+  readonly columns: number;
+}
+
+export interface SeizedTerminal extends Disposable {
+  readonly size: TerminalSize;
 }

@@ -7,10 +7,11 @@ import { operationLeaf } from "../leaf-command.ts";
 import { parseVmCheckpointType } from "../parse/checkpoint-type.ts";
 import { collect } from "../parse/collect.ts";
 import { type NewDisk, parseDisk } from "../parse/disk.ts";
-import { drillCommandHelp, parseDrillCommand } from "../parse/drill-command.ts";
+import { drillCommandHelp } from "../parse/drill-command.ts";
 import { parseFreezeWindow } from "../parse/freeze-window.ts";
 import { collectLabel } from "../parse/label.ts";
 import { type PortForward, parsePortForward } from "../parse/port-forward.ts";
+import { parseShellCommand } from "../parse/shell-command.ts";
 import { parseSize } from "../parse/size.ts";
 import { wholeNumber } from "../parse/whole-number.ts";
 import { runOperation } from "../run-operation.ts";
@@ -59,7 +60,7 @@ export function vmCreateCommand(terminal: Terminal): Command {
     .option("--host-label <key=value>", "a label that the host must carry; may be repeated", collectLabel)
     .option("--kernel-args <text>", "appended to the image's kernel command line")
     .option("--host <host>", "there or nowhere", (host: string) => `hosts/${host}`)
-    .option("--drill-command <text>", drillCommandHelp, parseDrillCommand)
+    .option("--drill-command <text>", drillCommandHelp, parseShellCommand)
     .option("--freeze-window <seconds>", "longest time that the guest stands frozen, 1s to 60s", parseFreezeWindow)
     .option("--start", "start it once it is made")
     .action((name: string, options: CreateOptions) => createVm(terminal, name, options));

@@ -5,7 +5,8 @@ import { vmName } from "#libs/names";
 import { type Api, type CommonOptions, withApi } from "../api.ts";
 import { leafCommand, operationLeaf } from "../leaf-command.ts";
 import { parseVmCheckpointType } from "../parse/checkpoint-type.ts";
-import { drillCommandHelp, parseDrillCommand } from "../parse/drill-command.ts";
+import { drillCommandHelp } from "../parse/drill-command.ts";
+import { parseShellCommand } from "../parse/shell-command.ts";
 import { wholeNumber } from "../parse/whole-number.ts";
 import { runOperation } from "../run-operation.ts";
 import type { Terminal } from "../terminal.ts";
@@ -86,7 +87,7 @@ function setCommand(terminal: Terminal): Command {
       "production, production-only, standard, disabled, or default for the project's; from now on",
       parseVmCheckpointType,
     )
-    .option("--drill-command <text>", `${drillCommandHelp}; "" for none`, parseDrillCommand)
+    .option("--drill-command <text>", `${drillCommandHelp}; "" for none`, parseShellCommand)
     .action((vm: string, options: SetOptions) => withApi(terminal, options, (api) => setVm(api, vm, options)));
 }
 

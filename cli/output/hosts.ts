@@ -1,6 +1,6 @@
 import type { Host, Reservation } from "#contracts/scheduler/v1/scheduler";
 import { renderFields, renderTable } from "./table.ts";
-import { lastPart, showAge, showBytes, showCpus, showEnum } from "./units.ts";
+import { lastPart, showAge, showBytes, showCpus, showEnum, showLabels } from "./units.ts";
 
 export function showHosts(hosts: readonly Host[], now: Date): string {
   if (hosts.length === 0) return "No hosts. A host appears when its agent runs.";
@@ -26,12 +26,7 @@ export function showHost(host: Host): string {
     ["Memory", ofBytes(host.used?.memoryBytes, host.capacity?.memoryBytes)],
     ["Disk", ofBytes(host.used?.diskBytes, host.capacity?.diskBytes)],
     ["Capabilities", host.capabilities.join("\n")],
-    [
-      "Labels",
-      Object.entries(host.labels)
-        .map(([key, value]) => `${key}=${value}`)
-        .join("\n"),
-    ],
+    ["Labels", showLabels(host.labels)],
     ["Workloads", host.reservations.map(showReservation).join("\n")],
   ]);
 }

@@ -45,5 +45,11 @@ export function showTime(time: Date | undefined): string {
 export const showEnum = (value: string, prefix: string): string =>
   value.replace(prefix, "").toLowerCase().replaceAll("_", "-");
 
+/** `key=value`, one a line. */
+export const showLabels = (labels: Readonly<Record<string, string>>): string =>
+  Object.entries(labels)
+    .map(([key, value]) => `${key}=${value}`)
+    .join("\n");
+
 /** The last part of a resource name. */
 export const lastPart = (name: string): string => name.slice(name.lastIndexOf("/") + 1);

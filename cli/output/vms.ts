@@ -2,7 +2,7 @@ import type { CheckpointType, Vm, WatchVmsResponse } from "#contracts/vm/v1/vm";
 import { showReadinessLine } from "./readiness.ts";
 import { forecast, mergeDebt } from "./storage.ts";
 import { renderFields, renderTable } from "./table.ts";
-import { lastPart, showAge, showBytes, showEnum, showTime } from "./units.ts";
+import { lastPart, showAge, showBytes, showEnum, showLabels, showTime } from "./units.ts";
 
 export function showVms(vms: readonly Vm[], now: Date): string {
   if (vms.length === 0) return "No VMs. Make one with: stillpoint vm create NAME --image REF";
@@ -37,12 +37,7 @@ export function showVm(vm: Vm): string {
     ["Readiness", vm.checkpointReadiness && showReadinessLine(vm.checkpointReadiness)],
     ["Guest agent", agent(vm)],
     ...storage(vm),
-    [
-      "Labels",
-      Object.entries(vm.labels)
-        .map(([key, value]) => `${key}=${value}`)
-        .join("\n"),
-    ],
+    ["Labels", showLabels(vm.labels)],
     ["Operation", vm.operation],
     ["Made", showTime(vm.createTime)],
     ["Started", showTime(vm.startTime)],
@@ -78,7 +73,8 @@ function storage({ checkpointStorage }: Vm): [string, string][] {
 
 const state = (vm: Vm): string => showEnum(vm.state, "VM_STATE_");
 
-function checkpointType(type: CheckpointType = "CHECKPOINT_TYPE_UNSPECIFIED"): string {
+/** A policy in words. */
+export function checkpointType(type: CheckpointType = "CHECKPOINT_TYPE_UNSPECIFIED"): string {
   return type === "CHECKPOINT_TYPE_UNSPECIFIED" ? "as the project's default" : showEnum(type, "CHECKPOINT_TYPE_");
 }
 

@@ -2,11 +2,17 @@ import { InvalidArgumentError } from "commander";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { parseCheckpointType } from "./checkpoint-type.ts";
+import { parseContainerPort } from "./container-port.ts";
+import { parseCpus } from "./cpus.ts";
 import { parseDisk } from "./disk.ts";
 import { parseDuration } from "./duration.ts";
 import { collectLabel } from "./label.ts";
 import { parsePortForward } from "./port-forward.ts";
+import { parseRestart } from "./restart.ts";
+import { parseSince } from "./since.ts";
 import { parseSize } from "./size.ts";
+import { parseVariable, parseVariables, toEnvironment } from "./variable.ts";
+import { parseVolume } from "./volume.ts";
 import { wholeNumber } from "./whole-number.ts";
 import { parseWorkload } from "./workload.ts";
 
@@ -111,4 +117,53 @@ test("a duration is of hours, minutes and seconds", () => {
   for (const bad of ["", "10", "m", "1d", "-1m", "10m ", "1.5h", "10M"]) {
     expect(() => parseDuration(bad)).toThrow("Write a duration");
   }
+});
+
+test("a container's port is TCP unless it says otherwise", () => {
+  expect(parseContainerPort("8080:80")).toEqual({ hostPort: 8080, containerPort: 80, protocol: "tcp" });
+  expect(parseContainerPort("53:53/udp").protocol).toBe("udp");
+  for (const text of ["80", "80:", "0:80", "80:80/sctp", "1:2:3", "80:80/"]) {
+    expect(() => parseContainerPort(text)).toThrow(InvalidArgumentError);
+  }
+});
+
+test("a volume has a name or is a folder of the host", () => {
+  const volume = { volume: "a", hostPath: "", path: "/a", readOnly: false, excludeFromCheckpoints: false };
+  expect(parseVolume("a:/a")).toEqual(volume);
+  expect(parseVolume("a:/a:exclude,ro")).toEqual({ ...volume, readOnly: true, excludeFromCheckpoints: true });
+  expect(parseVolume("/srv:/a:ro")).toEqual({ ...volume, volume: "", hostPath: "/srv", readOnly: true });
+  for (const text of ["a", ":/a", "a:", "a:/a:rw", "a:/a:ro,ro", "a:/a:ro:ro", "a:/a:"]) {
+    expect(() => parseVolume(text)).toThrow(InvalidArgumentError);
+  }
+});
+
+test("CPUs may be parts of one", () => {
+  expect(["1", "0.5", "0.01", "256"].map(parseCpus)).toEqual([1_000, 500, 10, 256_000]);
+  for (const text of ["0", "0.001", "-1", "1e3", "0.0005", "", "half"]) expect(() => parseCpus(text)).toThrow("0.01");
+});
+
+test("a restart policy is a word, and for failures a number", () => {
+  expect(parseRestart("on-failure:3")).toEqual({ mode: "MODE_ON_FAILURE", maxRetries: 3 });
+  expect(["no", "always", "on-failure"].map((text) => parseRestart(text).mode)).toEqual([
+    ...["MODE_NO", "MODE_ALWAYS", "MODE_ON_FAILURE"],
+  ]);
+  for (const text of ["", "never", "no:1", "always:", "on-failure:", "on-failure:x"]) {
+    expect(() => parseRestart(text)).toThrow("on-failure:N");
+  }
+});
+
+test("variables come from files and from here, the last of a name wins", () => {
+  const file = parseVariables("# x\nA=1\r\n\nB=x=y\nHOME\n");
+  expect(toEnvironment([...file, parseVariable("A=2"), parseVariable("GONE")], { HOME: "/root" })).toEqual({
+    ...{ A: "2", B: "x=y", HOME: "/root" },
+  });
+  expect(() => parseVariable("=x")).toThrow(InvalidArgumentError);
+});
+
+test("a time is one, or how long ago", () => {
+  const now = new Date("2026-03-01T12:00:00Z");
+  const since = parseSince(() => now);
+  expect(since("10m")).toEqual(new Date("2026-03-01T11:50:00Z"));
+  expect(since("2026-03-01T11:00:00+01:00")).toEqual(new Date("2026-03-01T10:00:00Z"));
+  for (const text of ["", "yesterday", "10", "2026-13-01T00:00:00Z"]) expect(() => since(text)).toThrow("Write a");
 });

@@ -1,6 +1,7 @@
 import { CheckpointsDefinition, type CheckpointsServiceImplementation } from "#contracts/checkpoint/v1/checkpoint";
 import { ProjectsDefinition, type ProjectsServiceImplementation } from "#contracts/checkpoint/v1/project";
 import { SchedulesDefinition, type SchedulesServiceImplementation } from "#contracts/checkpoint/v1/schedule";
+import { ContainersDefinition, type ContainersServiceImplementation } from "#contracts/container/v1/container";
 import { EventsDefinition, type EventsServiceImplementation } from "#contracts/event/v1/event";
 import { OperationsDefinition, type OperationsServiceImplementation } from "#contracts/operation/v1/operation";
 import { ImagesDefinition, type ImagesServiceImplementation } from "#contracts/registry/v1/registry";
@@ -15,6 +16,7 @@ import type { Terminal } from "../terminal.ts";
 /** The methods that a test needs, by service. */
 export interface FakeServices {
   readonly vms?: Partial<VmsServiceImplementation<CallScope>>;
+  readonly containers?: Partial<ContainersServiceImplementation<CallScope>>;
   readonly checkpoints?: Partial<CheckpointsServiceImplementation<CallScope>>;
   readonly projects?: Partial<ProjectsServiceImplementation<CallScope>>;
   readonly schedules?: Partial<SchedulesServiceImplementation<CallScope>>;
@@ -40,6 +42,7 @@ export interface FakeCluster extends AsyncDisposable {
 export async function fakeCluster(services: FakeServices): Promise<FakeCluster> {
   const server = new RpcServer({ logger: silentLogger })
     .add(VmsDefinition, partialService(VmsDefinition, services.vms ?? {}))
+    .add(ContainersDefinition, partialService(ContainersDefinition, services.containers ?? {}))
     .add(CheckpointsDefinition, partialService(CheckpointsDefinition, services.checkpoints ?? {}))
     .add(ProjectsDefinition, partialService(ProjectsDefinition, services.projects ?? {}))
     .add(SchedulesDefinition, partialService(SchedulesDefinition, services.schedules ?? {}))
@@ -75,6 +78,8 @@ export async function runWith(
     signal: new AbortController().signal,
     ask: async () => undefined,
     readInput: async () => new Uint8Array(),
+    async *liveInput() {},
+    seize: () => undefined,
     ...overrides,
   });
   return { code, ...printed };

@@ -82,6 +82,7 @@ export const errorTable = {
   ENGINE_FAILED: { code: Code.INTERNAL, help: "The message quotes the container engine; its log has more." },
   CONTAINER_NOT_FOUND: { code: Code.NOT_FOUND, help: "List containers with: stillpoint container list" },
   CONTAINER_EXISTS: { code: Code.ALREADY_EXISTS, help: "Choose another name, or delete the other container." },
+  CONTAINER_ENDED: { code: Code.FAILED_PRECONDITION, help: "See what it printed with: stillpoint container logs" },
   CONTAINER_HAS_CHECKPOINTS: {
     code: Code.FAILED_PRECONDITION,
     help: "Delete them first, or pass --with-checkpoints.",

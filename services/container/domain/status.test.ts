@@ -45,6 +45,20 @@ describe("what has happened between two looks", () => {
     ["it was held still", running, { ...running, state: "CONTAINER_STATE_PAUSED" }, ["paused"]],
     ["it goes on", { ...running, state: "CONTAINER_STATE_PAUSED" }, running, ["resumed"]],
     ["its check fails", running, { ...running, health: "CONTAINER_HEALTH_UNHEALTHY" }, ["unhealthy"]],
+    ["the engine has lost it", running, { ...running, state: "CONTAINER_STATE_FAILED" }, ["lost"]],
+    ["nothing, but its start is known better", running, { ...running, startTime: at(10.2) }, []],
+    [
+      "nothing, but its end is known better",
+      { ...running, state: "CONTAINER_STATE_EXITED", lastExit: exit(1, 20) },
+      { ...running, state: "CONTAINER_STATE_EXITED", lastExit: exit(1, 20.3) },
+      [],
+    ],
+    [
+      "it ended and was started by somebody",
+      running,
+      { ...running, startTime: at(21), lastExit: exit(1, 20) },
+      ["exited", "started"],
+    ],
     ["its check is asked first", running, { ...running, health: "CONTAINER_HEALTH_STARTING" }, []],
   ];
   for (const [name, before, after, expected] of cases) {

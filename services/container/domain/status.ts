@@ -31,6 +31,7 @@ export function happenings(before: Status, after: Status): Happening[] {
   return [
     ...(endedFirst ? [...ended, ...started] : [...started, ...ended]),
     ...held(before, after, started.length > 0),
+    ...lost(before, after),
     ...healthChange(before, after),
   ];
 }
@@ -42,6 +43,8 @@ export function reasonOf({ state, lastExit }: Status): string {
       return describeExit(lastExit);
     case "CONTAINER_STATE_RESTARTING":
       return `${describeExit(lastExit)}; it is started again`;
+    case "CONTAINER_STATE_FAILED":
+      return "the container engine does not have it any more";
     default:
       return "";
   }
@@ -58,16 +61,16 @@ export function describeExit(exit: Exit | undefined): string {
 }
 
 function startOf(before: Status, after: Status): Happening[] {
-  if (millis(after.startTime) <= millis(before.startTime)) return [];
   const { restarts } = after;
-  return restarts > before.restarts
-    ? [{ happened: "restarted", data: { restarts } }]
-    : [{ happened: "started", data: {} }];
+  if (restarts > before.restarts) return [{ happened: "restarted", data: { restarts } }];
+  if (millis(after.startTime) <= millis(before.startTime)) return [];
+  // Of one that went on all the time, the agent only knows the moment better by now.
+  return isLive(before) && isLive(after) && !hasEnded(before, after) ? [] : [{ happened: "started", data: {} }];
 }
 
 function endOf(before: Status, after: Status): Happening[] {
   const { state, lastExit } = after;
-  const isNew = millis(lastExit?.time) > millis(before.lastExit?.time);
+  const isNew = hasEnded(before, after);
   if (state === "CONTAINER_STATE_STOPPED") {
     const wasAsked = before.state !== state && before.state !== "CONTAINER_STATE_CREATING";
     return wasAsked ? [{ happened: "stopped", data: isNew ? exitData(lastExit) : {} }] : [];
@@ -75,6 +78,18 @@ function endOf(before: Status, after: Status): Happening[] {
   if (!isNew) return [];
   return [{ happened: "exited", data: { ...exitData(lastExit), willRestart: state === "CONTAINER_STATE_RESTARTING" } }];
 }
+
+/** Two looks at one end may differ by a moment: by the engine's event, and by what it keeps of the container. */
+const sameEndMs = 1_000;
+
+function hasEnded(before: Status, after: Status): boolean {
+  const laterMs = millis(after.lastExit?.time) - millis(before.lastExit?.time);
+  const mayBeSame = before.restarts === after.restarts && before.lastExit?.exitCode === after.lastExit?.exitCode;
+  return laterMs > (mayBeSame ? sameEndMs : 0);
+}
+
+const isLive = ({ state }: Status): boolean =>
+  state === "CONTAINER_STATE_RUNNING" || state === "CONTAINER_STATE_PAUSED";
 
 function exitData(exit: Exit | undefined): Happening["data"] {
   if (exit === undefined) return {};
@@ -94,6 +109,11 @@ function held(before: Status, after: Status, wasStarted: boolean): Happening[] {
   if (after.state === "CONTAINER_STATE_PAUSED") return [{ happened: "paused", data: {} }];
   const goesOn = before.state === "CONTAINER_STATE_PAUSED" && after.state === "CONTAINER_STATE_RUNNING";
   return goesOn && !wasStarted ? [{ happened: "resumed", data: {} }] : [];
+}
+
+function lost(before: Status, after: Status): Happening[] {
+  const isLost = after.state === "CONTAINER_STATE_FAILED" && before.state !== after.state;
+  return isLost ? [{ happened: "lost", data: {} }] : [];
 }
 
 function healthChange(before: Status, after: Status): Happening[] {

@@ -1,0 +1,122 @@
+import type { Command } from "commander";
+import type { ContainersClient, RestartPolicy } from "#contracts/container/v1/container";
+import type { Operation } from "#contracts/operation/v1/operation";
+import type { CheckpointType } from "#contracts/vm/v1/vm";
+import { containerName } from "#libs/names";
+import { type Api, type CommonOptions, withApi } from "../api.ts";
+import { leafCommand, operationLeaf } from "../leaf-command.ts";
+import { parseVmCheckpointType } from "../parse/checkpoint-type.ts";
+import { collectLabel } from "../parse/label.ts";
+import { parseRestart } from "../parse/restart.ts";
+import { wholeNumber } from "../parse/whole-number.ts";
+import { runOperation } from "../run-operation.ts";
+import type { Terminal } from "../terminal.ts";
+import { UsageError } from "../usage-error.ts";
+import type { WaitOptions } from "../wait-for-operation.ts";
+import { printContainer } from "./container-read.ts";
+
+interface VerbOptions extends CommonOptions, WaitOptions {
+  readonly timeout?: number;
+  readonly signal?: string;
+  readonly force?: boolean;
+  readonly withCheckpoints?: boolean;
+  readonly withProtected?: boolean;
+}
+
+/** What a verb asks of one container, and what is told when it is done. */
+interface Verb {
+  ask(
+    containers: ContainersClient,
+    target: { name: string; requestId: string },
+    options: VerbOptions,
+  ): Promise<Operation>;
+  readonly done: string;
+}
+
+export function containerLifeCommands(terminal: Terminal): Command[] {
+  const on = (command: Command, verb: Verb) =>
+    command.argument("<name>").action((name: string, options: VerbOptions) => act(terminal, verb, name, options));
+  return [
+    on(operationLeaf("start", "Start a container."), {
+      ask: (containers, target) => containers.startContainer(target),
+      done: "runs",
+    }),
+    on(
+      operationLeaf("stop", "Ask it to end, and kill it when it does not.").option(
+        "--timeout <seconds>",
+        "how long it may take before it is killed (default: 10); 0 for not at all",
+        wholeNumber(0, 3_600),
+      ),
+      {
+        ask: (containers, target, { timeout }) =>
+          containers.stopContainer({ ...target, timeoutSeconds: timeout === 0 ? -1 : (timeout ?? 0) }),
+        done: "is stopped",
+      },
+    ),
+    on(
+      operationLeaf("kill", "Send a signal at once.").option(
+        "--signal <name>",
+        "SIGTERM, HUP and so on (default: SIGKILL, after which it stays stopped)",
+      ),
+      {
+        ask: (containers, target, { signal = "" }) => containers.killContainer({ ...target, signal }),
+        done: "was sent the signal",
+      },
+    ),
+    on(
+      operationLeaf("delete", "Delete a container and its volumes.")
+        .option("--with-checkpoints", "its checkpoints too; without it a container that has some is refused")
+        .option("--with-protected", "with --with-checkpoints: also those that are protected")
+        .option("--force", "end it first when it runs"),
+      {
+        ask: (containers, target, { force = false, withCheckpoints = false, withProtected = false }) =>
+          containers.deleteContainer({ ...target, force, withCheckpoints, withProtected }),
+        done: "is deleted",
+      },
+    ),
+    setCommand(terminal),
+  ];
+}
+
+const act = (terminal: Terminal, verb: Verb, container: string, options: VerbOptions): Promise<void> =>
+  runOperation(terminal, options, {
+    start: async (api, requestId) => {
+      const target = { name: containerName(options.project, container), requestId };
+      return verb.ask(await api.containers(), target, options);
+    },
+    told: () => `Container ${container} ${verb.done}.`,
+  });
+
+interface SetOptions extends CommonOptions {
+  readonly checkpointType?: CheckpointType;
+  readonly restart?: RestartPolicy;
+  readonly label?: Readonly<Record<string, string>>;
+}
+
+function setCommand(terminal: Terminal): Command {
+  return leafCommand("set", "Change a container's settings; they hold from now on.")
+    .argument("<name>")
+    .option(
+      "--checkpoint-type <type>",
+      "production, production-only, standard, disabled, or default for the project's",
+      parseVmCheckpointType,
+    )
+    .option("--restart <policy>", "no, on-failure[:N] or always", parseRestart)
+    .option("--label <key=value>", "a label; key= removes it; may be repeated", collectLabel)
+    .action((name: string, options: SetOptions) => withApi(terminal, options, (api) => set(api, name, options)));
+}
+
+async function set(api: Api, container: string, { project, checkpointType, restart, label }: SetOptions) {
+  const name = containerName(project, container);
+  if (checkpointType === undefined && restart === undefined && label === undefined) {
+    throw new UsageError("there is nothing to set", { help: "Name a setting; see: stillpoint container set --help" });
+  }
+  const containers = await api.containers();
+  const changed = await containers.updateContainer({
+    name,
+    labels: { ...label },
+    ...(checkpointType === undefined ? {} : { checkpointType }),
+    ...(restart === undefined ? {} : { restart }),
+  });
+  await printContainer(api, changed);
+}
