@@ -8,4 +8,4 @@ export { flattenDisk } from "./flatten.ts";
 export { type GuestDisk, type OpenGuestDisk, openGuestDisk } from "./guest-disk.ts";
 export type { DiskFormat } from "./image-format.ts";
 export { DEFAULT_MAX_VIRTUAL_SIZE_BYTES, inspectImage } from "./inspect-image.ts";
-export { backingName, commitOverlay, createEmpty, createOverlay, standOn } from "./overlays.ts";
+export { backingName, commitOverlay, createEmpty, createOverlay, standOn, standsOn } from "./overlays.ts";

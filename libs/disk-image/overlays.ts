@@ -3,6 +3,7 @@ import { link, open, rm } from "node:fs/promises";
 import { basename, dirname } from "node:path";
 import { StillpointError } from "#libs/errors";
 import type { DiskFormat } from "./image-format.ts";
+import { inspectQcow2Header } from "./inspect-image.ts";
 import { filePath, LONG, type QemuImgLimits, qemuImg } from "./qemu-img.ts";
 
 interface Overlay {
@@ -39,6 +40,11 @@ export async function createEmpty(
 /** How an overlay names the file below: by its name alone when it lies beside it. */
 export function backingName(path: string, backing: string): string {
   return dirname(path) === dirname(backing) ? `./${basename(backing)}` : filePath(backing);
+}
+
+/** Whether an overlay names `backing` as the file below. */
+export async function standsOn(path: string, backing: string): Promise<boolean> {
+  return (await inspectQcow2Header(path)).backingFile === backingName(path, backing);
 }
 
 /** Changes which file an unused overlay's header names as the one below (null: none), and nothing else. */

@@ -40,7 +40,7 @@ async function pushedDisk(folder: string) {
   await write(top, 20 * MIB, randomBytes(MIB));
   await writeFile(ram, randomBytes(20 * MIB));
   const push = async (tag: string, kind: "production" | "standard" = "production", parent?: PushedCheckpoint) => {
-    const disk = { id: "root", virtualSizeBytes: SIZE, path: top, format: "qcow2" as const };
+    const disk = { id: "root", virtualSizeBytes: SIZE, path: () => top, format: "qcow2" as const };
     const known = parent === undefined ? [] : (await findRemoteCheckpoint(registry, "vm:one")).disks[0]?.chunks;
     const ranges = parent === undefined ? await dataRanges(top, "qcow2") : await changedRanges([top]);
     return await pushCheckpoint({

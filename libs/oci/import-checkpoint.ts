@@ -54,7 +54,8 @@ async function diskOf(root: string, name: string, signal: AbortSignal | undefine
     throw new StillpointError("IMAGE_CORRUPT", `${path} is not a disk as an export writes it`);
   }
   const id = name.slice("disks/".length, -".qcow2".length);
-  return { id, path, format, virtualSizeBytes, ranges: await dataRanges(path, format, { signal }), known: [] };
+  const ranges = await dataRanges(path, format, { signal });
+  return { id, path: () => path, format, virtualSizeBytes, ranges, known: [] };
 }
 
 async function readJson(path: string): Promise<object> {

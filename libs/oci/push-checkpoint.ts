@@ -23,8 +23,8 @@ import { putArtifact } from "./transfer-artifact.ts";
 export interface DiskToPush {
   readonly id: string;
   readonly virtualSizeBytes: number;
-  /** A file that nobody writes to while it is read. */
-  readonly path: string;
+  /** A file that nobody writes to while it is read; asked for in each turn. */
+  readonly path: () => string;
   readonly format: DiskFormat;
   /** The parts to read; outside of them the disk is as `known` says, or zeros. */
   readonly ranges: readonly GuestRange[];
@@ -139,7 +139,7 @@ class CheckpointPush {
     const inTurn = Math.max(1, Math.floor(TURN_BYTES / cut.chunkSizeBytes));
     for (let first = 0; first < places.length; first += inTurn) {
       await turn(async () => {
-        await using guest = await openGuestDisk(disk);
+        await using guest = await openGuestDisk({ path: disk.path(), format: disk.format });
         const layers = await this.#sendPlaces(guest, disk.id, places.slice(first, first + inTurn), sender);
         for (const chunk of readChunks(layers, cut, disk.id)) chunks.set(chunk.offset, chunk);
       });

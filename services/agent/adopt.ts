@@ -3,6 +3,7 @@ import { endMachine } from "./actions/power.ts";
 import { queueMissingDigests } from "./checkpoints/digests.ts";
 import { nowLayers } from "./checkpoints/layer-tree.ts";
 import { queueMerges } from "./checkpoints/merge.ts";
+import { finishMergesDown } from "./checkpoints/merge-down.ts";
 import { rollBackPending } from "./checkpoints/pending.ts";
 import { sweepFiles } from "./checkpoints/sweep-files.ts";
 import type { Machine } from "./ports.ts";
@@ -32,6 +33,7 @@ async function adopt(parts: AgentParts, workload: Workload): Promise<void> {
   const machine = await parts.hypervisor.adopt({ uid: workload.uid, root: workload.folder.root });
   if (machine === undefined) await workload.noteMissing();
   else await meet(parts, workload, machine);
+  await finishMergesDown(parts, workload);
   await rollBackPending(parts, workload);
   await sweepFiles(parts, workload);
   await sealLayers(parts, workload);
@@ -49,7 +51,7 @@ async function sealLayers({ disks }: AgentParts, { manifest, folder }: Workload)
 
 async function meet(parts: AgentParts, workload: Workload, machine: Machine): Promise<void> {
   await workload.attach(machine);
-  await machine.layers.settle();
+  await machine.layers.settle(Object.values(nowLayers(workload.manifest)));
   await workload.save((manifest) => ({ ...manifest, power: "on" }));
   parts.logger.info({ uid: workload.uid, qemuPid: machine.pid }, "adopted a running VM");
   const state = await machine.state();

@@ -1,8 +1,17 @@
-import { access, chmod, chown, rm, stat, statfs } from "node:fs/promises";
-import { checkImage, commitOverlay, createEmpty, createOverlay, flattenDisk, readGuestBytes } from "#libs/disk-image";
+import { access, chmod, chown, open, rm, stat, statfs } from "node:fs/promises";
+import {
+  checkImage,
+  commitOverlay,
+  createEmpty,
+  createOverlay,
+  flattenDisk,
+  readGuestBytes,
+  standOn,
+  standsOn,
+} from "#libs/disk-image";
 import { StillpointError } from "#libs/errors";
 import type { DiskStore } from "./ports.ts";
-import { pullUpOffline } from "./qemu/storage-daemon.ts";
+import { pullUpOffline, pushDownOffline } from "./qemu/storage-daemon.ts";
 
 /** Disk files in a local folder, through qemu-img. */
 export function createLocalDisks(folder: string): DiskStore {
@@ -17,6 +26,13 @@ export function createLocalDisks(folder: string): DiskStore {
       if (processUid !== null) await chown(path, processUid, processUid);
     },
     pullUp: pullUpOffline,
+    pushDown: pushDownOffline,
+    standsOn,
+    async restOn(path, below) {
+      await standOn(path, { backing: below, backingFormat: "qcow2" });
+      await using file = await open(path, "r");
+      await file.datasync();
+    },
     async commit(path, below) {
       await commitOverlay({ path, base: below });
     },

@@ -105,8 +105,23 @@ export interface MachineLayers {
    * What is copied already is passed over. Cancelled, the layer holds more than before and reads the same.
    */
   pullUp(into: LayerFile, base: LayerFile | null, control: MergeControl): Promise<void>;
-  /** Ends the work on layers that an earlier agent began. */
-  settle(): Promise<void>;
+  /**
+   * Writes what lies above `into`, up to `top`, down into it, durably; then it takes top's place under `above`, whose
+   * file says so. Without `above` it is what the machine writes to from then on: `switching` is called just before, while
+   * both read the same and nothing is written. Cancelled or failed before that, the chain reads the same as ever.
+   */
+  pushDown(commit: PushDown, control: MergeControl, switching: () => Promise<void>): Promise<void>;
+  /** Ends the work on layers that an earlier agent began. @param now the layers that machines are to write to */
+  settle(now: readonly string[]): Promise<void>;
+}
+
+export interface PushDown {
+  readonly top: LayerFile;
+  readonly into: LayerFile;
+  /** What stands on `top`; null where nothing does. */
+  readonly above: LayerFile | null;
+  /** The layer that is written to, in whose chain all that is. */
+  readonly device: string;
 }
 
 export interface MergeControl {
@@ -192,6 +207,12 @@ export interface DiskStore {
   flatten(path: string, target: string, signal: AbortSignal): Promise<void>;
   /** The same as of a machine, of a chain (base first) whose top no machine has open. */
   pullUp(merge: OfflineMerge, control: MergeControl): Promise<void>;
+  /** Writes what a chain (base first) holds above `into` down into that, durably. */
+  pushDown(merge: Omit<OfflineMerge, "base"> & { readonly into: LayerFile }, control: MergeControl): Promise<void>;
+  /** Whether a layer's file says that it stands on `below`. */
+  standsOn(path: string, below: string): Promise<boolean>;
+  /** Makes a layer's file say so, durably. Both must read the same. */
+  restOn(path: string, below: string): Promise<void>;
   /** Writes a layer's data down into the one below. */
   commit(path: string, below: string): Promise<void>;
   /** @throws StillpointError CHECKPOINT_DAMAGED */

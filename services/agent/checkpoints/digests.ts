@@ -97,24 +97,33 @@ function ownFiles({ folder, manifest }: Workload, checkpointUid: string): OwnFil
 
 /** A piece of one file at a time, until the checkpoint is done or gone. */
 function digestOwnFiles({ disks }: AgentParts, workload: Workload, checkpointUid: string): Piece {
-  const waiting = ownFiles(workload, checkpointUid);
   const known: Record<string, KnownDigest> = {};
   let work: FileDigest | undefined;
   return async (signal) => {
-    const [next] = waiting;
     if (workload.manifest.checkpoints[checkpointUid] === undefined) return true;
+    // Asked anew each time: a merge between two pieces may have put another file in its place.
+    const next = ownFiles(workload, checkpointUid).find(({ name }) => !(name in known));
     if (next === undefined) return tell(workload, checkpointUid, known);
-    work ??= new FileDigest(next.path);
+    if (work?.path !== next.path) work = new FileDigest(next.path);
     const digest = await work.next();
     if (digest === undefined) return false;
     work = undefined;
-    if (next.name !== RAM) await disks.check(next.path, signal);
-    if (digest.look !== (await lookOf(next.path))) return false;
-    await remember(next.path, digest);
-    known[next.name] = digest;
-    waiting.shift();
+    if (await check(disks, next, digest, signal)) known[next.name] = digest;
     return false;
   };
+}
+
+/** Gives true when the file is sound, and is still what the digest is of; then it is remembered. */
+async function check(
+  disks: AgentParts["disks"],
+  { name, path }: OwnFile,
+  digest: KnownDigest,
+  signal: AbortSignal,
+): Promise<boolean> {
+  if (name !== RAM) await disks.check(path, signal);
+  if (digest.look !== (await lookOf(path))) return false;
+  await remember(path, digest);
+  return true;
 }
 
 function tell(workload: Workload, checkpointUid: string, known: Record<string, KnownDigest>): true {

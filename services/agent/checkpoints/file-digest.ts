@@ -17,26 +17,26 @@ const PIECE_BYTES = 4 * 2 ** 20;
 
 /** The digest of a file, piece by piece. Opened for each piece: work that is dropped leaves nothing open. */
 export class FileDigest {
-  readonly #path: string;
+  readonly path: string;
   readonly #buffer = Buffer.allocUnsafe(PIECE_BYTES);
   #hash = createHash("sha256");
   #position = 0;
   #look = "";
 
   constructor(path: string) {
-    this.#path = path;
+    this.path = path;
   }
 
   /** Undefined until the file's end is reached. A file that was changed meanwhile is begun again. */
   async next(): Promise<KnownDigest | undefined> {
-    if (this.#position === 0) this.#look = await lookOf(this.#path);
-    await using file = await open(this.#path, "r");
+    if (this.#position === 0) this.#look = await lookOf(this.path);
+    await using file = await open(this.path, "r");
     const { bytesRead } = await file.read(this.#buffer, 0, PIECE_BYTES, this.#position);
     this.#hash.update(this.#buffer.subarray(0, bytesRead));
     this.#position += bytesRead;
     if (bytesRead > 0) return undefined;
     const digest = `sha256:${this.#hash.digest("hex")}`;
-    if (this.#look === (await lookOf(this.#path))) return { digest, look: this.#look };
+    if (this.#look === (await lookOf(this.path))) return { digest, look: this.#look };
     this.#hash = createHash("sha256");
     this.#position = 0;
     return undefined;

@@ -41,6 +41,42 @@ export function withMerged(manifest: Manifest, { run, into }: LayerMerge): Manif
   return { ...manifest, layers: Object.fromEntries(left) };
 }
 
+/** A run has been merged down: its bottom layer is what the one above it was. Merging twice changes nothing. */
+export function withMergedDown(manifest: Manifest, { run, into: top }: LayerMerge): Manifest {
+  const [into] = run;
+  const bottom = manifest.layers[into ?? ""];
+  if (into === undefined || bottom === undefined || manifest.layers[top] === undefined) return manifest;
+  const gone = new Set([...run.slice(1), top]);
+  const moved = (layer: string) => (layer === top ? into : layer);
+  const left = Object.entries(manifest.layers).filter(([id]) => !gone.has(id));
+  const layers = left.map(([id, layer]) => [id, layer.parent === top ? { ...layer, parent: into } : layer] as const);
+  const disks = Object.entries(manifest.disks).map(([disk, it]) => [disk, { ...it, now: moved(it.now) }] as const);
+  const checkpoints = Object.entries(manifest.checkpoints).map(([uid, entry]) => {
+    const tops = Object.entries(entry.layers).map(([disk, layer]) => [disk, moved(layer)] as const);
+    return [uid, { ...entry, layers: Object.fromEntries(tops) }] as const;
+  });
+  return {
+    ...manifest,
+    disks: Object.fromEntries(disks),
+    layers: Object.fromEntries(layers),
+    checkpoints: Object.fromEntries(checkpoints),
+  };
+}
+
+/**
+ * The layers whose files a merge down changes: the run's bottom, and the one that stands on what the run is merged
+ * with. Undefined where more than one does: then it can only be merged up.
+ */
+export function changedByDown(manifest: Manifest, { run, into }: LayerMerge): string[] | undefined {
+  const above = standingOn(manifest, into);
+  return above.length > 1 ? undefined : [...run.slice(0, 1), ...above];
+}
+
+/** The layers that stand directly on one. */
+export function standingOn({ layers }: Manifest, below: string): string[] {
+  return Object.keys(layers).filter((id) => layers[id]?.parent === below);
+}
+
 /** Without the layers that are not named and on which nothing stands, however long their chains are. */
 export function withoutUnneeded(manifest: Manifest): Manifest {
   const needed = new Set<string>();

@@ -5,7 +5,8 @@ import { below, chainFiles, layerFile } from "../machine-spec.ts";
 import type { Machine, MergeControl } from "../ports.ts";
 import type { MergeProgress, Workload } from "../workload.ts";
 import { forgetDigest, queueDigests } from "./digests.ts";
-import { type LayerMerge, possibleMerges, withMerged } from "./layer-graph.ts";
+import { changedByDown, type LayerMerge, possibleMerges, withMerged, withMergedDown } from "./layer-graph.ts";
+import { bytesDown, finishMergesDown, pushDown, refuseHalfDown } from "./merge-down.ts";
 import { RESERVE_BYTES } from "./space.ts";
 import { sweepFiles } from "./sweep-files.ts";
 
@@ -24,11 +25,12 @@ export function queueMerges(parts: AgentParts, workload: Workload): void {
 /** One run of layers. Gives true when there is none that can be merged now, or a checkpoint is half taken. */
 async function mergeNext(parts: AgentParts, workload: Workload, signal: AbortSignal): Promise<boolean> {
   if (workload.manifest.pending !== null) return true;
-  const { merge, bytes, waitsFor } = await choose(parts, workload);
+  if (await finishMergesDown(parts, workload)) await sweep(parts, workload);
+  const { merge, isDown, bytes, waitsFor } = await choose(parts, workload);
   workload.merging = { doneBytes: 0, totalBytes: bytes, waitsFor };
   let why: MergeProgress["waitsFor"] = waitsFor;
   try {
-    if (merge !== undefined) why = await attempt(parts, workload, merge, signal);
+    if (merge !== undefined) why = await attempt(parts, workload, { merge, isDown }, signal);
   } finally {
     workload.merging = { doneBytes: 0, totalBytes: 0, waitsFor: why };
     parts.storage.changed(workload);
@@ -40,16 +42,17 @@ async function mergeNext(parts: AgentParts, workload: Workload, signal: AbortSig
 async function attempt(
   parts: AgentParts,
   workload: Workload,
-  merge: LayerMerge,
+  planned: Planned,
   signal: AbortSignal,
 ): Promise<Choice["waitsFor"]> {
   const { machine } = workload;
   try {
-    await mergeRun(parts, workload, merge, signal);
+    await mergeRun(parts, workload, planned, signal);
     return "";
   } catch (error) {
     if (isStillpointError(error, "SPACE_INSUFFICIENT")) return "space.insufficient";
     if (signal.aborted || machine === undefined || !(await endsSoon(parts, machine))) throw error;
+    await sweep(parts, workload); // its end may have come after the switch
     return "";
   }
 }
@@ -65,55 +68,93 @@ async function endsSoon({ clock }: AgentParts, machine: Machine): Promise<boolea
   }
 }
 
+async function sweep(parts: AgentParts, workload: Workload): Promise<void> {
+  using _digests = await parts.background.hold(workload.uid);
+  await sweepFiles(parts, workload);
+}
+
+interface Planned {
+  readonly merge: LayerMerge;
+  readonly isDown: boolean;
+}
+
 interface Choice {
   readonly merge?: LayerMerge;
-  /** What the run takes on the host: no more than that is copied. */
+  readonly isDown: boolean;
+  /** What the layers to be copied take on the host: no more than that is copied. */
   readonly bytes: number;
   readonly waitsFor: "" | "space.insufficient" | "clone.linked";
 }
 
-async function choose({ disks }: AgentParts, { manifest, folder }: Workload): Promise<Choice> {
+async function choose(parts: AgentParts, workload: Workload): Promise<Choice> {
+  const { disks } = parts;
+  const { manifest, folder } = workload;
   let waitsFor: Choice["waitsFor"] = "";
   for (const merge of possibleMerges(manifest)) {
+    const down = await bytesDown(parts, workload, merge);
     const used = await Promise.all(merge.run.map((layer) => disks.usedBytes(folder.layer(merge.disk, layer))));
-    const bytes = used.reduce((sum, one) => sum + one, 0);
-    const isShared = await disks.isShared(folder.layer(merge.disk, merge.into));
-    if (isShared) waitsFor = "clone.linked";
+    const bytes = down ?? used.reduce((sum, one) => sum + one, 0);
+    const isDown = down !== undefined;
+    if (!isDown && (await disks.isShared(folder.layer(merge.disk, merge.into)))) waitsFor = "clone.linked";
     else if ((await disks.freeBytes()) < bytes + RESERVE_BYTES) waitsFor = "space.insufficient";
-    else return { merge, bytes, waitsFor: "" };
+    else return { merge, isDown, bytes, waitsFor: "" };
   }
-  return { bytes: 0, waitsFor };
+  return { isDown: false, bytes: 0, waitsFor };
 }
 
 /** The digests of what is written to rest meanwhile, and are computed anew. */
-async function mergeRun(parts: AgentParts, workload: Workload, merge: LayerMerge, signal: AbortSignal): Promise<void> {
+async function mergeRun(
+  parts: AgentParts,
+  workload: Workload,
+  { merge, isDown }: Planned,
+  signal: AbortSignal,
+): Promise<void> {
   const { disk, into } = merge;
-  const path = workload.folder.layer(disk, into);
+  const control = { signal, bytesPerSecond: parts.mergeBytesPerSecond, progress: progressOf(workload) };
+  const changed = (isDown ? changedByDown(workload.manifest, merge) : undefined) ?? [into];
+  if (!isDown) await refuseHalfDown(parts, workload, merge);
   {
     using _digests = await parts.background.hold(workload.uid);
-    await forgetDigest(path);
-    await parts.disks.unseal(path, workload.manifest.processUid);
-    try {
+    await unsealed(parts, workload, disk, changed, async () => {
       await failpoint("agent.merge.begun");
-      await pullUp(parts, workload, merge, signal);
+      await (isDown ? pushDown : pullUp)(parts, workload, merge, control);
       await failpoint("agent.merge.merged");
-      await workload.save((manifest) => withMerged(manifest, merge));
-    } finally {
-      if (workload.manifest.disks[disk]?.now !== into) await parts.disks.seal(path);
-    }
+      await workload.save((manifest) => (isDown ? withMergedDown : withMerged)(manifest, merge));
+    });
     await failpoint("agent.merge.saved");
     await sweepFiles(parts, workload);
   }
   for (const [uid, { layers }] of Object.entries(workload.manifest.checkpoints)) {
-    if (layers[disk] === into) queueDigests(parts, workload, uid);
+    if (changed.includes(layers[disk] ?? "")) queueDigests(parts, workload, uid);
   }
 }
 
-async function pullUp(parts: AgentParts, workload: Workload, merge: LayerMerge, signal: AbortSignal): Promise<void> {
+/** Layers may be written to meanwhile; then they are sealed, but what the VM writes to. */
+async function unsealed(
+  { disks }: AgentParts,
+  workload: Workload,
+  disk: string,
+  layers: readonly string[],
+  work: () => Promise<void>,
+): Promise<void> {
+  const pathOf = (layer: string) => workload.folder.layer(disk, layer);
+  try {
+    for (const layer of layers) {
+      await forgetDigest(pathOf(layer));
+      await disks.unseal(pathOf(layer), workload.manifest.processUid);
+    }
+    await work();
+  } finally {
+    for (const layer of layers) {
+      if (workload.manifest.disks[disk]?.now !== layer) await disks.seal(pathOf(layer));
+    }
+  }
+}
+
+async function pullUp(parts: AgentParts, workload: Workload, merge: LayerMerge, control: MergeControl): Promise<void> {
   const { machine, folder, manifest } = workload;
   const { disk, run, into } = merge;
   const base = (await below(workload, parts.images, run[0] ?? into)) ?? null;
-  const control = { signal, bytesPerSecond: parts.mergeBytesPerSecond, progress: progressOf(workload) };
   const inUse = (await machine?.layers.inUse())?.get(disk);
   if (machine !== undefined && inUse?.includes(into) === true) {
     return await machine.layers.pullUp(layerFile(workload, disk, into), base, control);

@@ -77,20 +77,20 @@ async function disksToPush(
   const { layers } = checkpointOf(workload.manifest, checkpointUid);
   return await Promise.all(
     Object.entries(layers).map(async ([id, top]) => {
-      const path = workload.folder.layer(id, top);
+      const pathNow = () => workload.folder.layer(id, checkpointOf(workload.manifest, checkpointUid).layers[id] ?? top);
+      const path = pathNow();
       const disk = {
         id,
-        path,
         format: "qcow2" as const,
         virtualSizeBytes: workload.manifest.disks[id]?.sizeBytes ?? 0,
       };
       const since = known && layersSince(workload.manifest, top, workload.manifest.checkpoints[known.uid]?.layers[id]);
       const before = known?.contents.disks.find((it) => it.id === id);
       if (since === undefined || before?.virtualSizeBytes !== disk.virtualSizeBytes) {
-        return { ...disk, ranges: await dataRanges(path, "qcow2", { signal }), known: [] };
+        return { ...disk, path: pathNow, ranges: await dataRanges(path, "qcow2", { signal }), known: [] };
       }
       const changed = since.map((layer) => workload.folder.layer(id, layer));
-      return { ...disk, ranges: await changedRanges(changed, { signal }), known: before.chunks };
+      return { ...disk, path: pathNow, ranges: await changedRanges(changed, { signal }), known: before.chunks };
     }),
   );
 }

@@ -20,7 +20,7 @@ test.each([
   const machine = { qemu: "7.2", machineType, cpu: "tcg:max", cpus: 1, memoryBytes: 2 ** 28, disks: ["root"] };
   await pushCheckpoint({
     ...{ registry, repository: "vm", tag: "one", receipt: {} },
-    disks: [{ id: "root", virtualSizeBytes: 2 ** 20, path, format: "qcow2", ranges: [], known: [] }],
+    disks: [{ id: "root", virtualSizeBytes: 2 ** 20, path: () => path, format: "qcow2", ranges: [], known: [] }],
     config: {
       ...{ consistency: "application", kind: "production", uid: "ckpt-1", name: "", displayName: "", parent: "" },
       ...{ createTime: "", spec: {}, machine, paused: false },

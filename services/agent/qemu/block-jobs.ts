@@ -1,30 +1,24 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { backingName } from "#libs/disk-image";
 import { StillpointError } from "#libs/errors";
-import type { LayerFile, MergeControl } from "../ports.ts";
-import { nodeName } from "./command-line.ts";
-import { type Qmp, QmpError } from "./qmp.ts";
+import type { MergeControl } from "../ports.ts";
+import { type Qmp, QmpError, type QmpEvent } from "./qmp.ts";
 
-interface BlockJob {
+export interface BlockJob {
   readonly device: string;
   readonly offset: number;
   readonly len: number;
-  /** "pending" once all is copied: it waits to be finalized. */
+  /** Bytes each second; 0 is as fast as it goes. */
+  readonly speed: number;
+  readonly ready: boolean;
+  /** "running", "ready", "pending" and others (qapi/job.json). */
   readonly status: string;
 }
 
-interface Ended {
-  readonly promise: Promise<"ended">;
-  failure: string | undefined;
-  stop(): void;
-}
-
-/** What is done with a job that has copied all and waits: it is finalized, or cancelled. */
-type WhenCopied = (job: string) => Promise<void>;
-
-const END_MS = 600_000;
+/** What an agent gives a job's end up for, at the longest. */
+export const JOB_END_MS = 600_000;
 const LOOK_MS = 250;
 const GONE_MS = 5;
+const EVENTS = ["BLOCK_JOB_READY", "BLOCK_JOB_PENDING", "BLOCK_JOB_COMPLETED", "BLOCK_JOB_CANCELLED"];
 
 /** Block jobs of a QEMU. */
 export class BlockJobs {
@@ -34,96 +28,99 @@ export class BlockJobs {
     this.#qmp = qmp;
   }
 
-  /** Copies what lies between a layer and `base` (null: all below) up into it, until the job has ended. */
-  async stream(
-    { into, base }: { readonly into: LayerFile; readonly base: LayerFile | null },
-    control: MergeControl,
-    whenCopied: WhenCopied,
+  async list(): Promise<BlockJob[]> {
+    return await this.#qmp.run<BlockJob[]>("query-block-jobs");
+  }
+
+  /**
+   * Begins a job and looks at it, each time that it tells something and between, until it is gone or `look` gives
+   * true. One that is cancelled leaves a chain that reads as before.
+   * @throws StillpointError QEMU_FAILED, SPACE_INSUFFICIENT
+   */
+  async follow(
+    id: string,
+    begin: () => Promise<unknown>,
+    { signal, progress }: MergeControl,
+    look: (job: BlockJob) => Promise<boolean> = async () => false,
   ): Promise<void> {
-    const job = `merge-${nodeName(into.id)}`;
-    const ended = this.#whenEnded(job);
-    try {
-      await this.#qmp.run("block-stream", {
-        "job-id": job,
-        device: nodeName(into.id),
-        speed: control.bytesPerSecond,
-        "auto-finalize": false,
-        ...(base && { "base-node": nodeName(base.id), "backing-file": backingName(into.path, base.path) }),
-      });
-      await this.#follow(job, ended, control, whenCopied);
-    } finally {
-      ended.stop();
-    }
-  }
-
-  async cancelAll(): Promise<void> {
-    for (const { device } of await this.#list()) await this.cancel(device);
-  }
-
-  async cancel(id: string): Promise<void> {
-    const giveUp = performance.now() + END_MS;
-    while ((await this.#find(id)) !== undefined) {
-      if (performance.now() > giveUp) throw new QmpError(`block job ${id} does not end`);
-      // One that is ending by itself is not there any more.
-      await this.#qmp.run("block-job-cancel", { device: id, force: true }).catch(() => undefined);
-      await delay(GONE_MS);
-    }
-  }
-
-  #whenEnded(id: string): Ended {
-    const { promise, resolve } = Promise.withResolvers<"ended">();
-    const ended: Ended = { promise, failure: undefined, stop: () => stop() };
-    const stop = this.#qmp.onEvent((event) => {
-      if (!jobEvent(id, "BLOCK_JOB_PENDING", "BLOCK_JOB_COMPLETED", "BLOCK_JOB_CANCELLED")(event)) return;
-      ended.failure = event.data.error as string | undefined;
-      resolve("ended");
-    });
-    return ended;
-  }
-
-  /** Looks at the job until it is gone. A stream that is cancelled leaves a chain that reads as before. */
-  async #follow(id: string, ended: Ended, { signal, progress }: MergeControl, whenCopied: WhenCopied): Promise<void> {
+    using events = this.#listen(id);
     const wish = new AbortController();
     const cancelled = aborted(AbortSignal.any([signal, wish.signal]));
     try {
-      for (let job = await this.#find(id); job !== undefined; job = await this.#find(id)) {
+      await begin();
+      for (;;) {
+        const told = events.next();
+        const job = await this.#find(id);
+        if (job === undefined) break;
         await progress(job.offset, job.len);
         if (signal.aborted) {
           await this.cancel(id);
           throw signal.reason;
         }
-        if (job.status === "pending") await this.#settle(id, whenCopied);
+        if (await look(job)) return;
         const pause = delay(LOOK_MS, undefined, { signal: wish.signal }).catch(() => undefined);
-        if ((await Promise.race([ended.promise, cancelled, pause])) === "ended") await delay(GONE_MS);
+        if ((await Promise.race([told, cancelled, pause])) === "ended") await delay(GONE_MS);
       }
     } finally {
       wish.abort();
     }
-    if (ended.failure !== undefined) throw failed(ended.failure);
+    events.refuseFailed();
   }
 
-  /** A job that cannot be brought to its end is taken back. */
-  async #settle(id: string, whenCopied: WhenCopied): Promise<void> {
-    try {
-      await whenCopied(id);
-    } catch (error) {
-      await this.cancel(id).catch(() => undefined);
-      throw error;
+  /** Lets a job that waits for it make its change of the block graph. @throws StillpointError QEMU_FAILED */
+  async finalize(id: string): Promise<void> {
+    using events = this.#listen(id);
+    await this.#qmp.run("job-finalize", { id });
+    await this.#untilGone(id);
+    events.refuseFailed();
+  }
+
+  /** Ends a job; nothing of what it would change in the end is changed. */
+  async cancel(id: string): Promise<void> {
+    // One that is ending by itself is not there any more.
+    const cancel = () => this.#qmp.run("block-job-cancel", { device: id, force: true }).catch(() => undefined);
+    await this.#untilGone(id, cancel);
+  }
+
+  async #untilGone(id: string, each: () => Promise<unknown> = async () => undefined): Promise<void> {
+    const giveUp = performance.now() + JOB_END_MS;
+    while ((await this.#find(id)) !== undefined) {
+      if (performance.now() > giveUp) throw new QmpError(`block job ${id} does not end`);
+      await each();
+      await delay(GONE_MS);
     }
   }
 
-  async #list(): Promise<BlockJob[]> {
-    return await this.#qmp.run<BlockJob[]>("query-block-jobs");
+  async #find(id: string): Promise<BlockJob | undefined> {
+    return (await this.list()).find((job) => job.device === id);
   }
 
-  async #find(id: string): Promise<BlockJob | undefined> {
-    return (await this.#list()).find((job) => job.device === id);
+  #listen(id: string) {
+    let failure: string | undefined;
+    let resolveNext: (what: "told" | "ended") => void = () => undefined;
+    const stop = this.#qmp.onEvent((event) => {
+      if (!EVENTS.includes(event.event) || jobOf(event) !== id) return;
+      const isEnd = event.event === "BLOCK_JOB_COMPLETED" || event.event === "BLOCK_JOB_CANCELLED";
+      if (isEnd) failure = event.data.error as string | undefined;
+      resolveNext(isEnd ? "ended" : "told");
+    });
+    return {
+      next: () => {
+        const { promise, resolve } = Promise.withResolvers<"told" | "ended">();
+        resolveNext = resolve;
+        return promise;
+      },
+      refuseFailed: () => {
+        if (failure !== undefined) throw failed(failure);
+      },
+      [Symbol.dispose]: stop,
+    };
   }
 }
 
-export function jobEvent(id: string, ...names: string[]) {
-  return (event: { event: string; data: Readonly<Record<string, unknown>> }) =>
-    names.includes(event.event) && (event.data.device ?? event.data.id) === id;
+/** QEMU names a job by `device` in most of its events, and by `id` in one. */
+function jobOf({ data }: QmpEvent): unknown {
+  return data.device ?? data.id;
 }
 
 /** The image of a disk that is full says so with errno's words. */

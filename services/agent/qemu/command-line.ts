@@ -49,11 +49,16 @@ export function blockNode(layer: LayerFile, path: string, options: { below: stri
   return layer.format === "raw" ? { driver: "raw", ...common } : { driver: "qcow2", ...common, backing: options.below };
 }
 
-/** The nodes of a chain, base first; only the top is written to. */
-export function chainArguments(option: string, root: string, chain: readonly LayerFile[]): string[] {
+/** The nodes of a chain, base first; only the top is written to, and not even that where it is sealed. */
+export function chainArguments(
+  option: string,
+  root: string,
+  chain: readonly LayerFile[],
+  { sealed = false }: { readonly sealed?: boolean } = {},
+): string[] {
   return chain.flatMap((layer, depth) => {
     const below = chain[depth - 1];
-    const options = { below: below ? nodeName(below.id) : null, readOnly: depth < chain.length - 1 };
+    const options = { below: below ? nodeName(below.id) : null, readOnly: sealed || depth < chain.length - 1 };
     return [option, JSON.stringify(blockNode(layer, relative(root, layer.path), options))];
   });
 }

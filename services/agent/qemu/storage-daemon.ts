@@ -5,7 +5,7 @@ import { Socket } from "node:net";
 import { standOn } from "#libs/disk-image";
 import { StillpointError } from "#libs/errors";
 import { failpoint } from "#libs/failpoints";
-import type { MergeControl, OfflineMerge } from "../ports.ts";
+import type { LayerFile, MergeControl, OfflineMerge } from "../ports.ts";
 import { QemuLayers } from "./block-graph.ts";
 import { chainArguments } from "./command-line.ts";
 import { QEMU_MEMORY } from "./process.ts";
@@ -32,12 +32,27 @@ export async function pullUpOffline(merge: OfflineMerge, control: MergeControl):
   await file.datasync();
 }
 
+/** The same for a merge down. Only the layer that is written into is opened to be written to. */
+export async function pushDownOffline(
+  { into, ...merge }: Omit<OfflineMerge, "base"> & { readonly into: LayerFile },
+  control: MergeControl,
+): Promise<void> {
+  const top = merge.chain.at(-1);
+  if (top === undefined) throw new StillpointError("INTERNAL", "there is no chain to merge");
+  const commit = { top, into, above: null, device: top.id };
+  await withStorageDaemon({ ...merge, sealed: true }, (layers) =>
+    layers.pushDown(commit, control, async () => undefined),
+  );
+  await using file = await open(into.path, "r");
+  await file.datasync();
+}
+
 async function withStorageDaemon(
-  { root, processUid, chain }: OfflineMerge,
+  { root, processUid, chain, sealed = false }: Omit<OfflineMerge, "base"> & { readonly sealed?: boolean },
   work: (layers: QemuLayers) => Promise<void>,
 ): Promise<void> {
   const monitor = ["--chardev", `socket,id=qmp,fd=${CONTROL}`, "--monitor", "chardev=qmp"];
-  const nodes = chainArguments("--blockdev", root, chain);
+  const nodes = chainArguments("--blockdev", root, chain, { sealed });
   const child = spawn("setpriv", ["--pdeathsig", "KILL", "--", PROGRAM, ...monitor, ...nodes], {
     cwd: root,
     env: { PATH: process.env.PATH ?? "", ...QEMU_MEMORY },
