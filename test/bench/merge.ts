@@ -1,25 +1,42 @@
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
 import { CheckpointType } from "#contracts/vm/v1/vm";
 import { eventually } from "#libs/testing";
 import { buildGuest } from "../guest/build.ts";
+import type { Product } from "../harness/product.ts";
 import { type BareGuest, startBareGuest } from "./bare-guest.ts";
 import { type BenchStage, openBenchStage } from "./bench-stage.ts";
 import { type BenchmarkResult, median, timed } from "./benchmark.ts";
 import { nameOf } from "./checkpoint-client.ts";
 import { hasLibvirt, type LibvirtGuest, startLibvirtGuest } from "./libvirt-guest.ts";
 
-const rounds = 3;
+const rounds = 7;
 const depth = 3;
 const pieceMiB = 86;
 const totalMiB = depth * pieceMiB;
 const diskMiB = 1024;
 
-/** A new piece of 86 MiB, so that each layer holds its own. */
+/** The same 86 MiB in each round, so that the file that is merged into has room for them from the second one on. */
 const write = (piece: number) =>
   `dd if=/dev/urandom of=/data2/piece bs=1M count=${pieceMiB} seek=${piece * pieceMiB} conv=notrunc 2>/dev/null; sync`;
 
+const fill = Array.from({ length: depth }, (_, piece) => write(piece)).join("; ");
+
+/** Seconds of one round. */
+interface Round {
+  /** From the first merge's begin to the last one's durable end, as the agent's log tells. */
+  readonly product: number;
+  /** From asking for the deletion over the API until nothing is left to be merged. */
+  readonly whole: number;
+  readonly bare: number;
+  readonly libvirt: number;
+}
+
 /**
  * How fast a chain of three layers with 258 MiB in all is merged under a VM that runs: by deleting its checkpoints, in
- * turn with a bare `block-commit` and, where it is installed, with `virsh blockcommit`.
+ * turn with a bare `block-commit` and, where it is installed, with `virsh blockcommit`. All three merge the same three
+ * layers of 86 MiB each into a file that holds those places already, and the nearly empty ones of the root disk beside
+ * them. Bare promises what the product does: its end is the reply to a flush of the file that was merged into.
  */
 export async function benchmark(): Promise<BenchmarkResult> {
   await using stage = await openBenchStage();
@@ -30,37 +47,53 @@ export async function benchmark(): Promise<BenchmarkResult> {
   await using libvirt = (await hasLibvirt())
     ? await startLibvirtGuest({ guest, memoryMiB: 256, diskMiB: [diskMiB] })
     : undefined;
-  const found: { product: number[]; bare: number[]; libvirt: number[] } = { product: [], bare: [], libvirt: [] };
+  await stage.shell("bench-1", fill);
+  await runInGuest(bare.guest, fill);
+  await libvirt?.shell(fill);
+  const found: Round[] = [];
   for (let round = 0; round < rounds; round++) {
-    found.bare.push(totalMiB / (await mergeBare(bare)));
-    found.product.push(totalMiB / (await mergeProduct(stage)));
-    if (libvirt !== undefined) found.libvirt.push(totalMiB / (await mergeLibvirt(libvirt)));
-    console.log(
-      Object.entries(found)
-        .map(([name, all]) => `${name} ${all.at(-1)?.toFixed(0)} MiB/s`)
-        .join(", "),
-    );
+    const seconds = {
+      bare: await mergeBare(bare),
+      ...(await mergeProduct(stage)),
+      libvirt: libvirt === undefined ? Number.NaN : await mergeLibvirt(libvirt),
+    };
+    found.push(seconds);
+    const speeds = Object.entries(seconds).map(([name, all]) => `${name} ${(totalMiB / all).toFixed(0)} MiB/s`);
+    console.log(speeds.join(", "));
   }
-  const [product, withoutUs] = [median(found.product), median(found.bare)];
-  const metrics = { merge_mib_per_s: product, merge_ratio: product / withoutUs };
-  const baseline = { merge_mib_per_s: withoutUs };
-  if (libvirt === undefined) return { metrics, baseline };
-  const theirs = median(found.libvirt);
+  return result(found, libvirt !== undefined);
+}
+
+/** Ratios are those of one round, in which the machine is as busy for each. */
+function result(found: readonly Round[], withLibvirt: boolean): BenchmarkResult {
+  const of = (read: (round: Round) => number) => median(found.map(read));
+  const metrics = {
+    merge_mib_per_s: of(({ product }) => totalMiB / product),
+    merge_ratio: of(({ product, bare }) => bare / product),
+    merge_whole_mib_per_s: of(({ whole }) => totalMiB / whole),
+    merge_whole_ratio: of(({ whole, bare }) => bare / whole),
+  };
+  const bare = of((round) => totalMiB / round.bare);
+  const baseline = { merge_mib_per_s: bare, merge_whole_mib_per_s: bare };
+  if (!withLibvirt) return { metrics, baseline };
   return {
-    metrics: { ...metrics, merge_libvirt_ratio: product / theirs },
-    baseline: { ...baseline, merge_libvirt_mib_per_s: theirs },
+    metrics: {
+      ...metrics,
+      merge_libvirt_ratio: of(({ product, libvirt }) => libvirt / product),
+      merge_whole_libvirt_ratio: of(({ whole, libvirt }) => libvirt / whole),
+    },
+    baseline: { ...baseline, merge_libvirt_mib_per_s: of(({ libvirt }) => totalMiB / libvirt) },
   };
 }
 
-/** Seconds from asking for the deletion until nothing is left to be merged. */
-async function mergeProduct({ api, shell }: BenchStage): Promise<number> {
+async function mergeProduct({ api, shell, product }: BenchStage): Promise<Pick<Round, "product" | "whole">> {
   const first = await api.take("bench-1", CheckpointType.PRODUCTION_ONLY);
   for (let piece = 0; piece < depth; piece++) {
+    if (piece > 0) await api.take("bench-1", CheckpointType.PRODUCTION_ONLY);
     await shell("bench-1", write(piece));
-    if (piece < depth - 1) await api.take("bench-1", CheckpointType.PRODUCTION_ONLY);
   }
-  await api.take("bench-1", CheckpointType.PRODUCTION_ONLY);
   const parent = nameOf("bench-1");
+  const before = (await mergesOf(product)).length;
   const ms = await timed(async () => {
     await api.finish(await api.checkpoints.deleteCheckpoint({ name: first.name, subtree: true }));
     await eventually(async () => (await api.checkpoints.listCheckpoints({ parent })).storage?.mergeDebtBytes === 0, {
@@ -68,44 +101,65 @@ async function mergeProduct({ api, shell }: BenchStage): Promise<number> {
       everyMs: 10,
     });
   });
-  return ms / 1000;
+  const merges = (await mergesOf(product)).slice(before);
+  const copied = merges.reduce((sum, { bytes }) => sum + bytes, 0);
+  if (copied < totalMiB * 2 ** 20) throw new Error(`only ${copied} bytes were merged`);
+  const [begin, end] = [merges.map((it) => it.time - it.ms), merges.map(({ time }) => time)];
+  return { product: (Math.max(...end) - Math.min(...begin)) / 1000, whole: ms / 1000 };
+}
+
+interface LoggedMerge {
+  /** When it was durable, in milliseconds since 1970. */
+  readonly time: number;
+  readonly ms: number;
+  readonly bytes: number;
+}
+
+async function mergesOf({ folder }: Product): Promise<LoggedMerge[]> {
+  const lines = (await readFile(join(folder, "dev.log"), "utf8")).split("\n");
+  return lines.filter((line) => line.includes('"merged layers"')).map((line) => JSON.parse(line) as LoggedMerge);
 }
 
 async function mergeBare({ qmp, guest, addLayers }: BareGuest): Promise<number> {
-  const base = await dataNode(qmp);
-  const layers: string[] = [];
+  const bases = await nodesOf(qmp);
+  const layers: (readonly string[])[] = [];
   for (let piece = 0; piece < depth; piece++) {
     await addLayers();
     await runInGuest(guest, write(piece));
-    layers.unshift(await dataNode(qmp));
+    layers.unshift(await nodesOf(qmp));
   }
-  const [device] = layers;
-  const over = (event: string) => qmp.nextEvent((message) => message.event === event, 120_000);
-  const ms = await timed(async () => {
-    const [ready, completed] = [over("BLOCK_JOB_READY"), over("BLOCK_JOB_COMPLETED")];
-    await qmp.run("block-commit", { "job-id": "merge", device, "base-node": base });
-    await ready;
-    await qmp.run("job-complete", { id: "merge" });
-    await completed;
-  });
-  for (const node of layers) await qmp.run("blockdev-del", { "node-name": node });
+  const ms = await timed(() => Promise.all(bases.map((base, disk) => commitBare(qmp, layers[0]?.[disk] ?? "", base))));
+  for (const node of layers.flat()) await qmp.run("blockdev-del", { "node-name": node });
   return ms / 1000;
 }
 
+async function commitBare(qmp: BareGuest["qmp"], device: string, base: string): Promise<void> {
+  const id = `merge-${base}`;
+  const over = (name: string) => qmp.nextEvent(({ event, data }) => event === name && data.device === id, 120_000);
+  const [ready, completed] = [over("BLOCK_JOB_READY"), over("BLOCK_JOB_COMPLETED")];
+  await qmp.run("block-commit", { "job-id": id, device, "base-node": base });
+  await ready;
+  await qmp.run("job-complete", { id });
+  await completed;
+  await qmp.run("human-monitor-command", { "command-line": `qemu-io ${base} flush` });
+}
+
 async function mergeLibvirt({ addLayer, commitMs, shell, topFile }: LibvirtGuest): Promise<number> {
-  const base = await topFile("vdb");
+  const disks = ["vda", "vdb"];
+  const bases = await Promise.all(disks.map(topFile));
   for (let piece = 0; piece < depth; piece++) {
     await addLayer();
     await shell(write(piece));
   }
-  return (await commitMs("vdb", base)) / 1000;
+  const ms = await timed(() => Promise.all(disks.map((disk, index) => commitMs(disk, bases[index] ?? ""))));
+  return ms / 1000;
 }
 
-async function dataNode(qmp: BareGuest["qmp"]): Promise<string> {
+/** What each disk is written to now. */
+async function nodesOf(qmp: BareGuest["qmp"]): Promise<string[]> {
   const blocks = await qmp.run<{ qdev?: string; inserted?: { "node-name": string } }[]>("query-block");
-  const node = blocks.find(({ qdev }) => qdev?.includes("disk-disk1"))?.inserted?.["node-name"];
-  if (node === undefined) throw new Error("the guest has no second disk");
-  return node;
+  const nodes = blocks.filter(({ qdev }) => qdev?.includes("disk-")).map(({ inserted }) => inserted?.["node-name"]);
+  return nodes.filter((node) => node !== undefined);
 }
 
 async function runInGuest(guest: BareGuest["guest"], line: string): Promise<void> {

@@ -18,7 +18,7 @@ export interface AgentParts {
   readonly guard: FreezeGuard;
   /** Digests. */
   readonly background: BackgroundWork;
-  /** Merges of layers, one at a time. Who reads a workload's layers outside its own steps holds it here meanwhile. */
+  /** Merges, of one workload at a time. Who reads its layers outside its own steps holds it here meanwhile. */
   readonly merges: BackgroundWork;
   /** 0 is as fast as it goes. */
   readonly mergeBytesPerSecond: number;

@@ -7,6 +7,7 @@ import {
   dependants,
   type LayerMerge,
   possibleMerges,
+  withDiskOf,
   withMerged,
   withMergedDown,
 } from "./layer-graph.ts";
@@ -65,8 +66,12 @@ function act(host: Host, verb: string, step: string, at: number, excluded: boole
 
 /** As the agent chooses, but for the sizes. */
 function mergeOne(host: Host, isDown: boolean): void {
-  const [merge] = possibleMerges(host.manifest);
+  const [merge, ...others] = possibleMerges(host.manifest);
   if (merge === undefined) return;
+  const other = others.find(({ disk }) => disk !== merge.disk);
+  const beside = (manifest: Manifest) => (other === undefined ? manifest : withMerged(manifest, other));
+  const takenBack = withDiskOf(beside(withMergedDown(host.manifest, merge)), host.manifest, merge.disk);
+  expect(takenBack).toEqual(beside(host.manifest));
   const changed = isDown ? changedByDown(host.manifest, merge) : [merge.into];
   if (changed === undefined || changed.some((layer) => host.shared.has(layer))) return;
   (isDown ? mergeDownFiles : mergeFiles)(host, merge);

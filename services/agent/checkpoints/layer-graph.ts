@@ -63,6 +63,23 @@ export function withMergedDown(manifest: Manifest, { run, into: top }: LayerMerg
   };
 }
 
+/** A disk is again as it was; other disks may have been merged since. */
+export function withDiskOf(manifest: Manifest, before: Manifest, disk: string): Manifest {
+  const layersWhere = (of: Manifest, isOwn: boolean) =>
+    Object.entries(of.layers).filter(([, layer]) => (layer.disk === disk) === isOwn);
+  const was = before.disks[disk];
+  const checkpoints = Object.entries(manifest.checkpoints).map(([uid, entry]) => {
+    const top = before.checkpoints[uid]?.layers[disk];
+    return [uid, top === undefined ? entry : { ...entry, layers: { ...entry.layers, [disk]: top } }] as const;
+  });
+  return {
+    ...manifest,
+    disks: was === undefined ? manifest.disks : { ...manifest.disks, [disk]: was },
+    layers: Object.fromEntries([...layersWhere(manifest, false), ...layersWhere(before, true)]),
+    checkpoints: Object.fromEntries(checkpoints),
+  };
+}
+
 /**
  * The layers whose files a merge down changes: the run's bottom, and the one that stands on what the run is merged
  * with. Undefined where more than one does: then it can only be merged up.

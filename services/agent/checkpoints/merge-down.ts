@@ -6,7 +6,14 @@ import { chainFiles, layerFile } from "../machine-spec.ts";
 import type { Manifest } from "../manifest.ts";
 import type { Machine, MergeControl } from "../ports.ts";
 import type { Workload } from "../workload.ts";
-import { changedByDown, type LayerMerge, possibleMerges, standingOn, withMergedDown } from "./layer-graph.ts";
+import {
+  changedByDown,
+  type LayerMerge,
+  possibleMerges,
+  standingOn,
+  withDiskOf,
+  withMergedDown,
+} from "./layer-graph.ts";
 import { chainOf } from "./layer-tree.ts";
 
 /** A merge down must copy less than the one up by that much and to that part of it: up is the simpler way. */
@@ -105,8 +112,7 @@ async function switchDown(machine: Machine, workload: Workload, merge: LayerMerg
   } catch (error) {
     const inUse = isSwitching ? await machine.layers.inUse().catch(() => undefined) : undefined;
     if (inUse?.get(disk)?.[0] === top) {
-      const { disks, layers, checkpoints } = before;
-      await workload.save((manifest) => ({ ...manifest, disks, layers, checkpoints }));
+      await workload.save((manifest) => withDiskOf(manifest, before, disk));
     }
     throw error;
   }

@@ -22,39 +22,50 @@ export function queueMerges(parts: AgentParts, workload: Workload): void {
   else parts.merges.add(workload.uid, "the merge of layers", () => (signal) => mergeNext(parts, workload, signal));
 }
 
-/** One run of layers. Gives true when there is none that can be merged now, or a checkpoint is half taken. */
+/** One run of layers of each disk. Gives true when none can be merged now, or a checkpoint is half taken. */
 async function mergeNext(parts: AgentParts, workload: Workload, signal: AbortSignal): Promise<boolean> {
   if (workload.manifest.pending !== null) return true;
   if (await finishMergesDown(parts, workload)) await sweep(parts, workload);
-  const { merge, isDown, bytes, waitsFor } = await choose(parts, workload);
-  workload.merging = { doneBytes: 0, totalBytes: bytes, waitsFor };
+  const { planned, waitsFor } = await choose(parts, workload);
+  workload.merging = { doneBytes: 0, totalBytes: bytesOf(planned), waitsFor };
   let why: MergeProgress["waitsFor"] = waitsFor;
   try {
-    if (merge !== undefined) why = await attempt(parts, workload, { merge, isDown }, signal);
+    if (planned.length > 0) why = await attempt(parts, workload, planned, signal);
   } finally {
     workload.merging = { doneBytes: 0, totalBytes: 0, waitsFor: why };
     parts.storage.changed(workload);
   }
-  return merge === undefined || why !== "";
+  return planned.length === 0 || why !== "";
 }
 
-/** Gives what the merge waits for; empty when it is done, or is to be tried again as its machine has gone. */
+/** Gives what the merges wait for; empty when they are done, or are to be tried again as their machine has gone. */
 async function attempt(
   parts: AgentParts,
   workload: Workload,
-  planned: Planned,
+  planned: readonly Planned[],
   signal: AbortSignal,
 ): Promise<Choice["waitsFor"]> {
   const { machine } = workload;
-  try {
-    await mergeRun(parts, workload, planned, signal);
-    return "";
-  } catch (error) {
-    if (isStillpointError(error, "SPACE_INSUFFICIENT")) return "space.insufficient";
-    if (signal.aborted || machine === undefined || !(await endsSoon(parts, machine))) throw error;
-    await sweep(parts, workload); // its end may have come after the switch
-    return "";
+  const ended = await mergeRuns(parts, workload, planned, signal);
+  const failures = ended.flatMap((it) => (it.status === "rejected" ? [it.reason as unknown] : []));
+  const worst = failures.find((it) => !isStillpointError(it, "SPACE_INSUFFICIENT"));
+  if (worst === undefined) return failures.length === 0 ? "" : "space.insufficient";
+  if (signal.aborted || machine === undefined || !(await endsSoon(parts, machine))) throw worst;
+  await sweep(parts, workload); // its end may have come after the switch
+  return "";
+}
+
+/** The disks are merged side by side; digests of what is written to rest meanwhile, and are computed anew. */
+async function mergeRuns(parts: AgentParts, workload: Workload, planned: readonly Planned[], signal: AbortSignal) {
+  using _digests = await parts.background.hold(workload.uid);
+  const ended = await Promise.allSettled(planned.map((one) => mergeRun(parts, workload, one, signal)));
+  // Once all have ended: before, a machine may still have to let go of what its manifest has given up.
+  if (ended.some(({ status }) => status === "fulfilled")) await sweepFiles(parts, workload);
+  const changed = ended.flatMap((it) => (it.status === "fulfilled" ? it.value : []));
+  for (const [uid, { layers }] of Object.entries(workload.manifest.checkpoints)) {
+    if (Object.values(layers).some((layer) => changed.includes(layer))) queueDigests(parts, workload, uid);
   }
+  return ended;
 }
 
 async function endsSoon({ clock }: AgentParts, machine: Machine): Promise<boolean> {
@@ -76,57 +87,73 @@ async function sweep(parts: AgentParts, workload: Workload): Promise<void> {
 interface Planned {
   readonly merge: LayerMerge;
   readonly isDown: boolean;
+  /** What the layers to be copied take on the host: no more than that is copied. */
+  readonly bytes: number;
 }
 
 interface Choice {
-  readonly merge?: LayerMerge;
-  readonly isDown: boolean;
-  /** What the layers to be copied take on the host: no more than that is copied. */
-  readonly bytes: number;
+  /** At most one of each disk; one in all where merges are throttled. */
+  readonly planned: readonly Planned[];
   readonly waitsFor: "" | "space.insufficient" | "clone.linked";
 }
 
+const bytesOf = (planned: readonly Planned[]) => planned.reduce((sum, { bytes }) => sum + bytes, 0);
+
 async function choose(parts: AgentParts, workload: Workload): Promise<Choice> {
-  const { disks } = parts;
-  const { manifest, folder } = workload;
+  const planned: Planned[] = [];
   let waitsFor: Choice["waitsFor"] = "";
-  for (const merge of possibleMerges(manifest)) {
-    const down = await bytesDown(parts, workload, merge);
-    const used = await Promise.all(merge.run.map((layer) => disks.usedBytes(folder.layer(merge.disk, layer))));
-    const bytes = down ?? used.reduce((sum, one) => sum + one, 0);
-    const isDown = down !== undefined;
-    if (!isDown && (await disks.isShared(folder.layer(merge.disk, merge.into)))) waitsFor = "clone.linked";
-    else if ((await disks.freeBytes()) < bytes + RESERVE_BYTES) waitsFor = "space.insufficient";
-    else return { merge, isDown, bytes, waitsFor: "" };
+  for (const merge of possibleMerges(workload.manifest)) {
+    if (planned.some((it) => it.merge.disk === merge.disk)) continue;
+    const next = await plan(parts, workload, merge);
+    const why = await whyNot(parts, workload, [...planned, next]);
+    if (why === "") planned.push(next);
+    else waitsFor = why;
+    if (planned.length > 0 && parts.mergeBytesPerSecond > 0) break;
   }
-  return { isDown: false, bytes: 0, waitsFor };
+  return { planned, waitsFor: planned.length > 0 ? "" : waitsFor };
 }
 
-/** The digests of what is written to rest meanwhile, and are computed anew. */
+async function plan(parts: AgentParts, workload: Workload, merge: LayerMerge): Promise<Planned> {
+  const down = await bytesDown(parts, workload, merge);
+  if (down !== undefined) return { merge, isDown: true, bytes: down };
+  const files = merge.run.map((layer) => workload.folder.layer(merge.disk, layer));
+  const used = await Promise.all(files.map((path) => parts.disks.usedBytes(path)));
+  return { merge, isDown: false, bytes: used.reduce((sum, one) => sum + one, 0) };
+}
+
+/** What the last of them waits for. */
+async function whyNot({ disks }: AgentParts, { folder }: Workload, planned: readonly Planned[]) {
+  const last = planned.at(-1);
+  if (last?.isDown === false) {
+    const { disk, into } = last.merge;
+    if (await disks.isShared(folder.layer(disk, into))) return "clone.linked";
+  }
+  return (await disks.freeBytes()) < bytesOf(planned) + RESERVE_BYTES ? "space.insufficient" : "";
+}
+
+/** Gives the layers whose files have other bytes now. */
 async function mergeRun(
   parts: AgentParts,
   workload: Workload,
-  { merge, isDown }: Planned,
+  { merge, isDown, bytes }: Planned,
   signal: AbortSignal,
-): Promise<void> {
+): Promise<string[]> {
+  const { clock, logger } = parts;
   const { disk, into } = merge;
-  const control = { signal, bytesPerSecond: parts.mergeBytesPerSecond, progress: progressOf(workload) };
+  const beganMs = clock.monotonicMs();
+  const control = { signal, bytesPerSecond: parts.mergeBytesPerSecond, progress: progressOf(workload, bytes) };
   const changed = (isDown ? changedByDown(workload.manifest, merge) : undefined) ?? [into];
   if (!isDown) await refuseHalfDown(parts, workload, merge);
-  {
-    using _digests = await parts.background.hold(workload.uid);
-    await unsealed(parts, workload, disk, changed, async () => {
-      await failpoint("agent.merge.begun");
-      await (isDown ? pushDown : pullUp)(parts, workload, merge, control);
-      await failpoint("agent.merge.merged");
-      await workload.save((manifest) => (isDown ? withMergedDown : withMerged)(manifest, merge));
-    });
-    await failpoint("agent.merge.saved");
-    await sweepFiles(parts, workload);
-  }
-  for (const [uid, { layers }] of Object.entries(workload.manifest.checkpoints)) {
-    if (changed.includes(layers[disk] ?? "")) queueDigests(parts, workload, uid);
-  }
+  await unsealed(parts, workload, disk, changed, async () => {
+    await failpoint("agent.merge.begun");
+    await (isDown ? pushDown : pullUp)(parts, workload, merge, control);
+    await failpoint("agent.merge.merged");
+    await workload.save((manifest) => (isDown ? withMergedDown : withMerged)(manifest, merge));
+  });
+  const ms = clock.monotonicMs() - beganMs;
+  logger.info({ uid: workload.uid, disk, direction: isDown ? "down" : "up", bytes, ms }, "merged layers");
+  await failpoint("agent.merge.saved");
+  return changed;
 }
 
 /** Layers may be written to meanwhile; then they are sealed, but what the VM writes to. */
@@ -164,10 +191,12 @@ async function pullUp(parts: AgentParts, workload: Workload, merge: LayerMerge, 
 }
 
 /** QEMU tells how much of the disk it has looked at; what there is to copy is taken to be spread evenly. */
-function progressOf(workload: Workload): MergeControl["progress"] {
+function progressOf(workload: Workload, bytes: number): MergeControl["progress"] {
+  let told = 0;
   return async (done, total) => {
-    const { totalBytes } = workload.merging;
-    workload.merging = { ...workload.merging, doneBytes: total === 0 ? 0 : Math.round((totalBytes * done) / total) };
+    const doneBytes = total === 0 ? 0 : Math.round((bytes * done) / total);
+    workload.merging = { ...workload.merging, doneBytes: workload.merging.doneBytes + doneBytes - told };
+    told = doneBytes;
     if (done > 0 && done < total) await failpoint("agent.merge.copying");
   };
 }
