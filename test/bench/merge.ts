@@ -116,7 +116,7 @@ interface LoggedMerge {
 }
 
 async function mergesOf({ folder }: Product): Promise<LoggedMerge[]> {
-  const lines = (await readFile(join(folder, "dev.log"), "utf8")).split("\n");
+  const lines = (await readFile(join(folder, "data/log/stillpoint.log"), "utf8")).split("\n");
   return lines.filter((line) => line.includes('"merged layers"')).map((line) => JSON.parse(line) as LoggedMerge);
 }
 
