@@ -149,9 +149,9 @@ async function mergeRun(
     await (isDown ? pushDown : pullUp)(parts, workload, merge, control);
     await failpoint("agent.merge.merged");
     await workload.save((manifest) => (isDown ? withMergedDown : withMerged)(manifest, merge));
+    const ms = clock.monotonicMs() - beganMs;
+    logger.info({ uid: workload.uid, disk, direction: isDown ? "down" : "up", bytes, ms }, "merged layers");
   });
-  const ms = clock.monotonicMs() - beganMs;
-  logger.info({ uid: workload.uid, disk, direction: isDown ? "down" : "up", bytes, ms }, "merged layers");
   await failpoint("agent.merge.saved");
   return changed;
 }
