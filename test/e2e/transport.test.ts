@@ -1,10 +1,12 @@
-import { open, truncate } from "node:fs/promises";
+import { open, readFile, truncate } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createRegistryClient, findRemoteCheckpoint } from "#libs/oci";
+import { type TemporaryFolder, temporaryFolder } from "#libs/testing";
 import { agentReady, importImage } from "../demo/database-story.ts";
 import { guestApplication } from "../demo/guest-application.ts";
 import { buildGuest } from "../guest/build.ts";
+import { FailpointSwitch } from "../harness/failpoint-switch.ts";
 import { changedBytes, ownLayers, type ReceiptDisk } from "../harness/own-layers.ts";
 import { type Product, startProduct } from "../harness/product.ts";
 
@@ -19,12 +21,19 @@ interface Pushed {
   };
 }
 
+/** It is known which parts of which layers are to be read; none has been. */
+const planned = "agent.push-checkpoint.planned";
+
 /** Two installations, each with its own registry, data folder and host; each part goes on from the one before. */
 describe("checkpoints that travel", () => {
   let here: Product;
   let there: Product;
+  let switches: TemporaryFolder;
+  let failpoints: FailpointSwitch;
   beforeAll(async () => {
-    here = await startProduct();
+    switches = temporaryFolder();
+    failpoints = await FailpointSwitch.create(switches.path, { [planned]: "delay:5000" });
+    here = await startProduct({ STILLPOINT_FAILPOINTS: failpoints.specification });
     there = await startProduct({ REGISTRY_HTTP_URL: here.registryUrl });
     await importImage(here, await buildGuest(), "linux:1");
     await here.json("vm", "create", "web-1", "--image", "linux:1", "--memory", "256MiB", "--disk", "1GiB", "--start");
@@ -33,6 +42,7 @@ describe("checkpoints that travel", () => {
   afterAll(async () => {
     await there[Symbol.asyncDispose]();
     await here[Symbol.asyncDispose]();
+    await switches[Symbol.asyncDispose]();
   });
 
   const shell = (product: Product, vm: string, script: string) =>
@@ -94,6 +104,25 @@ describe("checkpoints that travel", () => {
     const got = (await there.json("checkpoint", "get", "web-2", "second")) as { origin: string; consistency: string };
     expect(got.origin).toMatch(/^checkpoints\/web-1@sha256:/);
     expect(got.consistency).toBe("CONSISTENCY_APPLICATION");
+  });
+
+  test("a checkpoint is pushed whole although its layers are merged down in the middle of it", async () => {
+    await shell(here, "web-1", "head -c 100000000 /dev/urandom >/data2/old; sync");
+    await here.json("checkpoint", "create", "web-1", "--name", "old");
+    await shell(here, "web-1", "cd /data2; dd if=/dev/urandom of=old bs=1M count=4 seek=9 conv=notrunc; sync");
+    await here.json("checkpoint", "create", "web-1", "--name", "kept");
+    const before = await shell(here, "web-1", "sha256sum /data2/old");
+    await failpoints.arm(planned);
+    let isPushed = false;
+    const pushing = push("kept").finally(() => (isPushed = true));
+    await failpoints.untilFired(planned);
+    await here.json("checkpoint", "delete", "web-1", "old", "--wait");
+    expect(await readFile(join(here.folder, "data/log/stillpoint.log"), "utf8")).toContain('"direction":"down"');
+    expect(isPushed).toBe(false);
+    await pushing;
+    await there.json("checkpoint", "pull", "checkpoints/web-1:kept", "--vm", "web-6", "--start");
+    await agentReady(there, "web-6");
+    expect(await shell(there, "web-6", "sha256sum /data2/old")).toBe(before);
   });
 
   test("the pulled VM pushes its next checkpoint, and the first installation brings that into its own tree", async () => {

@@ -2,9 +2,11 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest"
 import type { Operation } from "#contracts/operation/v1/operation";
 import { OperationState } from "#contracts/operation/v1/operation";
 import { CheckpointType, VmState } from "#contracts/vm/v1/vm";
+import { eventually } from "#libs/testing";
 import { findQemus } from "../harness/qemu-process.ts";
 import { untilDone, untilVm } from "../harness/vm-client.ts";
 import { checkInvariants } from "./invariants.ts";
+import { expectContent, isMerged, mergeOf, mergingDown } from "./merge-scenarios.ts";
 import { carryThrough, carryToEnd } from "./patient-api.ts";
 import { mountSmallDisk, type SmallDisk } from "./small-disk.ts";
 import { checkChain } from "./sound-chain.ts";
@@ -15,6 +17,7 @@ const points = {
   "agent.take-standard.stopped": "delay:1500",
   "agent.take-production.frozen": "delay:1500",
   "agent.apply-checkpoint.switched": "delay:1500",
+  "agent.merge.begun": "delay:1500",
 } as const;
 
 describe("a host whose disk fills up", () => {
@@ -76,6 +79,19 @@ describe("a host whose disk fills up", () => {
     await soundAgain();
   });
 
+  test("full while layers are merged down: it waits, the guest reads what it wrote, and with space it is done", async () => {
+    await stage.reset();
+    await fillAt("agent.merge.begun", () => mergingDown.act(stage));
+    await eventually(async () => (await mergeOf(stage.cluster))?.mergeWaitsFor === "space.insufficient", {
+      deadlineMs: 20_000,
+    });
+    expect(await isMerged(stage.cluster)).toBe(false);
+    await soundAgain();
+    await eventually(() => isMerged(stage.cluster), { deadlineMs: 30_000 });
+    await expectContent(stage.cluster);
+    await soundAgain();
+  });
+
   test("with space again all of it works", async () => {
     await takeCheckpoint(stage.cluster, subject, CheckpointType.PRODUCTION_ONLY);
     await stage.reset();
@@ -96,7 +112,7 @@ describe("a host whose disk fills up", () => {
   }
 
   /** Fills the disk to its last block when the agent comes by a point in the middle of its work. */
-  async function fillAt(point: keyof typeof points, act: () => Promise<Operation>): Promise<Operation> {
+  async function fillAt<Result>(point: keyof typeof points, act: () => Promise<Result>): Promise<Result> {
     await stage.failpoints.arm(point);
     const [ended] = await Promise.all([act(), stage.failpoints.untilFired(point).then(() => disk.fill(0))]);
     return ended;

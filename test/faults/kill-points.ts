@@ -55,7 +55,7 @@ const steps = {
   drill: ["checkpoint.drill.create-vm", "checkpoint.drill.try", "checkpoint.drill.remove"],
 } as const satisfies Readonly<Record<string, readonly string[]>>;
 
-export type ScenarioName = keyof typeof steps | "clone-in-vain" | TransportScenario;
+export type ScenarioName = keyof typeof steps | "delete-oldest" | "clone-in-vain" | TransportScenario;
 
 /** With the registry: `pull` makes a VM; `-cancelled` is what its user cancels while the agent is dead. */
 export type TransportScenario = "push" | "push-cancelled" | "pull" | "pull-cancelled";
@@ -90,6 +90,9 @@ const inside: readonly (readonly [ScenarioName, string])[] = [
   ["delete-checkpoint", "agent.merge.begun"],
   ["delete-checkpoint", "agent.merge.merged"],
   ["delete-checkpoint", "agent.merge.saved"],
+  ...["begun", "copied", "switching", "merged", "saved"].map(
+    (moment) => ["delete-oldest", `agent.merge.${moment}`] as const,
+  ),
   ["clone", "agent.receive-checkpoint.filled"],
   ["push", "agent.push-checkpoint.chunk"],
   ["push", "agent.push-checkpoint.after"],

@@ -1,12 +1,11 @@
 import { CheckpointKind } from "#contracts/checkpoint/v1/checkpoint";
 import { OperationState } from "#contracts/operation/v1/operation";
 import { CheckpointType, VmState } from "#contracts/vm/v1/vm";
-import { eventually } from "#libs/testing";
-import type { Cluster } from "../harness/cluster.ts";
 import { untilVm } from "../harness/vm-client.ts";
 import { cloning, cloningInVain, drilling, expectNoVm } from "./clone-scenarios.ts";
 import { grouping, ungrouping } from "./group-scenarios.ts";
 import type { ScenarioName } from "./kill-points.ts";
+import { deleteCheckpoint, mergingDown, mergingUp } from "./merge-scenarios.ts";
 import { carryThrough, carryToEnd } from "./patient-api.ts";
 import type { Scenario } from "./scenario.ts";
 import { scheduling } from "./schedule-scenarios.ts";
@@ -84,18 +83,8 @@ export const scenarios: Readonly<Record<ScenarioName, Scenario>> = {
       await runInGuest(stage.cluster, subject, "sync");
     },
   },
-  "delete-checkpoint": {
-    prepare: reset,
-    async act(stage) {
-      const { cluster } = stage;
-      await runInGuest(cluster, subject, "sh", "-c", "echo below >/data/below && sync");
-      const name = await takeCheckpoint(cluster, subject, CheckpointType.STANDARD);
-      await runInGuest(cluster, subject, "sh", "-c", "echo above >/data/above && sync");
-      await deleteCheckpoint(stage, name);
-      return name;
-    },
-    verify: expectMerged,
-  },
+  "delete-checkpoint": mergingUp,
+  "delete-oldest": mergingDown,
   clone: cloning,
   "clone-in-vain": cloningInVain,
   drill: drilling,
@@ -145,10 +134,6 @@ async function expectAlive({ cluster }: Stage, vm: string): Promise<void> {
   await runInGuest(cluster, vm, "sh", "-c", "echo alive >/data/alive && sync");
 }
 
-async function deleteCheckpoint({ cluster }: Stage, name: string): Promise<void> {
-  await carryThrough(cluster, (requestId) => cluster.api.checkpoints.deleteCheckpoint({ name, requestId }));
-}
-
 async function prepareVetoing({ cluster }: Stage): Promise<void> {
   await ensureVm(cluster, vetoing, { start: true, kernelArgs: "stillpoint.hook=fail" });
   await runInGuest(cluster, vetoing, "true");
@@ -169,26 +154,4 @@ async function expectNothingTaken(stage: Stage, reason: string): Promise<void> {
   const left = await checkpointsOf(stage.cluster, vetoing);
   if (left.length > 0) throw new Error(`left behind: ${left.map(({ displayName }) => displayName).join(", ")}`);
   await expectAlive(stage, vetoing);
-}
-
-/** The checkpoint is gone, its layer is merged, and what was written before and after it is there, now and for a new reader of the disk. */
-async function expectMerged({ cluster }: Stage, name: string): Promise<void> {
-  const left = await checkpointsOf(cluster, subject);
-  if (left.some((checkpoint) => checkpoint.name === name)) throw new Error(`${name} is still listed`);
-  await eventually(() => isMerged(cluster), { deadlineMs: 30_000, everyMs: 100 });
-  const printed = await runInGuest(
-    cluster,
-    subject,
-    "sh",
-    "-c",
-    "echo 3 >/proc/sys/vm/drop_caches; cat /data/below /data/above",
-  );
-  if (printed !== "below\nabove\n") throw new Error(`after the merge the guest reads: ${JSON.stringify(printed)}`);
-}
-
-/** Live, from its host. */
-async function isMerged({ api }: Cluster): Promise<boolean> {
-  const { uid } = await api.vms.getVm({ name: subject });
-  const { storage } = await api.agent.getWorkload({ uid });
-  return storage?.mergeDebtBytes === 0;
 }

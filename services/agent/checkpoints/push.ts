@@ -37,6 +37,7 @@ export async function pushToRegistry(
     await refuseDamaged(parts, workload, checkpointUid);
     disks = await disksToPush(workload, checkpointUid, known, signal);
   });
+  await failpoint("agent.push-checkpoint.planned");
   const { kernel, initrd, cmdline = "" } = (await bootOf(workload, parts.images)) ?? {};
   const subject = subjectOf(known, checkpointUid);
   const pushed = await pushCheckpoint({
