@@ -107,7 +107,7 @@ describe("checkpoints that travel", () => {
   });
 
   test("a checkpoint is pushed whole although its layers are merged down in the middle of it", async () => {
-    await shell(here, "web-1", "head -c 100000000 /dev/urandom >/data2/old; sync");
+    await shell(here, "web-1", "head -c 80000000 /dev/urandom >/data2/old; sync");
     await here.json("checkpoint", "create", "web-1", "--name", "old");
     await shell(here, "web-1", "cd /data2; dd if=/dev/urandom of=old bs=1M count=4 seek=9 conv=notrunc; sync");
     await here.json("checkpoint", "create", "web-1", "--name", "kept");

@@ -79,14 +79,14 @@ describe("a host whose disk fills up", () => {
     await soundAgain();
   });
 
-  test("full while layers are merged down: it waits, the guest reads what it wrote, and with space it is done", async () => {
+  test("full while layers are merged down: it waits, goes on with space, and all is there", async () => {
     await stage.reset();
     await fillAt("agent.merge.begun", () => mergingDown.act(stage));
     await eventually(async () => (await mergeOf(stage.cluster))?.mergeWaitsFor === "space.insufficient", {
       deadlineMs: 20_000,
     });
     expect(await isMerged(stage.cluster)).toBe(false);
-    await soundAgain();
+    await disk.clear();
     await eventually(() => isMerged(stage.cluster), { deadlineMs: 30_000 });
     await expectContent(stage.cluster);
     await soundAgain();

@@ -90,9 +90,7 @@ const inside: readonly (readonly [ScenarioName, string])[] = [
   ["delete-checkpoint", "agent.merge.begun"],
   ["delete-checkpoint", "agent.merge.merged"],
   ["delete-checkpoint", "agent.merge.saved"],
-  ...["begun", "copied", "switching", "merged", "saved"].map(
-    (moment) => ["delete-oldest", `agent.merge.${moment}`] as const,
-  ),
+  ["delete-oldest", "agent.merge.switching"],
   ["clone", "agent.receive-checkpoint.filled"],
   ["push", "agent.push-checkpoint.chunk"],
   ["push", "agent.push-checkpoint.after"],
@@ -105,6 +103,9 @@ const inside: readonly (readonly [ScenarioName, string])[] = [
   ["pull-cancelled", "agent.receive-checkpoint.chunk"],
 ];
 
+/** The same of a merge down, where the agent's own tests kill it too. */
+const insideDown = ["begun", "copied", "merged", "saved"].map((moment) => `agent.merge.${moment}`);
+
 /** Every kill point there is. */
 export const allKillPoints: readonly KillPoint[] = [
   ...Object.entries(steps).flatMap(([scenario, names]) =>
@@ -112,6 +113,7 @@ export const allKillPoints: readonly KillPoint[] = [
   ),
   ...ends.flatMap(([scenario, name]) => points(scenario, name, ["before", "after"])),
   ...inside.map(([scenario, failpoint]) => killPoint(scenario, failpoint)),
+  ...insideDown.map((failpoint) => killPoint("delete-oldest", failpoint)),
 ];
 
 /**
@@ -119,8 +121,8 @@ export const allKillPoints: readonly KillPoint[] = [
  * and of the others as many as `sample`, drawn by the seed.
  */
 export function shortList(seed: number, sample: number): KillPoint[] {
-  const isMust = ({ failpoint }: KillPoint) =>
-    /^agent\..*\.after$/.test(failpoint) || inside.some(([, name]) => name === failpoint);
+  const isMust = ({ scenario, failpoint }: KillPoint) =>
+    /^agent\..*\.after$/.test(failpoint) || inside.some(([where, name]) => where === scenario && name === failpoint);
   const others = allKillPoints.filter((point) => !isMust(point));
   const random = mulberry32(seed);
   const drawn = others
