@@ -47,7 +47,7 @@ async function attempt(
 ): Promise<Choice["waitsFor"]> {
   const { machine } = workload;
   const ended = await mergeRuns(parts, workload, planned, signal);
-  const failures = ended.flatMap((it) => (it.status === "rejected" ? [it.reason as unknown] : []));
+  const failures = ended.flatMap((it) => (it.status === "rejected" ? [it.reason as Error] : []));
   const worst = failures.find((it) => !isStillpointError(it, "SPACE_INSUFFICIENT"));
   if (worst === undefined) return failures.length === 0 ? "" : "space.insufficient";
   if (signal.aborted || machine === undefined || !(await endsSoon(parts, machine))) throw worst;
