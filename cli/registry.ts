@@ -17,9 +17,12 @@ export async function withRegistry<Result>(
   work: (registry: import("#libs/oci").RegistryClient) => Promise<Result>,
 ): Promise<Result> {
   await identify(terminal, options);
-  const { createRegistryClient } = await import("#libs/oci");
+  const [{ createRegistryClient }, { registryLogin }] = await Promise.all([
+    import("#libs/oci"),
+    import("#libs/config"),
+  ]);
   const address = options.registry ?? terminal.env.STILLPOINT_REGISTRY ?? fallback;
-  const registry = createRegistryClient({ address });
+  const registry = createRegistryClient({ address, login: registryLogin(terminal.env) });
   try {
     return await work(registry);
   } finally {

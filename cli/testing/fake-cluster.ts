@@ -4,6 +4,7 @@ import { SchedulesDefinition, type SchedulesServiceImplementation } from "#contr
 import { ContainersDefinition, type ContainersServiceImplementation } from "#contracts/container/v1/container";
 import { EventsDefinition, type EventsServiceImplementation } from "#contracts/event/v1/event";
 import { OperationsDefinition, type OperationsServiceImplementation } from "#contracts/operation/v1/operation";
+import { AccountsDefinition, type AccountsServiceImplementation } from "#contracts/registry/v1/accounts";
 import { ImagesDefinition, type ImagesServiceImplementation } from "#contracts/registry/v1/registry";
 import { HostsDefinition, type HostsServiceImplementation } from "#contracts/scheduler/v1/scheduler";
 import { VmsDefinition, type VmsServiceImplementation } from "#contracts/vm/v1/vm";
@@ -21,6 +22,7 @@ export interface FakeServices {
   readonly projects?: Partial<ProjectsServiceImplementation<CallScope>>;
   readonly schedules?: Partial<SchedulesServiceImplementation<CallScope>>;
   readonly images?: Partial<ImagesServiceImplementation<CallScope>>;
+  readonly accounts?: Partial<AccountsServiceImplementation<CallScope>>;
   readonly hosts?: Partial<HostsServiceImplementation<CallScope>>;
   readonly operations?: Partial<OperationsServiceImplementation<CallScope>>;
   readonly events?: Partial<EventsServiceImplementation<CallScope>>;
@@ -47,6 +49,7 @@ export async function fakeCluster(services: FakeServices): Promise<FakeCluster> 
     .add(ProjectsDefinition, partialService(ProjectsDefinition, services.projects ?? {}))
     .add(SchedulesDefinition, partialService(SchedulesDefinition, services.schedules ?? {}))
     .add(ImagesDefinition, partialService(ImagesDefinition, services.images ?? {}))
+    .add(AccountsDefinition, partialService(AccountsDefinition, services.accounts ?? {}))
     .add(HostsDefinition, partialService(HostsDefinition, services.hosts ?? {}))
     .add(OperationsDefinition, partialService(OperationsDefinition, services.operations ?? {}))
     .add(EventsDefinition, partialService(EventsDefinition, services.events ?? {}));

@@ -84,3 +84,10 @@ export const commonConfig = {
   /** Where Prometheus may fetch metrics; unset means that there are none. */
   METRICS_ADDRESS: address.optional(),
 };
+
+/** Variables of whoever speaks with a registry that asks for logins. */
+export const registryLoginConfig = {
+  STILLPOINT_REGISTRY_USER: z.string().min(1).describe("the name of a registry account").optional(),
+  STILLPOINT_REGISTRY_PASSWORD: z.string().min(1).describe("its password").optional(),
+  STILLPOINT_REGISTRY_PASSWORD_FILE: z.string().startsWith("/").describe("an absolute path of a file").optional(),
+};

@@ -1,1 +1,2 @@
-export { address, commonConfig, readConfig } from "./config.ts";
+export { address, commonConfig, readConfig, registryLoginConfig } from "./config.ts";
+export { registryLogin } from "./registry-login.ts";

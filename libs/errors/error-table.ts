@@ -112,6 +112,10 @@ export const errorTable = {
   IMAGE_DATA_FILE: { code: Code.INVALID_ARGUMENT, help: "Flatten the image first: qemu-img convert." },
   IMAGE_TOO_LARGE: { code: Code.INVALID_ARGUMENT, help: "Raise the size quota, or use a smaller image." },
   IMAGE_CORRUPT: { code: Code.INTERNAL, help: "Import and push the image again." },
+  REGISTRY_LOGIN: {
+    code: Code.FAILED_PRECONDITION,
+    help: "Set STILLPOINT_REGISTRY_USER and STILLPOINT_REGISTRY_PASSWORD to an account of the registry.",
+  },
   REGISTRY_UNREACHABLE: { code: Code.UNAVAILABLE, help: "Check that the registry runs and its address is right." },
 
   ACCOUNT_NOT_FOUND: { code: Code.NOT_FOUND, help: "List accounts with: stillpoint registry account list" },

@@ -50,6 +50,11 @@ export class HttpExchange {
     this.#clock = clock;
   }
 
+  /** Of the server. */
+  get url(): URL {
+    return this.#base;
+  }
+
   /**
    * Sends a request and lets `read` take the response's body, both anew on each attempt.
    * @throws StillpointError REGISTRY_UNREACHABLE after the last attempt, CANCELLED

@@ -5,7 +5,7 @@ const MAX_ERROR_BYTES = 65_536;
 
 const reasons: Readonly<Record<number, Reason>> = {
   400: "IMAGE_INVALID",
-  401: "PERMISSION_DENIED",
+  401: "REGISTRY_LOGIN",
   403: "PERMISSION_DENIED",
   404: "IMAGE_NOT_FOUND",
   413: "IMAGE_TOO_LARGE",

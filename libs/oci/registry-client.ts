@@ -6,6 +6,7 @@ import { MAX_MANIFEST_BYTES } from "./artifact.ts";
 import { type BlobSource, bytesSource } from "./blob-source.ts";
 import { type Digest, digestOf, parseDigest } from "./digest.ts";
 import { HttpExchange, type HttpRequest, type HttpResponse } from "./http-exchange.ts";
+import { LoginExchange, type RegistryLogin } from "./login-exchange.ts";
 import { type Descriptor, mediaTypes } from "./manifest.ts";
 import { readAnswer, readBytes, refusal } from "./registry-answer.ts";
 
@@ -14,6 +15,8 @@ export interface RegistryClientOptions {
   readonly address: string;
   /** Connections at a time; 8 when left out. */
   readonly connections?: number;
+  /** Whom it speaks as, where the registry asks for a login. */
+  readonly login?: RegistryLogin | undefined;
   readonly clock?: Clock;
 }
 
@@ -55,16 +58,21 @@ export interface RegistryClient {
   close(): void;
 }
 
+/** One descriptor may be as long as a manifest, and stands in an index. */
+const MAX_REFERRERS_BYTES = 2 * MAX_MANIFEST_BYTES;
+
 const accept = [mediaTypes.manifest, mediaTypes.index, mediaTypes.dockerManifest, mediaTypes.dockerManifestList];
 
-export function createRegistryClient({ address, connections = 8, clock }: RegistryClientOptions): RegistryClient {
-  return new HttpRegistryClient(new HttpExchange(address, { connections, ...(clock && { clock }) }));
+export function createRegistryClient(options: RegistryClientOptions): RegistryClient {
+  const { address, connections = 8, clock, login } = options;
+  const http = new HttpExchange(address, { connections, ...(clock && { clock }) });
+  return new HttpRegistryClient(login === undefined ? http : new LoginExchange(http, { url: http.url, login, clock }));
 }
 
 class HttpRegistryClient implements RegistryClient {
-  readonly #http: HttpExchange;
+  readonly #http: Pick<HttpExchange, "exchange" | "close">;
 
-  constructor(http: HttpExchange) {
+  constructor(http: Pick<HttpExchange, "exchange" | "close">) {
     this.#http = http;
   }
 
@@ -139,9 +147,12 @@ class HttpRegistryClient implements RegistryClient {
 
   async referrers(repository: string, digest: Digest, artifactType?: string, signal?: AbortSignal) {
     const filter = artifactType === undefined ? "" : `?artifactType=${encodeURIComponent(artifactType)}`;
-    const path = `/v2/${repository}/referrers/${digest}${filter}`;
-    const bytes = await this.#send({ method: "GET", path, signal }, [200], (it) => readBytes(it, MAX_MANIFEST_BYTES));
-    const { manifests }: { manifests: Descriptor[] } = JSON.parse(bytes.toString());
+    const manifests: Descriptor[] = [];
+    for (let path: string | undefined = `/v2/${repository}/referrers/${digest}${filter}`; path !== undefined; ) {
+      const page: ReferrersPage = await this.#send({ method: "GET", path, signal }, [200], readReferrers);
+      manifests.push(...page.manifests);
+      path = page.next;
+    }
     // A registry may leave the filter to us (distribution-spec 1.1, "Listing Referrers").
     return artifactType === undefined ? manifests : manifests.filter((it) => it.artifactType === artifactType);
   }
@@ -156,6 +167,20 @@ class HttpRegistryClient implements RegistryClient {
       return await readAnswer(answer, read);
     });
   }
+}
+
+interface ReferrersPage {
+  readonly manifests: readonly Descriptor[];
+  /** The request target of the next page. */
+  readonly next: string | undefined;
+}
+
+async function readReferrers(answer: HttpResponse): Promise<ReferrersPage> {
+  const bytes = await readBytes(answer, MAX_REFERRERS_BYTES);
+  const { manifests }: { manifests: Descriptor[] } = JSON.parse(bytes.toString());
+  const [, link] = /<([^>]+)>;\s*rel="?next"?/.exec(String(answer.headers.link ?? "")) ?? [];
+  const next = link === undefined ? undefined : URL.parse(link, "http://registry");
+  return { manifests, next: next ? `${next.pathname}${next.search}` : undefined };
 }
 
 const isFound = async ({ status }: HttpResponse): Promise<boolean> => status === 200;

@@ -1,6 +1,6 @@
 import { hostname } from "node:os";
 import { z } from "zod";
-import { address, commonConfig, readConfig } from "#libs/config";
+import { address, commonConfig, readConfig, registryLoginConfig } from "#libs/config";
 
 const count = z.coerce.number().int();
 
@@ -44,9 +44,8 @@ const shape = {
     .regex(/^([A-Za-z_]+(,[A-Za-z_]+)*)?$/)
     .describe("names of capabilities with commas between")
     .default(""),
-  /** Whom the container engine logs in to our registry as; nobody when unset. */
-  AGENT_REGISTRY_USER: z.string().min(1).describe("the name of a registry account").optional(),
-  AGENT_REGISTRY_PASSWORD: z.string().describe("its password").optional(),
+  /** Whom the agent and its container engine log in to the registry as; nobody when unset. */
+  ...registryLoginConfig,
 };
 
 export type AgentConfig = z.infer<z.ZodObject<typeof shape>>;

@@ -5,6 +5,7 @@ import type { NatsConnection } from "@nats-io/transport-node";
 import { HostAgentDefinition } from "#contracts/host/v1/agent";
 import { ContainerAgentDefinition } from "#contracts/host/v1/container_agent";
 import { systemClock, systemRandom } from "#libs/clock";
+import { registryLogin } from "#libs/config";
 import type { Lifecycle } from "#libs/lifecycle";
 import { createLogger, type Logger } from "#libs/logger";
 import { clearUnfinishedPulls, createRegistryClient, type RegistryClient } from "#libs/oci";
@@ -99,7 +100,7 @@ export async function startAgent(
 }
 
 async function openStores(config: AgentConfig, lifecycle: Lifecycle, data: DataFolder, options: AgentOptions) {
-  const client = createRegistryClient({ address: config.REGISTRY_HTTP_URL });
+  const client = createRegistryClient({ address: config.REGISTRY_HTTP_URL, login: registryLogin(config) });
   const registry = lifecycle.add("registry client", client, (opened) => opened.close());
   const images = options.images ?? (await openImages(data, registry));
   const disks = { ...createLocalDisks(data.workloads), ...(options.freeBytes && { freeBytes: options.freeBytes }) };

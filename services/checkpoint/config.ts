@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { address, commonConfig, readConfig } from "#libs/config";
+import { address, commonConfig, readConfig, registryLoginConfig } from "#libs/config";
 
 const shape = {
   ...commonConfig,
@@ -11,6 +11,7 @@ const shape = {
     .url({ protocol: /^https?$/ })
     .describe("a URL")
     .default("http://127.0.0.1:7080"),
+  ...registryLoginConfig,
   /** Where the VM service is reached; STILLPOINT_ADDRESS if unsaid. */
   VM_ADDRESS: address.optional(),
 };

@@ -5,6 +5,7 @@ import { SchedulesDefinition } from "#contracts/checkpoint/v1/schedule";
 import { Host } from "#contracts/scheduler/v1/scheduler";
 import { Vm, VmsDefinition } from "#contracts/vm/v1/vm";
 import { type Clock, systemClock, systemRandom } from "#libs/clock";
+import { registryLogin } from "#libs/config";
 import { StillpointError } from "#libs/errors";
 import { createHostAgents, followObservations } from "#libs/host-agent";
 import type { Lifecycle } from "#libs/lifecycle";
@@ -86,7 +87,7 @@ export async function startCheckpoint(
 /** Whom it asks: the hosts' agents, the VM service and the registry. */
 function openClients(config: CheckpointConfig, lifecycle: Lifecycle, hosts: RecordStore<Host>) {
   const vmService = createRpcClient(VmsDefinition, config.VM_ADDRESS ?? config.STILLPOINT_ADDRESS);
-  const registry = createRegistryClient({ address: config.REGISTRY_HTTP_URL });
+  const registry = createRegistryClient({ address: config.REGISTRY_HTTP_URL, login: registryLogin(config) });
   const agents = createHostAgents({ addressOf: agentAddress(hosts) });
   return {
     agents: lifecycle.add("host agents", agents, (opened) => opened.close()),

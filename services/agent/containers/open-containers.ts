@@ -1,4 +1,5 @@
 import type { Clock } from "#libs/clock";
+import { registryLogin } from "#libs/config";
 import type { Lifecycle } from "#libs/lifecycle";
 import type { Logger } from "#libs/logger";
 import type { AgentConfig } from "../config.ts";
@@ -85,9 +86,9 @@ function lastEventOf({ containers }: ContainerParts): number | undefined {
   return last === 0 ? undefined : last;
 }
 
-function loginOf({ AGENT_REGISTRY_USER, AGENT_REGISTRY_PASSWORD }: AgentConfig) {
-  if (AGENT_REGISTRY_USER === undefined) return undefined;
-  return { username: AGENT_REGISTRY_USER, password: AGENT_REGISTRY_PASSWORD ?? "" };
+function loginOf(config: AgentConfig) {
+  const login = registryLogin(config);
+  return login && { username: login.user, password: login.password };
 }
 
 /** unix:/path or unix:///path; undefined for "none". */
