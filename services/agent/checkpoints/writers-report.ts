@@ -30,7 +30,7 @@ export async function readReport(guest: GuestAgentChannel, clock: Clock): Promis
   const giveUpMs = clock.monotonicMs() + LET_GO_MS;
   for (;;) {
     const writers = await readOnce(guest);
-    if (!writers.some(({ state }) => state === "frozen") || clock.monotonicMs() >= giveUpMs) return writers;
+    if (!writers.some(isHeld) || clock.monotonicMs() >= giveUpMs) return writers;
     await clock.sleep(LOOK_MS);
   }
 }
@@ -40,6 +40,10 @@ async function readOnce(guest: GuestAgentChannel): Promise<Writer[]> {
   if (text === undefined || text === "") return [];
   const report = parseReport(text);
   return report ?? [{ name: "report", state: "failed", ms: 0 }];
+}
+
+function isHeld({ state }: Writer): boolean {
+  return state === "frozen";
 }
 
 /** Undefined when it is not a report: what a guest writes is not to be trusted. */
