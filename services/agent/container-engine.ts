@@ -12,8 +12,8 @@ export interface ContainerEngine {
   readonly images: EngineImages;
   /** Makes a container; one of that uid that is there already is left alone. @throws StillpointError IMAGE_NOT_FOUND */
   create(recipe: ContainerRecipe): Promise<void>;
-  /** Resolves when its process runs; at once when it does already. @throws StillpointError COMMAND_NOT_FOUND, PORT_TAKEN */
-  start(uid: string): Promise<void>;
+  /** Resolves when its process runs; false when it did already. @throws StillpointError COMMAND_NOT_FOUND, PORT_TAKEN */
+  start(uid: string): Promise<boolean>;
   /** Sends its stop signal, and SIGKILL when the grace is over; resolves when it has ended. */
   stop(uid: string, graceSeconds: number): Promise<void>;
   /** Signals it as its owner: after SIGKILL or its stop signal no restart policy holds. */
@@ -23,6 +23,7 @@ export interface ContainerEngine {
   /** Stops every process of it at one instant. */
   pause(uid: string): Promise<void>;
   unpause(uid: string): Promise<void>;
+  /** A container is made with none. */
   setRestart(uid: string, restart: RestartPolicy): Promise<void>;
   find(uid: string): Promise<SeenContainer | undefined>;
   /** uids of all containers that this host made, and how they stand. */
@@ -120,7 +121,6 @@ export interface ContainerRecipe {
   /** With no swap beyond it. */
   readonly memoryBytes: number;
   readonly pids: number;
-  readonly restart: RestartPolicy;
   /** Undefined: the image's, where it has one. */
   readonly healthCheck: RecipeHealthCheck | undefined;
   readonly addCapabilities: readonly string[];

@@ -3,9 +3,9 @@ import type { EngineEvent, SeenContainer, SeenState } from "../container-engine.
 import type { Container } from "./container.ts";
 import type { ContainerParts } from "./container-parts.ts";
 import { projectOf } from "./create.ts";
-import { stopContainer } from "./power.ts";
-import { restoreSecrets } from "./restore-secrets.ts";
-import { afterEvent, asSeen, gone } from "./status.ts";
+import { lookAgain } from "./look-again.ts";
+import { startContainer, stopContainer } from "./power.ts";
+import { afterEvent } from "./status.ts";
 
 const NANOS_IN_MS = 1e6;
 /** A container that ends so soon after its start says in its last lines what it lacks. */
@@ -47,21 +47,16 @@ export async function noteEvent(parts: ContainerParts, event: EngineEvent): Prom
 async function adopt(parts: ContainerParts, container: Container): Promise<void> {
   if (container.manifest.image === "") return;
   if (container.definition.spec?.isolated === false) await parts.networks.ensure(projectOf(container), container.uid);
-  const lookedAt = parts.clock.now().getTime() * NANOS_IN_MS;
-  const seen = await parts.engine.find(container.uid);
-  const { status, eventTime, intent } = container;
-  if (eventTime > lookedAt) return;
-  container.see(seen === undefined ? gone(status) : asSeen(status, seen, intent), lookedAt);
+  const seen = await lookAgain(parts, container);
   if (seen === undefined) return;
+  const { intent } = container;
   if (intent.isStopped && isAlive(seen)) await stopContainer(parts, container, 0);
   if (!intent.isStopped && seen.state === "exited") await startAgain(parts, container);
 }
 
 /** The engine could not start it at its own start: the files of its secrets were gone. */
 async function startAgain(parts: ContainerParts, container: Container): Promise<void> {
-  if (container.restart.mode !== RestartPolicy_Mode.ALWAYS) return;
-  await restoreSecrets(parts, container);
-  await parts.engine.start(container.uid);
+  if (container.restart.mode === RestartPolicy_Mode.ALWAYS) await startContainer(parts, container);
 }
 
 function isAlive({ state }: SeenContainer): boolean {

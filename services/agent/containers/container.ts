@@ -24,8 +24,8 @@ export interface ContainerManifest {
   readonly hasHealthCheck: boolean;
   /** Folders of the host that it mounts. */
   readonly hostMounts: readonly HostMount[];
-  /** What its owner wants of it: one that is "stopped" and runs is stopped again. */
-  readonly wanted: "running" | "stopped";
+  /** Its owner has stopped it since it was last started: it is stopped again if the engine starts it. */
+  readonly isStopped: boolean;
 }
 
 /** The last word on a container, so that one that comes back says what happened meanwhile. */
@@ -93,8 +93,8 @@ export class Container {
   }
 
   get intent(): Intent {
-    const { wanted, hasHealthCheck } = this.#manifest;
-    return { isStopped: wanted === "stopped", restart: this.restart, hasHealthCheck };
+    const { isStopped, hasHealthCheck } = this.#manifest;
+    return { isStopped, restart: this.restart, hasHealthCheck };
   }
 
   /** Changes the manifest, on disk first; changes take turns. */
@@ -106,8 +106,9 @@ export class Container {
     });
   }
 
-  async want(wanted: ContainerManifest["wanted"]): Promise<void> {
-    if (this.#manifest.wanted !== wanted) await this.save((manifest) => ({ ...manifest, wanted }));
+  /** Writes down whether its owner has stopped it. */
+  async noteStopped(isStopped: boolean): Promise<void> {
+    if (this.#manifest.isStopped !== isStopped) await this.save((manifest) => ({ ...manifest, isStopped }));
   }
 
   /** Changes the restart policy, on disk first. */

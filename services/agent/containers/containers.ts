@@ -41,17 +41,23 @@ export class Containers {
     throw new StillpointError("WORKLOAD_NOT_FOUND", `this host has no container ${uid}`);
   }
 
-  /** Writes down a new container, its manifest last. Values of secrets are kept in a file of their own. */
-  async add(definition: ContainerDefinition, manifest: ContainerManifest): Promise<Container> {
+  /**
+   * Writes a new container down while `make` has the engine make it; it is one of this host's when both are done.
+   * Values of secrets are kept in a file of their own, which is there before.
+   */
+  async add(
+    definition: ContainerDefinition,
+    manifest: ContainerManifest,
+    make: (container: Container) => Promise<void>,
+  ): Promise<Container> {
     const folder = containerFolder(this.#data, definition.uid);
     await mkdir(folder.root, { recursive: true, mode: 0o700 });
     const { secrets = [] } = definition.spec ?? {};
     if (secrets.length > 0) await writeDurably(folder.secrets, JSON.stringify(secrets.map(secretAsText)));
     const kept = withoutSecrets(definition);
-    await writeDurably(folder.spec, JSON.stringify(ContainerDefinition.toJSON(kept), null, 1));
-    await writeManifest(folder.manifest, manifest);
-    await syncFolder(this.#data.containers);
     const container = new Container({ definition: kept, folder, manifest, deps: this.#deps });
+    const both = await Promise.allSettled([make(container), this.#write(container)]);
+    for (const part of both) if (part.status === "rejected") throw part.reason;
     this.#byUid.set(definition.uid, container);
     return container;
   }
@@ -62,6 +68,13 @@ export class Containers {
     this.#byUid.delete(uid);
     await container?.settle();
     await rm(containerFolder(this.#data, uid).root, { recursive: true, force: true });
+    await syncFolder(this.#data.containers);
+  }
+
+  /** The manifest last. */
+  async #write({ definition, folder, manifest }: Container): Promise<void> {
+    await writeDurably(folder.spec, JSON.stringify(ContainerDefinition.toJSON(definition), null, 1));
+    await writeManifest(folder.manifest, manifest);
     await syncFolder(this.#data.containers);
   }
 

@@ -2,7 +2,7 @@ import type { ContainerDefinition } from "#contracts/host/v1/agent";
 import { isStillpointError, StillpointError } from "#libs/errors";
 import type { EngineImage } from "../container-engine.ts";
 import type { StepContext } from "../steps/step-runner.ts";
-import type { Container } from "./container.ts";
+import type { Container, ContainerManifest } from "./container.ts";
 import type { ContainerParts } from "./container-parts.ts";
 import { hostUser } from "./container-user.ts";
 import { resolveHostPaths } from "./host-paths.ts";
@@ -24,22 +24,37 @@ export async function createContainer(
   refuseNested([...hostMounts.values()], mountsOfOthers(parts, context.uid));
   const image = spec.image === "" ? "" : parts.images.nameFor(spec.image);
   const contents = image === "" ? undefined : await ensureImage(parts, context, image);
-  const container =
-    parts.containers.find(definition.uid) ??
-    (await parts.containers.add(definition, {
+  const make = async (container: Container) => {
+    if (contents === undefined) return; // its image comes with a checkpoint
+    await makeOrPullAgain(parts, context, container, { image, contents, hostMounts });
+  };
+  const known = parts.containers.find(definition.uid);
+  if (known === undefined) {
+    const manifest: ContainerManifest = {
       ...{ version: 1, uid: context.uid, owner: { operation: context.operation, epoch: context.epoch } },
-      ...{ image, hostMounts: [...hostMounts.values()], wanted: "stopped" },
+      ...{ image, hostMounts: [...hostMounts.values()], isStopped: false },
       hasHealthCheck: spec.healthCheck !== undefined || contents?.hasHealthCheck === true,
-    }));
-  if (contents === undefined) return container; // its image comes with a checkpoint
+    };
+    return await parts.containers.add(definition, manifest, make);
+  }
+  await make(known);
+  return known;
+}
+
+/** Somebody may have removed the image since it was seen. */
+async function makeOrPullAgain(
+  parts: ContainerParts,
+  context: StepContext,
+  container: Container,
+  from: MadeFrom,
+): Promise<void> {
   try {
-    await makeInEngine(parts, container, { image, contents, hostMounts });
+    await makeInEngine(parts, container, from);
   } catch (error) {
     if (!isStillpointError(error, "IMAGE_NOT_FOUND")) throw error;
-    parts.images.forget(image); // removed by somebody since it was seen
-    await makeInEngine(parts, container, { image, contents: await ensureImage(parts, context, image), hostMounts });
+    parts.images.forget(from.image);
+    await makeInEngine(parts, container, { ...from, contents: await ensureImage(parts, context, from.image) });
   }
-  return container;
 }
 
 function mountsOfOthers({ containers }: ContainerParts, uid: string): HostMount[] {
@@ -58,7 +73,7 @@ export interface MadeFrom {
 export async function makeInEngine(parts: ContainerParts, container: Container, from: MadeFrom): Promise<void> {
   const { engine, secrets, networks } = parts;
   const { image, contents, hostMounts } = from;
-  const { uid, definition, restart } = container;
+  const { uid, definition } = container;
   const { spec } = definition;
   if (spec === undefined) throw new StillpointError("INTERNAL", `${uid} has no spec`);
   if (!(await secrets.areThere(container))) await secrets.restore(container);
@@ -66,7 +81,7 @@ export async function makeInEngine(parts: ContainerParts, container: Container, 
   const hostname = definition.name.split("/").at(-1) ?? uid;
   await engine.create(
     recipeOf({
-      ...{ uid, hostname, spec, restart, image, contents, network, hostMounts },
+      ...{ uid, hostname, spec, image, contents, network, hostMounts },
       secrets: secrets.folderOf(container),
     }),
   );

@@ -24,11 +24,7 @@ export async function* execInContainer(
   requests: AsyncIterable<ExecContainerRequest>,
 ): AsyncGenerator<ExecContainerResponse> {
   const incoming = requests[Symbol.asyncIterator]();
-  const first = await incoming.next();
-  const start = first.done === true ? undefined : first.value.start;
-  if (start === undefined || start.command.length === 0) {
-    throw new StillpointError("ARGUMENT_INVALID", "the first message must say what to run");
-  }
+  const { first, start } = await firstOf(incoming);
   const container = containers.get(start.name);
   if (container.status.state !== ContainerState.RUNNING) {
     throw new StillpointError("CONTAINER_STATE", `${container.name} does not run; a command needs it to`);
@@ -39,7 +35,7 @@ export async function* execInContainer(
     terminal: terminal ? (size ?? DEFAULT_SIZE) : undefined,
   });
   await using _ended = { [Symbol.asyncDispose]: () => endUnlessOver(session, logger) };
-  const feeding = feed(session, first.value, incoming);
+  const feeding = feed(session, first, incoming);
   feeding.catch((error: unknown) => logger.debug({ err: error }, "the caller of a command has hung up"));
   const hangUp = () => void endUnlessOver(session, logger);
   signal.addEventListener("abort", hangUp, { once: true });
@@ -47,11 +43,21 @@ export async function* execInContainer(
     for await (const { stream, bytes } of session.output) {
       yield stream === "stdout" ? { stdout: bytes, stderr: NOTHING } : { stdout: NOTHING, stderr: bytes };
     }
+  } catch (error) {
+    signal.throwIfAborted(); // its output was cut off for that
+    throw error;
   } finally {
     signal.removeEventListener("abort", hangUp);
   }
   signal.throwIfAborted();
   yield { stdout: NOTHING, stderr: NOTHING, exitCode: await session.exitCode() };
+}
+
+async function firstOf(incoming: AsyncIterator<ExecContainerRequest>) {
+  const first = await incoming.next();
+  const start = first.done === true ? undefined : first.value.start;
+  if (start !== undefined && start.command.length > 0) return { first: first.value, start };
+  throw new StillpointError("ARGUMENT_INVALID", "the first message must say what to run");
 }
 
 async function feed(
@@ -60,15 +66,20 @@ async function feed(
   rest: AsyncIterator<ExecContainerRequest>,
 ): Promise<void> {
   let message: IteratorResult<ExecContainerRequest> = { done: false, value: first };
+  let isOpen = true;
+  const close = () => {
+    if (isOpen) session.closeInput();
+    isOpen = false;
+  };
   try {
     for (; message.done !== true; message = await rest.next()) {
       const { stdin, stdinClosed, resize } = message.value;
       if (resize !== undefined) await session.resize(resize);
-      if (stdin.length > 0) await session.write(stdin);
-      if (stdinClosed) session.closeInput();
+      if (isOpen && stdin.length > 0) await session.write(stdin);
+      if (stdinClosed) close();
     }
   } finally {
-    session.closeInput();
+    close();
   }
 }
 

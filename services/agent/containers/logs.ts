@@ -1,6 +1,11 @@
-import type { ContainerLogChunk, GetContainerLogsRequest } from "#contracts/container/v1/container";
+import {
+  type ContainerLogChunk,
+  ContainerState,
+  type GetContainerLogsRequest,
+} from "#contracts/container/v1/container";
 import type { Clock } from "#libs/clock";
 import type { ContainerEngine, LogOptions, LogPiece } from "../container-engine.ts";
+import type { Container } from "./container.ts";
 import type { Containers } from "./containers.ts";
 
 export interface LogsDeps {
@@ -28,16 +33,30 @@ export async function* containerLogs(
     signal,
   };
   for (;;) {
+    const { startTime } = container.status;
     for await (const piece of engine.logs(container.uid, options)) {
       options = { ...options, tail: undefined, since: nanosOf(piece.time) + 1n };
       yield chunkOf(piece, request.timestamps);
     }
     // The engine's own following ends with the container's process.
-    if (!request.follow || signal.aborted || containers.find(container.uid) !== container) return;
-    await clock.sleep(AGAIN_MS, signal).catch(() => undefined);
-    if (options.tail !== undefined)
-      options = { ...options, tail: undefined, since: nanosOf(clock.now().toISOString()) };
+    const goesOn = request.follow && (await startsAgain({ containers, clock, signal }, container, startTime));
+    if (!goesOn) return;
+    options = { ...options, tail: undefined };
   }
+}
+
+/** Waits for its next life; false when there will be none, or the caller hangs up. */
+async function startsAgain(
+  { containers, clock, signal }: Omit<LogsDeps, "engine">,
+  container: Container,
+  startTime: Date | undefined,
+): Promise<boolean> {
+  while (!signal.aborted && containers.find(container.uid) === container) {
+    if (container.status.state === ContainerState.FAILED) return false;
+    if (container.status.startTime?.getTime() !== startTime?.getTime()) return true;
+    await clock.sleep(AGAIN_MS, signal).catch(() => undefined);
+  }
+  return false;
 }
 
 function chunkOf({ stream, bytes, time }: LogPiece, timestamps: boolean): ContainerLogChunk {

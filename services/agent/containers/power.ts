@@ -1,8 +1,9 @@
 import { ContainerState, type RestartPolicy, RestartPolicy_Mode } from "#contracts/container/v1/container";
-import { StillpointError } from "#libs/errors";
+import { isStillpointError, StillpointError } from "#libs/errors";
 import type { Container } from "./container.ts";
 import type { ContainerParts } from "./container-parts.ts";
 import { projectOf } from "./create.ts";
+import { lookAgain } from "./look-again.ts";
 import { restoreSecrets } from "./restore-secrets.ts";
 import { started } from "./status.ts";
 
@@ -17,18 +18,19 @@ export async function startContainer(parts: ContainerParts, container: Container
     throw new StillpointError("CONTAINER_STATE", `${container.name} has no image yet: its checkpoint has not come`);
   }
   if (status.state === ContainerState.PAUSED) await engine.unpause(uid);
-  const wasStopped = container.manifest.wanted === "stopped";
   if (definition.spec?.isolated === false) await networks.ensure(projectOf(container), uid);
   await restoreSecrets(parts, container);
-  await container.want("running");
+  const { isStopped } = container.manifest;
+  await container.noteStopped(false);
   try {
-    // Its restart policy was taken from it when it was stopped.
-    if (status.lastExit !== undefined && hasPolicy(container)) await engine.setRestart(uid, container.restart);
+    if (hasPolicy(container)) await engine.setRestart(uid, container.restart);
     const asked = clock.now();
-    await engine.start(uid);
-    noteStart(container, asked);
+    if (await engine.start(uid)) noteStart(container, asked);
   } catch (error) {
-    if (wasStopped) await container.want("stopped");
+    // Without the engine's word it may have started.
+    if (isStillpointError(error, "ENGINE_UNAVAILABLE")) throw error;
+    await disarm(parts, container);
+    await container.noteStopped(isStopped);
     throw error;
   }
 }
@@ -36,12 +38,13 @@ export async function startContainer(parts: ContainerParts, container: Container
 /** Sends its stop signal, and SIGKILL when the grace is over. A stopped container stays as it is. */
 export async function stopContainer(parts: ContainerParts, container: Container, graceSeconds: number): Promise<void> {
   const { engine } = parts;
-  await container.want("stopped");
+  await container.noteStopped(true);
   if (container.manifest.image === "") return;
   // A paused process hears no signal but the last.
   if (container.status.state === ContainerState.PAUSED) await engine.unpause(container.uid);
   await engine.stop(container.uid, Math.max(0, graceSeconds));
   await disarm(parts, container);
+  await lookAgain(parts, container);
 }
 
 /** Sends a signal at once. After SIGKILL it stays stopped. */
@@ -49,11 +52,15 @@ export async function killContainer(parts: ContainerParts, container: Container,
   if (!/^SIG[A-Z0-9+-]{1,12}$/.test(signal)) {
     throw new StillpointError("ARGUMENT_INVALID", `${JSON.stringify(signal)} is not a signal such as SIGTERM`);
   }
-  const isLast = signal === "SIGKILL";
-  if (isLast && container.manifest.wanted === "stopped") return await stopContainer(parts, container, 0);
-  if (isLast) await container.want("stopped");
-  await parts.engine.kill(container.uid, signal);
-  if (isLast) await stopContainer(parts, container, 0); // resolves when it has ended
+  const { uid, name, status } = container;
+  const hasProcess = status.state === ContainerState.RUNNING || status.state === ContainerState.PAUSED;
+  if (signal !== "SIGKILL") {
+    if (!hasProcess) throw new StillpointError("CONTAINER_STATE", `${name} does not run and hears no signal`);
+    return await parts.engine.kill(uid, signal);
+  }
+  await container.noteStopped(true);
+  if (hasProcess) await endAtOnce(parts, container);
+  await stopContainer(parts, container, 0);
 }
 
 /** Holds from now on, whether it runs or not. */
@@ -64,20 +71,30 @@ export async function updateContainer(
 ): Promise<void> {
   if (restart === undefined) return;
   await container.saveRestart(restart);
-  const { image, wanted } = container.manifest;
-  if (image !== "" && wanted === "running") await parts.engine.setRestart(container.uid, restart);
+  const { image, isStopped } = container.manifest;
+  if (image !== "" && !isStopped && container.status.startTime !== undefined)
+    await parts.engine.setRestart(container.uid, restart);
 }
 
 /** Ends it and removes all that it has here. Right for one that was half made, too. */
 export async function deleteContainer(parts: ContainerParts, uid: string): Promise<void> {
   const { engine, containers, networks, secrets } = parts;
   const container = containers.find(uid);
-  if (container !== undefined) await container.want("stopped");
+  if (container !== undefined) await container.noteStopped(true);
   await engine.remove(uid);
   await engine.removeVolumes(uid);
   await secrets.remove(uid);
   await containers.remove(uid);
   if (container?.definition.spec?.isolated === false) await networks.release(projectOf(container), uid);
+}
+
+/** It may end by itself meanwhile. */
+async function endAtOnce({ engine }: ContainerParts, { uid }: Container): Promise<void> {
+  try {
+    await engine.kill(uid, "SIGKILL");
+  } catch (error) {
+    if (!isStillpointError(error, "CONTAINER_STATE")) throw error;
+  }
 }
 
 /** The engine would start it at its own start, as its policy says. */

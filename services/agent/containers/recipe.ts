@@ -1,4 +1,4 @@
-import type { ContainerSpec, HealthCheck, RestartPolicy } from "#contracts/container/v1/container";
+import type { ContainerSpec, HealthCheck } from "#contracts/container/v1/container";
 import type { Duration } from "#google/protobuf/duration";
 import type { ContainerRecipe, EngineImage, RecipeHealthCheck, RecipeMount } from "../container-engine.ts";
 import { capabilityName, type HostMount } from "./isolation.ts";
@@ -14,7 +14,6 @@ export interface RecipeParts {
   readonly hostname: string;
   /** Allowed by `refuseForbidden`. */
   readonly spec: ContainerSpec;
-  readonly restart: RestartPolicy;
   /** What the engine calls the image, and what is in it. */
   readonly image: string;
   readonly contents: Pick<EngineImage, "stopSignal">;
@@ -26,9 +25,9 @@ export interface RecipeParts {
 
 /** What the engine is told to make. */
 export function recipeOf(parts: RecipeParts): ContainerRecipe {
-  const { spec, uid, hostname, image, network, restart } = parts;
+  const { spec, uid, hostname, image, network } = parts;
   return {
-    ...{ uid, hostname, image, network, restart },
+    ...{ uid, hostname, image, network },
     stopSignal: parts.contents.stopSignal || DEFAULT_SIGNAL,
     process: spec,
     mounts: [...spec.volumes.map((mount) => mountOf(parts, mount)), ...secretsMount(parts)],

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { chmod, chown, lstat, mkdir, readdir, readFile, rm, statfs, writeFile } from "node:fs/promises";
+import { chmod, chown, lstat, mkdir, readdir, readFile, rm, rmdir, statfs, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { StillpointError } from "#libs/errors";
 import { checkUid } from "../workload-folder.ts";
@@ -14,7 +14,8 @@ const TMPFS_MAGIC = 0x01021994;
  */
 export class SecretFiles {
   readonly #root: string;
-  #isChecked = false;
+  /** What makes and removes folders takes turns. */
+  #turn: Promise<void> = Promise.resolve();
 
   /** @param memory a folder on a tmpfs; @param data the agent's, so that agents do not share */
   constructor(memory: string, data: string) {
@@ -39,13 +40,15 @@ export class SecretFiles {
   async restore(container: Container): Promise<void> {
     const folder = this.folderOf(container);
     if (folder === undefined) return;
-    await this.#check();
-    await rm(folder, { recursive: true, force: true });
-    await mkdir(folder, { mode: 0o755 });
     const secrets = JSON.parse(await readFile(container.folder.secrets, "utf8")) as { name: string; value: string }[];
-    for (const { name, value } of secrets) {
-      await writeFile(join(folder, name), Buffer.from(value, "base64"), { mode: 0o400, flag: "wx" });
-    }
+    await this.#inTurn(async () => {
+      await this.#makeRoot();
+      await rm(folder, { recursive: true, force: true });
+      await mkdir(folder, { mode: 0o755 });
+      for (const { name, value } of secrets) {
+        await writeFile(join(folder, name), Buffer.from(value, "base64"), { mode: 0o400, flag: "wx" });
+      }
+    });
   }
 
   /** Gives them to the user, by its ids on the host, that reads them. */
@@ -58,17 +61,20 @@ export class SecretFiles {
     }
   }
 
+  /** The last one's go with all that was made for them. */
   async remove(uid: string): Promise<void> {
-    await rm(this.#folder(uid), { recursive: true, force: true });
+    await this.#inTurn(async () => {
+      await rm(this.#folder(uid), { recursive: true, force: true });
+      await rmdir(this.#root).catch(() => undefined); // there are others, or there was none
+    });
   }
 
   #folder(uid: string): string {
     return join(this.#root, checkUid(uid));
   }
 
-  /** Others may write to where it lies: it must be our own and nobody's else to enter. */
-  async #check(): Promise<void> {
-    if (this.#isChecked) return;
+  /** Others may write to where it lies: it must be our own and nobody else's to enter. */
+  async #makeRoot(): Promise<void> {
     await mkdir(this.#root, { mode: 0o700 }).catch((error: NodeJS.ErrnoException) => {
       if (error.code !== "EEXIST") throw error;
     });
@@ -78,6 +84,11 @@ export class SecretFiles {
     if (!isOurs || type !== TMPFS_MAGIC) {
       throw new StillpointError("CAPABILITY_MISSING", `${this.#root} is not a folder in memory for the agent alone`);
     }
-    this.#isChecked = true;
+  }
+
+  async #inTurn(act: () => Promise<void>): Promise<void> {
+    const acted = this.#turn.then(act);
+    this.#turn = acted.catch(() => undefined);
+    await acted;
   }
 }

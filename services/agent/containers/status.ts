@@ -10,7 +10,7 @@ import type { EngineEvent, SeenContainer, SeenHealth } from "../container-engine
 
 /** What decides over a container's life beside what happens to it. */
 export interface Intent {
-  /** It was stopped or killed by its owner, or never started. */
+  /** It was stopped or killed by its owner. */
   readonly isStopped: boolean;
   readonly restart: RestartPolicy;
   readonly hasHealthCheck: boolean;

@@ -48,12 +48,12 @@ function hostConfig(recipe: ContainerRecipe, hostData: string): HostConfig {
     PortBindings: Object.fromEntries(
       ports.map((port) => [portKey(port), [{ HostIp: "127.0.0.1", HostPort: `${port.hostPort}` }]]),
     ),
-    RestartPolicy: restartPolicy(recipe.restart),
+    RestartPolicy: { Name: "no" },
     LogConfig: { Type: "json-file", Config: { "max-size": "16m", "max-file": "3" } },
   };
 }
 
-/** "always" is Docker's too: a container that was stopped has "no" from then on, so that it is not started at boot. */
+/** "always" is Docker's too, as one that is stopped has "no" from then on: Docker would start it at its own start. */
 export function restartPolicy({ mode, maxRetries }: RestartPolicy): HostRestartPolicy {
   if (mode === RestartPolicy_Mode.ALWAYS) return { Name: "always" };
   if (mode === RestartPolicy_Mode.ON_FAILURE) return { Name: "on-failure", MaximumRetryCount: maxRetries };

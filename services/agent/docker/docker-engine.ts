@@ -56,8 +56,9 @@ export class DockerEngine implements ContainerEngine {
     await askUnless([409], `creating ${recipe.uid}`, async () => this.#docker.createContainer(options));
   }
 
-  async start(uid: string): Promise<void> {
-    await askUnless([304], `starting ${uid}`, async () => this.#docker.getContainer(uid).start());
+  async start(uid: string): Promise<boolean> {
+    const started = await askUnless([304], `starting ${uid}`, async () => this.#docker.getContainer(uid).start());
+    return started !== undefined;
   }
 
   async stop(uid: string, graceSeconds: number): Promise<void> {

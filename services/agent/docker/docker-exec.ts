@@ -29,16 +29,20 @@ export async function startExec(docker: Dockerode, uid: string, command: ExecCom
   return session;
 }
 
+const END_OF_TRANSMISSION = "\x04";
+
 class DockerExec implements ExecSession {
   readonly output: ExecSession["output"];
   readonly #what: string;
   readonly #exec: Dockerode.Exec;
   readonly #stream: Duplex;
+  readonly #isTerminal: boolean;
 
   constructor(what: string, exec: Dockerode.Exec, stream: Duplex, isTerminal: boolean) {
     this.#what = what;
     this.#exec = exec;
     this.#stream = stream;
+    this.#isTerminal = isTerminal;
     stream.on("error", () => undefined); // who reads the output hears of it
     this.output = isTerminal ? rawOutput(stream) : readFrames(stream);
   }
@@ -49,8 +53,10 @@ class DockerExec implements ExecSession {
     }
   }
 
+  /** Docker lets go of a terminal whose input ends; the end-of-transmission character ends what reads from it. */
   closeInput(): void {
-    this.#stream.end();
+    if (this.#isTerminal) this.#stream.write(END_OF_TRANSMISSION);
+    else this.#stream.end();
   }
 
   /** A command that has ended meanwhile has no terminal any more. */

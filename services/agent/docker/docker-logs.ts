@@ -1,12 +1,12 @@
 import type Dockerode from "dockerode";
 import type { LogOptions, LogPiece } from "../container-engine.ts";
 import { getStream } from "./dial.ts";
-import { askEngine, engineError } from "./engine-error.ts";
+import { askUnless, engineError } from "./engine-error.ts";
 import { readFrames } from "./frames.ts";
 
 const NANOS = 1_000_000_000n;
 
-/** What a container printed, with Docker's time before each piece taken off. */
+/** What a container printed (nothing when it is gone), with Docker's time before each piece taken off. */
 export async function* readLogs(docker: Dockerode, uid: string, options: LogOptions): AsyncGenerator<LogPiece> {
   const { follow, tail, since, signal } = options;
   const what = `reading the logs of ${uid}`;
@@ -17,7 +17,7 @@ export async function* readLogs(docker: Dockerode, uid: string, options: LogOpti
   try {
     const path = `/containers/${uid}/logs`;
     for await (const { stream, bytes } of readFrames(
-      await askEngine(what, () => getStream(docker, { path, query, signal })),
+      (await askUnless([404], what, () => getStream(docker, { path, query, signal }))) ?? [],
     )) {
       const space = bytes.indexOf(0x20);
       yield { stream, time: bytes.toString("latin1", 0, space), bytes: bytes.subarray(space + 1) };

@@ -7,7 +7,7 @@ const HEADER_BYTES = 8;
 const STDERR = 2;
 
 /** Docker's stream of two outputs: [1 or 2, 0, 0, 0, length (4 bytes, big endian)] before each piece. */
-export async function* readFrames(source: AsyncIterable<Buffer>): AsyncGenerator<Frame> {
+export async function* readFrames(source: AsyncIterable<Buffer> | Iterable<Buffer>): AsyncGenerator<Frame> {
   let waiting: Buffer = Buffer.alloc(0);
   for await (const chunk of source) {
     waiting = waiting.length === 0 ? chunk : Buffer.concat([waiting, chunk]);
