@@ -15,9 +15,10 @@ export function foldWorkload(container: Container, { container: status }: Worklo
 export function foldStatus(container: Container, status: ContainerStatus, reason = ""): Folded<Container> {
   const { state, lastExit, restarts, health } = status;
   const after: Status = { ...status, lastExit: lastExit ?? container.lastExit };
-  const events = happenings(container, after).map(({ happened, data }) =>
-    containerEvent(happened, container, { host: container.host, ...data }),
-  );
+  const events = happenings(container, after).map(({ happened, data, time }) => ({
+    ...containerEvent(happened, container, { host: container.host, ...data }),
+    ...(time === undefined ? {} : { time: time.toISOString() }),
+  }));
   const body: Container = {
     ...container,
     ...{ state, restarts, health },

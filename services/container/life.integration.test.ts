@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { ContainerState, RestartPolicy_Mode } from "#contracts/container/v1/container";
+import { ContainerStatus } from "#contracts/host/v1/agent";
 import { CheckpointType } from "#contracts/vm/v1/vm";
 import { StillpointError } from "#libs/errors";
 import { eventually } from "#libs/testing";
@@ -121,33 +122,24 @@ describe("what the host sees", () => {
 
   test("an end is told also when the host has gone on to another by then; an old word changes nothing", async () => {
     const { uid } = await container.made({ start: true });
-    const died = workload(uid)?.container;
-    const first = { ...died, state: ContainerState.RESTARTING, lastExit: exit(1, later(workload(uid))) } as const;
-    plane.agent.set(uid, {
-      container: { ...first, restarts: 0, health: "CONTAINER_HEALTH_UNSPECIFIED", startTime: died?.startTime },
-    });
-    const restarted = later(workload(uid));
-    const second = {
-      ...first,
-      restarts: 1,
-      startTime: restarted,
-      lastExit: exit(2, new Date(restarted.getTime() + 1_000)),
-    };
-    await plane.sees(uid, { ...second, state: ContainerState.EXITED });
+    const running = ContainerStatus.fromPartial({ ...workload(uid)?.container });
+    const times = [1, 2, 3].map((seconds) => new Date(later(workload(uid)).getTime() + seconds * 300));
+    const [died = new Date(), restarted = new Date(), diedAgain = new Date()] = times;
+    const first = { ...running, state: ContainerState.RESTARTING, lastExit: exit(3, died) };
+    const second = { state: ContainerState.EXITED, restarts: 1, startTime: restarted, lastExit: exit(3, diedAgain) };
+    plane.agent.set(uid, { container: { ...running, ...second } });
+    const observe = (value: ContainerStatus) =>
+      plane.observe({ uid, workload: name, happened: { $case: "container", value } });
+    await observe(first);
     await isIn(ContainerState.EXITED);
-    const before = await plane.happened(name);
-    expect(before).toEqual(["created", "started", "restarted", "exited"]);
-    const value = {
-      health: "CONTAINER_HEALTH_UNSPECIFIED" as const,
-      restarts: 0,
-      startTime: died?.startTime,
-      ...first,
-    };
-    await plane.observe({ uid, workload: name, happened: { $case: "container", value } });
+    const told = ["created", "started", "exited", "restarted", "exited"];
+    expect(await plane.happened(name)).toEqual(told);
+    await observe(running);
+    await observe(first);
     await plane.sees(uid, { health: "CONTAINER_HEALTH_HEALTHY" });
     await eventually(async () => (await container.get()).health === "CONTAINER_HEALTH_HEALTHY");
-    expect(await container.get()).toMatchObject({ state: ContainerState.EXITED, lastExit: { exitCode: 2 } });
-    expect(await plane.happened(name)).toEqual([...before, "healthy"]);
+    expect(await container.get()).toMatchObject({ state: ContainerState.EXITED, lastExit: { time: diedAgain } });
+    expect(await plane.happened(name)).toEqual([...told, "healthy"]);
   });
 });
 

@@ -53,7 +53,7 @@ async function foldSeen(
   const { host, uid, reason } = observation;
   const workload = await deps.agents.getWorkload({ host, uid }, AbortSignal.timeout(askWithinMs));
   if (workload?.container === undefined) return true;
-  const first = earlierExit(stored.body, seen, workload.container);
+  const first = foldEarlier(stored.body, seen, workload.container);
   const now = foldWorkload(first.body, workload, reason);
   const events = [...first.events, ...now.events];
   if (events.length === 0 && isSame(stored.body, now.body)) return true;
@@ -67,12 +67,12 @@ async function foldSeen(
   }
 }
 
-/** The end that was seen, where the host has gone on from it to another one: each is told. */
-function earlierExit(container: Container, seen: ContainerStatus, now: ContainerStatus): Folded<Container> {
-  const millis = ({ lastExit }: Pick<ContainerStatus, "lastExit">) => lastExit?.time?.getTime() ?? 0;
-  const { startTime, health, restarts } = container;
-  if (millis(seen) <= millis(container) || millis(seen) >= millis(now)) return { body: container, events: [] };
-  return foldStatus(container, { ...seen, startTime, health, restarts });
+/** As it was seen, where the host has gone on since: what lies between is told too. An older word says nothing. */
+function foldEarlier(container: Container, seen: ContainerStatus, now: ContainerStatus): Folded<Container> {
+  const lastChange = ({ startTime, lastExit }: Pick<ContainerStatus, "startTime" | "lastExit">) =>
+    Math.max(startTime?.getTime() ?? 0, lastExit?.time?.getTime() ?? 0);
+  const isBetween = lastChange(container) < lastChange(seen) && lastChange(seen) < lastChange(now);
+  return isBetween ? foldStatus(container, seen) : { body: container, events: [] };
 }
 
 function isSame(one: Container, other: Container): boolean {

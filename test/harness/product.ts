@@ -21,7 +21,7 @@ export interface Product extends AsyncDisposable {
   stillpoint(...args: string[]): Promise<CommandResult>;
   /** The same with `-o json`; gives the API's message. Fails with what was printed when it does not end with 0. */
   json(...args: string[]): Promise<unknown>;
-  /** Waits for what still runs, deletes every VM, stops it and removes its folder. */
+  /** Waits for what still runs, deletes every VM and container, stops it and removes its folder. */
   [Symbol.asyncDispose](): Promise<void>;
 }
 
@@ -123,7 +123,7 @@ function connectProduct(first: Running, folder: TemporaryFolder, { launch, signa
       running = await launch();
     },
     [Symbol.asyncDispose]: async () => {
-      if (isAlive(running.child)) await deleteEveryVm((...args) => run(args));
+      if (isAlive(running.child)) await deleteEveryWorkload((...args) => run(args));
       await end(running.child, "SIGTERM");
       for (const { pid } of await findQemus(folder.path)) process.kill(pid, "SIGKILL");
       await folder[Symbol.asyncDispose]();
@@ -140,8 +140,8 @@ async function end(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
   await exited;
 }
 
-/** What still works on a VM holds it: that comes to its end first. */
-async function deleteEveryVm(run: (...args: string[]) => Promise<CommandResult>): Promise<void> {
+/** What still works on a workload holds it: that comes to its end first. */
+async function deleteEveryWorkload(run: (...args: string[]) => Promise<CommandResult>): Promise<void> {
   const list = async (...args: string[]) => {
     const { stdout } = await run(...args, "-o", "json");
     const listed = (stdout === "" ? {} : JSON.parse(stdout)) as Record<string, { name: string }[]>;
@@ -152,6 +152,9 @@ async function deleteEveryVm(run: (...args: string[]) => Promise<CommandResult>)
     );
   };
   for (const id of await list("operation", "list", "--unfinished")) await run("operation", "wait", id);
-  for (const vm of await list("vm", "list"))
-    await run("vm", "delete", vm, "--force", "--with-checkpoints", "--with-protected");
+  for (const noun of ["vm", "container"]) {
+    for (const name of await list(noun, "list")) {
+      await run(noun, "delete", name, "--force", "--with-checkpoints", "--with-protected");
+    }
+  }
 }

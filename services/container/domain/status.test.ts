@@ -81,6 +81,7 @@ describe("what has happened between two looks", () => {
           signal: "SIGKILL",
           willRestart: true,
         },
+        time: at(20),
       },
     ]);
   });
@@ -92,6 +93,6 @@ test("an end in words", () => {
   expect(describeExit(exit(143, 0))).toBe("ended by SIGTERM (143)");
   expect(describeExit(exit(200, 0))).toBe("exited with 200");
   expect(describeExit({ ...exit(137, 0), outOfMemory: true })).toBe("killed: out of memory");
-  expect(describeExit({ ...exit(127, 0), error: "no such program" })).toBe("no such program");
+  expect(describeExit({ ...exit(127, 0), error: "no such program" })).toBe("exited with 127: no such program");
   expect(reasonOf({ ...running, state: "CONTAINER_STATE_STOPPED", lastExit: exit(3, 0) })).toBe("");
 });

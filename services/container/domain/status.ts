@@ -3,7 +3,7 @@ export interface Exit {
   /** 128 and the signal's number when a signal ended it. */
   readonly exitCode: number;
   readonly outOfMemory: boolean;
-  /** The engine's words, where it could not be started at all. */
+  /** The engine's words where it could not be started at all, its own last ones where it ended at once; else empty. */
   readonly error: string;
   readonly time?: Date | undefined;
 }
@@ -21,6 +21,8 @@ export interface Happening {
   /** As the event is called. */
   readonly happened: string;
   readonly data: Readonly<Record<string, unknown>>;
+  /** By the clock of its host; absent where that is not known. */
+  readonly time?: Date | undefined;
 }
 
 /** What has happened between two looks at a container, in its order; nothing when it is as it was. */
@@ -50,33 +52,37 @@ export function reasonOf({ state, lastExit }: Status): string {
   }
 }
 
-/** "exited with 3", "killed: out of memory", "ended by SIGTERM (143)". */
+/** "exited with 3", "exited with 3: no such file", "killed: out of memory", "ended by SIGTERM (143)". */
 export function describeExit(exit: Exit | undefined): string {
   if (exit === undefined) return "ended";
   const { exitCode, outOfMemory, error } = exit;
   if (outOfMemory) return "killed: out of memory";
-  if (error !== "") return error;
   const signal = signalOf(exitCode);
-  return signal === undefined ? `exited with ${exitCode}` : `ended by ${signal} (${exitCode})`;
+  const words = signal === undefined ? `exited with ${exitCode}` : `ended by ${signal} (${exitCode})`;
+  return error === "" ? words : `${words}: ${error}`;
 }
 
 function startOf(before: Status, after: Status): Happening[] {
   const { restarts } = after;
-  if (restarts > before.restarts) return [{ happened: "restarted", data: { restarts } }];
+  const time = after.startTime;
+  if (restarts > before.restarts) return [{ happened: "restarted", data: { restarts }, time }];
   if (millis(after.startTime) <= millis(before.startTime)) return [];
   // Of one that went on all the time, the agent only knows the moment better by now.
-  return isLive(before) && isLive(after) && !hasEnded(before, after) ? [] : [{ happened: "started", data: {} }];
+  return isLive(before) && isLive(after) && !hasEnded(before, after) ? [] : [{ happened: "started", data: {}, time }];
 }
 
 function endOf(before: Status, after: Status): Happening[] {
   const { state, lastExit } = after;
   const isNew = hasEnded(before, after);
+  const time = lastExit?.time;
   if (state === "CONTAINER_STATE_STOPPED") {
     const wasAsked = before.state !== state && before.state !== "CONTAINER_STATE_CREATING";
-    return wasAsked ? [{ happened: "stopped", data: isNew ? exitData(lastExit) : {} }] : [];
+    if (!wasAsked) return [];
+    return [isNew ? { happened: "stopped", data: exitData(lastExit), time } : { happened: "stopped", data: {} }];
   }
   if (!isNew) return [];
-  return [{ happened: "exited", data: { ...exitData(lastExit), willRestart: state === "CONTAINER_STATE_RESTARTING" } }];
+  const willRestart = state === "CONTAINER_STATE_RESTARTING";
+  return [{ happened: "exited", data: { ...exitData(lastExit), willRestart }, time }];
 }
 
 /** Two looks at one end may differ by a moment: by the engine's event, and by what it keeps of the container. */
