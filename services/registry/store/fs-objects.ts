@@ -1,16 +1,19 @@
 import { createReadStream } from "node:fs";
 import { open, rm, stat } from "node:fs/promises";
 import { DurableFolder } from "./durable-folder.ts";
-import { FileSender } from "./file-sender.ts";
 import { listFiles } from "./list-files.ts";
 import type { ListOptions, ObjectFacts, ObjectStore, OpenObject, StoredObject } from "./object-store.ts";
 import { receive } from "./receive.ts";
+import { sendFile } from "./send-file.ts";
+import { SmallFiles } from "./small-files.ts";
 import { absentAsUndefined, asFsRefusal } from "./storage-errors.ts";
+import { TurnBuffers } from "./turn-buffers.ts";
 
 /** Objects as files of a folder, which several processes and hosts may share; keys are the paths in it. */
 export class FsObjects implements ObjectStore {
   readonly #files: DurableFolder;
-  readonly #sender = new FileSender();
+  readonly #buffers = new TurnBuffers();
+  readonly #small = new SmallFiles();
 
   private constructor(files: DurableFolder) {
     this.#files = files;
@@ -30,12 +33,7 @@ export class FsObjects implements ObjectStore {
   }
 
   async read(key: string): Promise<StoredObject | undefined> {
-    const path = this.#path(key);
-    await using file = await open(path, "r").catch(absentAsUndefined);
-    if (file === undefined) return undefined;
-    const { mtime } = await file.stat();
-    const bytes = await file.readFile();
-    return { bytes, sizeBytes: bytes.length, modifiedTime: mtime };
+    return await this.#small.read(this.#path(key));
   }
 
   async head(key: string): Promise<ObjectFacts | undefined> {
@@ -67,7 +65,8 @@ export class FsObjects implements ObjectStore {
   async receive(key: string, body: AsyncIterable<Buffer>, accept?: () => void): Promise<number> {
     let sizeBytes = 0;
     await this.#publish(key, async (temporary) => {
-      sizeBytes = await receive(body, temporary);
+      using taken = this.#buffers.take();
+      sizeBytes = await receive(body, temporary, taken.pair);
       accept?.();
     });
     return sizeBytes;
@@ -94,7 +93,7 @@ export class FsObjects implements ObjectStore {
     const { size } = await file.stat();
     return {
       sizeBytes: size,
-      send: (part, to) => this.#sender.send(file, part, to),
+      send: (part, to) => sendFile(file, part, { to, buffers: this.#buffers }),
       pieces: () => file.createReadStream({ autoClose: false, highWaterMark: 2 ** 20 }),
       [Symbol.asyncDispose]: () => file.close(),
     };

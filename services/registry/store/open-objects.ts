@@ -1,7 +1,6 @@
 import type { Lifecycle } from "#libs/lifecycle";
 import { FsObjects } from "./fs-objects.ts";
 import type { ObjectStore } from "./object-store.ts";
-import { S3Objects } from "./s3-objects.ts";
 
 export interface ObjectsConfig {
   readonly REGISTRY_STORE: "file" | "s3";
@@ -15,6 +14,8 @@ export interface ObjectsConfig {
 /** The object store that the configuration names. @throws StillpointError UNAVAILABLE when it cannot be used */
 export async function openObjects(config: ObjectsConfig, lifecycle: Lifecycle): Promise<ObjectStore> {
   if (config.REGISTRY_STORE === "file") return await FsObjects.open(config.REGISTRY_DATA);
+  // The SDK takes 75 MB of memory.
+  const { S3Objects } = await import("./s3-objects.ts");
   const store = await S3Objects.open({
     bucket: config.REGISTRY_S3_BUCKET,
     region: config.REGISTRY_S3_REGION,
