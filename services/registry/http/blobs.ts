@@ -25,7 +25,7 @@ export async function getBlob(deps: OciDeps, exchange: Exchange): Promise<void> 
   const part = range === undefined ? {} : { "content-range": `bytes ${first}-${last}/${size}` };
   const length = last - first + 1;
   const isWithoutBody = request.method === "HEAD" || length === 0;
-  await using content = isWithoutBody ? undefined : await deps.content.open(digest);
+  await using content = isWithoutBody ? undefined : await deps.content.open(digest, size);
   response.writeHead(range === undefined ? 200 : 206, { ...headers, ...part, "content-length": length });
   await content?.send({ offset: first, length }, response);
   response.end();

@@ -5,6 +5,8 @@ import type { ObjectStore, OpenObject } from "./object-store.ts";
 const CACHED_BYTES = 32 * 2 ** 20;
 /** Manifests are mostly smaller; the rest of the cache is for more of them. */
 const LARGEST_CACHED_BYTES = 2 ** 20;
+/** Blobs of this size are configs and the like, asked for again and again. */
+const SMALL_BLOB_BYTES = 2 ** 16;
 
 /**
  * All content by digest, of all repositories. Whether a repository has it is never asked here but of its links, which
@@ -27,7 +29,8 @@ export class ContentStore {
     return (await this.#objects.head(keys.content(digest)))?.sizeBytes;
   }
 
-  async open(digest: string): Promise<OpenObject> {
+  async open(digest: string, sizeBytes: number): Promise<OpenObject> {
+    if (sizeBytes <= SMALL_BLOB_BYTES) return inMemory(await this.read(digest));
     return (await this.#objects.open(keys.content(digest))) ?? missing(digest);
   }
 
@@ -63,6 +66,19 @@ export class ContentStore {
     const stored = await this.size(digest);
     if (stored !== sizeBytes) throw new Error(`${digest} has ${stored} bytes in the store instead of ${sizeBytes}`);
   }
+}
+
+function inMemory(bytes: Buffer): OpenObject {
+  return {
+    sizeBytes: bytes.length,
+    async send({ offset, length }, to) {
+      to.write(bytes.subarray(offset, offset + length));
+    },
+    async *pieces() {
+      yield bytes;
+    },
+    async [Symbol.asyncDispose]() {},
+  };
 }
 
 function missing(digest: string): never {

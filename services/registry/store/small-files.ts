@@ -14,7 +14,8 @@ const SETTLED_AFTER_MS = 1_000;
 /**
  * Reads small files, and those that have not changed since the last time without reading them again. Files are only
  * ever replaced whole, so that another content is another inode or time: one look at the file's status tells, whoever
- * has written it.
+ * has written it. That look is not handed to another thread: the kernel answers it from memory in 2 microseconds, and a
+ * turn of the thread pool takes 40.
  */
 export class SmallFiles {
   readonly #cache = new LRUCache<string, { readonly object: StoredObject; readonly status: Stats }>({

@@ -8,6 +8,7 @@ import { freePort } from "#libs/testing";
 export interface RegistryReplica extends AsyncDisposable {
   readonly url: string;
   readonly port: number;
+  readonly pid: number;
   start(): Promise<void>;
   kill(): Promise<void>;
 }
@@ -39,6 +40,9 @@ export async function startReplica(settings: NodeJS.ProcessEnv): Promise<Registr
   return {
     url: `http://127.0.0.1:${port}`,
     port,
+    get pid() {
+      return child.pid ?? 0;
+    },
     kill,
     async start() {
       child = await start();
