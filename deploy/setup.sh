@@ -20,6 +20,7 @@ readonly requirements=(
   ceph-osd:ceph-osd
   radosgw:radosgw
   mmdebstrap:mmdebstrap
+  docker-compose:docker-compose
   ip:iproute2
   mke2fs:e2fsprogs
   debugfs:e2fsprogs
@@ -56,7 +57,7 @@ require_debian() {
   fail "this machine is not Debian or Ubuntu (it says ${ID:-nothing}); install these by hand:" \
     "  Node.js $node_major or any older one with npm" \
     "  nats-server $nats_minimum or later" \
-    "  the commands qemu-system-x86_64 qemu-img redis-server skopeo openssl dockerd mmdebstrap radosgw ceph-mon ceph-osd ip mke2fs debugfs cpio xz setpriv" \
+    "  the commands qemu-system-x86_64 qemu-img redis-server skopeo openssl dockerd docker-compose mmdebstrap radosgw ceph-mon ceph-osd ip mke2fs debugfs cpio xz setpriv" \
     '  the sysctl vm.unprivileged_userfaultfd=1' \
     'then: npm install && npm run generate (the test guest is made of Debian packages and needs apt)'
 }

@@ -29,6 +29,13 @@ test("users and robots may do what was granted to them, and nothing beside it", 
   }
 });
 
+test("an administrator may do everything, a host nothing that was not granted", () => {
+  const admin = { name: "admin/ada", kind: "admin" } as const;
+  const host = { name: "host/n1", kind: "host" } as const;
+  expect(() => authorise(admin, "delete", "projects/default/vms/a")).not.toThrow();
+  expect(() => authorise(host, "get", "projects/default/vms/a")).toThrow("was not found");
+});
+
 test("anyone else learns only that nothing was found", () => {
   const stranger = { name: "user/eve", kind: "user" } as const;
   expect(() => authorise(stranger, "get", "projects/default/vms/a")).toThrowError(

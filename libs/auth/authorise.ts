@@ -34,7 +34,7 @@ export type Verb =
 /** Whoever reaches our loopback ports and 0600 sockets. Beyond them callers are known by their certificates. */
 export const localPrincipal: Principal = { name: "local", kind: "local" };
 
-/** A service acts for what a person has made, such as a schedule. A host's agent asks for nothing over gRPC. */
+/** A service acts for what a person has made, such as a schedule. */
 const trusted: ReadonlySet<Principal["kind"]> = new Set(["local", "service", "admin"]);
 
 /**

@@ -1,3 +1,4 @@
+import { constants } from "node:os";
 import { commonConfig, readConfig } from "#libs/config";
 import { serveMetrics, stopTelemetry } from "#libs/telemetry";
 import { takeIdentity } from "#libs/tls";
@@ -17,7 +18,11 @@ export async function runService(start: (lifecycle: Lifecycle) => Promise<void>,
     for (const each of signals) process.removeListener(each, stop);
     setTimeout(() => process.exit(1), deadlineMs).unref();
     close(lifecycle).then(
-      () => process.kill(process.pid, signal),
+      () => {
+        process.kill(process.pid, signal);
+        // The first process of a container ignores signals that it does not handle (pid_namespaces(7)).
+        if (process.pid === 1) process.exit(128 + constants.signals[signal]);
+      },
       (error: unknown) => {
         console.error(error);
         process.exit(1);

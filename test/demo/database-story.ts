@@ -1,12 +1,12 @@
 import { eventually } from "#libs/testing";
 import type { Guest } from "../guest/build.ts";
-import type { Product } from "../harness/product.ts";
+import type { CommandLine } from "../harness/product.ts";
 import { guestApplication } from "./guest-application.ts";
 import type { CheckpointJson } from "./receipt.ts";
 import { expect, type Report } from "./report.ts";
 
 /** A database under load is checkpointed, destroyed and brought back: `db-1`. */
-export async function bringBackDatabase(product: Product, guest: Guest, report: Report): Promise<void> {
+export async function bringBackDatabase(product: CommandLine, guest: Guest, report: Report): Promise<void> {
   await report.step("import the image", () => importImage(product, guest, "linux:default"));
   await report.step("create a VM, to agent ready", async () => {
     await product.json("vm", "create", "db-1", "--image", "linux:default", "--memory", "256MiB", "--start");
@@ -47,7 +47,7 @@ export async function bringBackDatabase(product: Product, guest: Guest, report: 
 }
 
 /** Pushes the guest's disk, kernel and initrd as an image. */
-export async function importImage(product: Product, guest: Guest, reference: string): Promise<string> {
+export async function importImage(product: CommandLine, guest: Guest, reference: string): Promise<string> {
   const boot = ["--kernel", guest.kernel, "--initrd", guest.initrd, "--cmdline", guest.cmdline];
   await product.json("image", "import", guest.disk, reference, ...boot);
   const image = (await product.json("image", "get", reference)) as { digest: string; sizeBytes: string };
@@ -55,7 +55,7 @@ export async function importImage(product: Product, guest: Guest, reference: str
 }
 
 /** Waits until the guest's agent answers and gives its version. */
-export function agentReady(product: Product, vm: string): Promise<string> {
+export function agentReady(product: CommandLine, vm: string): Promise<string> {
   return eventually(
     async () => {
       const { guestAgent } = (await product.json("vm", "get", vm)) as {
@@ -67,7 +67,7 @@ export function agentReady(product: Product, vm: string): Promise<string> {
   );
 }
 
-export async function readCheckpoint(product: Product, vm: string, name: string): Promise<CheckpointJson> {
+export async function readCheckpoint(product: CommandLine, vm: string, name: string): Promise<CheckpointJson> {
   return (await product.json("checkpoint", "get", vm, name)) as CheckpointJson;
 }
 

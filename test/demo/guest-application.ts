@@ -1,4 +1,4 @@
-import type { Product } from "../harness/product.ts";
+import type { CommandLine } from "../harness/product.ts";
 import { expect } from "./report.ts";
 
 /** The application in the test guest: `stillpoint-writer`, which appends 1, 2, 3, … to Redis and to SQLite. */
@@ -7,7 +7,7 @@ export interface Stored {
   readonly sqlite: { readonly count: number; readonly highest: number };
 }
 
-export function guestApplication(product: Product, vm: string) {
+export function guestApplication(product: CommandLine, vm: string) {
   const exec = async (...command: string[]): Promise<string> => {
     const { code, stdout, stderr } = await product.stillpoint("vm", "exec", vm, "--", ...command);
     expect(code === 0, `vm exec ${vm} -- ${command.join(" ")} ended with ${code}: ${stderr.trim()}`);

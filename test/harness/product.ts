@@ -7,20 +7,25 @@ import { eventually, type TemporaryFolder, temporaryFolder } from "#libs/testing
 import { type CommandResult, repository, runCommand } from "./command.ts";
 import { findQemus } from "./qemu-process.ts";
 
+/** The command line of some installation. */
+export interface CommandLine {
+  /** Everything of it is kept here. */
+  readonly folder: string;
+  /** Runs `stillpoint ARGS` against it. */
+  stillpoint(...args: string[]): Promise<CommandResult>;
+  /** The same with `-o json`; gives the API's message. Fails with what was printed when it does not end with 0. */
+  json(...args: string[]): Promise<unknown>;
+}
+
 /** A Stillpoint installation of one's own: `stillpoint dev` in a temporary folder, on free ports. */
-export interface Product extends AsyncDisposable {
+export interface Product extends CommandLine, AsyncDisposable {
   readonly address: string;
   readonly registryUrl: string;
-  readonly folder: string;
   readonly pid: number;
   /** Kills it with -9: its servers end with it, its guests run on. */
   kill(): Promise<void>;
   /** Starts it again on the same data, after `kill`; its addresses are others then. */
   restart(): Promise<void>;
-  /** Runs `stillpoint ARGS` against it. */
-  stillpoint(...args: string[]): Promise<CommandResult>;
-  /** The same with `-o json`; gives the API's message. Fails with what was printed when it does not end with 0. */
-  json(...args: string[]): Promise<unknown>;
   /** Waits for what still runs, deletes every VM and container, stops it and removes its folder. */
   [Symbol.asyncDispose](): Promise<void>;
 }

@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# Runs the agent of this host against a control plane elsewhere, with the files that deploy/prepare.sh made for it in
+# hosts/NAME: deploy/agent.sh FOLDER
+# AGENT_DATA, AGENT_ADDRESS (0.0.0.0:7071), AGENT_REACHED_AT (the host's name, 7071) and the other variables of
+# docs/configuration.md are heeded.
+set -euo pipefail
+[ $# = 1 ] && [ -r "$1/tls.key" ] || {
+  echo 'agent: name the folder with the files of this host' >&2
+  exit 1
+}
+files=$(realpath "$1")
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+export AGENT_HOST_NAME=${AGENT_HOST_NAME:-$(basename "$files")}
+export AGENT_ADDRESS=${AGENT_ADDRESS:-0.0.0.0:7071}
+export AGENT_REACHED_AT=${AGENT_REACHED_AT:-$(hostname -f):${AGENT_ADDRESS##*:}}
+export TLS_CA=$files/ca.crt TLS_CERT=$files/tls.crt TLS_KEY=$files/tls.key
+export NATS_URL_FILE=$files/nats-url REGISTRY_HTTP_URL_FILE=$files/registry-url
+exec node_modules/node/bin/node services/agent/main.ts

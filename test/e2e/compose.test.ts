@@ -1,0 +1,109 @@
+import { readFile } from "node:fs/promises";
+import { get } from "node:https";
+import { join } from "node:path";
+import { connect } from "@nats-io/transport-node";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { OperationsDefinition } from "#contracts/operation/v1/operation";
+import { createRpcClient } from "#libs/rpc";
+import { dockerEngine, engineLeftovers, eventually, type TestEngine } from "#libs/testing";
+import { TlsIdentity } from "#libs/tls";
+import { bringBackDatabase } from "../demo/database-story.ts";
+import { Report } from "../demo/report.ts";
+import { buildGuest } from "../guest/build.ts";
+import { type ComposedProduct, startCompose, whyNoCompose } from "../harness/compose.ts";
+import type { CommandLine } from "../harness/product.ts";
+
+const missing = await whyNoCompose();
+if (missing !== undefined) console.warn(`docker-compose.yml is not tested: ${missing}`);
+
+describe.skipIf(missing !== undefined)("docker-compose.yml", () => {
+  let engine: TestEngine;
+  let product: ComposedProduct;
+  let tls: TlsIdentity;
+  beforeAll(async () => {
+    engine = await dockerEngine();
+    product = await startCompose(engine);
+    const file = (name: string) => join(product.state, "admins/ada", name);
+    tls = new TlsIdentity({ ca: file("ca.crt"), cert: file("tls.crt"), key: file("tls.key") });
+  }, 600_000);
+  afterAll(async () => {
+    tls?.close();
+    await product?.[Symbol.asyncDispose]();
+    if (product !== undefined) expect(await engineLeftovers(engine.docker, product.project)).toEqual([]);
+    await engine?.[Symbol.asyncDispose]();
+  }, 120_000);
+
+  /** Crashes the container that works on an operation of this kind, as soon as one does. */
+  async function crashWorker(kind: string): Promise<string> {
+    const operations = createRpcClient(OperationsDefinition, product.address, { tls });
+    try {
+      const worker = await eventually(
+        async () => {
+          const { operations: unfinished } = await operations.listOperations({ unfinishedOnly: true });
+          return unfinished.find((operation) => operation.kind === kind)?.progress?.worker || undefined;
+        },
+        { deadlineMs: 30_000, everyMs: 20 },
+      );
+      const [container = ""] = worker.split(":");
+      await product.crash(container);
+      return container;
+    } finally {
+      operations.close();
+    }
+  }
+
+  test("the main job, with a replica that dies in the middle of the checkpoint", { timeout: 300_000 }, async () => {
+    let crashed = "";
+    const shaken: CommandLine = {
+      ...product,
+      json: async (...args) => {
+        const isCheckpoint = args[0] === "checkpoint" && args[1] === "create";
+        const [answer] = await Promise.all([
+          product.json(...args),
+          isCheckpoint && crashWorker("checkpoint.create").then((container) => (crashed = container)),
+        ]);
+        return answer;
+      },
+    };
+    await bringBackDatabase(shaken, await buildGuest(), new Report());
+    const { Name, RestartCount } = await eventually(async () => {
+      const state = await engine.docker.getContainer(crashed).inspect();
+      return state.State.Health?.Status === "healthy" && state;
+    });
+    expect(Name).toMatch(/checkpoint[-_][12]$/);
+    expect(RestartCount).toBe(1);
+  });
+
+  test("nobody gets in without a certificate", async () => {
+    const files = join(product.state, "hosts/n1");
+    const read = (name: string) => readFile(join(files, name), "utf8");
+    const [ca, cert, key] = await Promise.all([read("ca.crt"), read("tls.crt"), read("tls.key")]);
+    const statusOf = (options: object) =>
+      new Promise<number | undefined>((resolve, reject) => {
+        get(`${product.registryUrl}/v2/`, { ca, ...options }, (response) => {
+          response.resume();
+          resolve(response.statusCode);
+        }).once("error", reject);
+      });
+    expect(await statusOf({})).toBe(401);
+    expect(await statusOf({ cert, key })).toBe(200);
+    const url = new URL((await read("nats-url")).trim());
+    const user = {
+      servers: url.host,
+      user: url.username,
+      pass: url.password,
+      inboxPrefix: `_INBOX_${url.username}`,
+      reconnect: false,
+    };
+    await expect(connect({ ...user, tls: { ca } })).rejects.toThrow();
+    await expect(connect({ ...user, pass: "guessed", tls: { ca, cert, key } })).rejects.toThrow("Authorization");
+    const nats = await connect({ ...user, tls: { ca, cert, key } });
+    try {
+      for (const subject of ["hb.host.v1.n2", "rec.hosts.n1", "$JS.API.STREAM.DELETE.REC"]) {
+        await expect(nats.request(subject, "{}", { timeout: 5_000 })).rejects.toThrow("Permissions Violation");
+      }
+    } finally {
+      await nats.close();
+    }
+  });
+});
