@@ -72,6 +72,8 @@ describe.skipIf(missing !== undefined)("docker-compose.yml", () => {
     });
     expect(Name).toMatch(/checkpoint[-_][12]$/);
     expect(RestartCount).toBe(1);
+    // Nobody wanted what its rights in NATS do not give.
+    expect(await product.compose("logs", "--no-color", "nats")).not.toContain("Violation");
   });
 
   test("nobody gets in without a certificate", async () => {
