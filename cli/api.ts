@@ -75,6 +75,11 @@ export class Api {
     return this.#keep(rpc.createRpcClient(AccountsDefinition, this.#address));
   }
 
+  async quotas() {
+    const [{ QuotasDefinition }, rpc] = await Promise.all([import("#contracts/registry/v1/quotas"), this.#rpc()]);
+    return this.#keep(rpc.createRpcClient(QuotasDefinition, this.#address));
+  }
+
   async hosts() {
     const [{ HostsDefinition }, rpc] = await Promise.all([import("#contracts/scheduler/v1/scheduler"), this.#rpc()]);
     return this.#keep(rpc.createRpcClient(HostsDefinition, this.#address));

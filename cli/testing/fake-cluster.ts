@@ -5,6 +5,7 @@ import { ContainersDefinition, type ContainersServiceImplementation } from "#con
 import { EventsDefinition, type EventsServiceImplementation } from "#contracts/event/v1/event";
 import { OperationsDefinition, type OperationsServiceImplementation } from "#contracts/operation/v1/operation";
 import { AccountsDefinition, type AccountsServiceImplementation } from "#contracts/registry/v1/accounts";
+import { QuotasDefinition, type QuotasServiceImplementation } from "#contracts/registry/v1/quotas";
 import { ImagesDefinition, type ImagesServiceImplementation } from "#contracts/registry/v1/registry";
 import { HostsDefinition, type HostsServiceImplementation } from "#contracts/scheduler/v1/scheduler";
 import { VmsDefinition, type VmsServiceImplementation } from "#contracts/vm/v1/vm";
@@ -23,6 +24,7 @@ export interface FakeServices {
   readonly schedules?: Partial<SchedulesServiceImplementation<CallScope>>;
   readonly images?: Partial<ImagesServiceImplementation<CallScope>>;
   readonly accounts?: Partial<AccountsServiceImplementation<CallScope>>;
+  readonly quotas?: Partial<QuotasServiceImplementation<CallScope>>;
   readonly hosts?: Partial<HostsServiceImplementation<CallScope>>;
   readonly operations?: Partial<OperationsServiceImplementation<CallScope>>;
   readonly events?: Partial<EventsServiceImplementation<CallScope>>;
@@ -43,16 +45,17 @@ export interface FakeCluster extends AsyncDisposable {
 /** A server in this process that has just these methods, and a command line that speaks to it. */
 export async function fakeCluster(services: FakeServices): Promise<FakeCluster> {
   const server = new RpcServer({ logger: silentLogger })
-    .add(VmsDefinition, partialService(VmsDefinition, services.vms ?? {}))
-    .add(ContainersDefinition, partialService(ContainersDefinition, services.containers ?? {}))
-    .add(CheckpointsDefinition, partialService(CheckpointsDefinition, services.checkpoints ?? {}))
-    .add(ProjectsDefinition, partialService(ProjectsDefinition, services.projects ?? {}))
-    .add(SchedulesDefinition, partialService(SchedulesDefinition, services.schedules ?? {}))
-    .add(ImagesDefinition, partialService(ImagesDefinition, services.images ?? {}))
-    .add(AccountsDefinition, partialService(AccountsDefinition, services.accounts ?? {}))
-    .add(HostsDefinition, partialService(HostsDefinition, services.hosts ?? {}))
-    .add(OperationsDefinition, partialService(OperationsDefinition, services.operations ?? {}))
-    .add(EventsDefinition, partialService(EventsDefinition, services.events ?? {}));
+    .add(VmsDefinition, partialService(VmsDefinition, services.vms))
+    .add(ContainersDefinition, partialService(ContainersDefinition, services.containers))
+    .add(CheckpointsDefinition, partialService(CheckpointsDefinition, services.checkpoints))
+    .add(ProjectsDefinition, partialService(ProjectsDefinition, services.projects))
+    .add(SchedulesDefinition, partialService(SchedulesDefinition, services.schedules))
+    .add(ImagesDefinition, partialService(ImagesDefinition, services.images))
+    .add(AccountsDefinition, partialService(AccountsDefinition, services.accounts))
+    .add(QuotasDefinition, partialService(QuotasDefinition, services.quotas))
+    .add(HostsDefinition, partialService(HostsDefinition, services.hosts))
+    .add(OperationsDefinition, partialService(OperationsDefinition, services.operations))
+    .add(EventsDefinition, partialService(EventsDefinition, services.events));
   const address = await server.listen("127.0.0.1:0");
   return {
     address,

@@ -121,6 +121,8 @@ export const errorTable = {
   ACCOUNT_NOT_FOUND: { code: Code.NOT_FOUND, help: "List accounts with: stillpoint registry account list" },
   ACCOUNT_EXISTS: { code: Code.ALREADY_EXISTS, help: "Choose another name, or delete the other account." },
 
+  QUOTA_NOT_FOUND: { code: Code.NOT_FOUND, help: "List quotas with: stillpoint registry quota list" },
+
   CHECKPOINT_NOT_FOUND: { code: Code.NOT_FOUND, help: "List checkpoints with: stillpoint checkpoint list" },
   CHECKPOINT_DISABLED: {
     code: Code.FAILED_PRECONDITION,

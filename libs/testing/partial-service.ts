@@ -7,7 +7,7 @@ interface Definition {
 /** An implementation of a service of which a test needs only some methods; the others fail and say so. */
 export function partialService<Implementation extends object>(
   { fullName, methods }: Definition,
-  implementation: Partial<Implementation>,
+  implementation: Partial<Implementation> | undefined,
 ): Implementation {
   const absent = Object.keys(methods).map((name) => [
     name,

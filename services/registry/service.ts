@@ -1,20 +1,20 @@
-import type { Redis } from "ioredis";
 import { ImagesDefinition } from "#contracts/registry/v1/registry";
 import { authorise } from "#libs/auth";
 import { type Clock, systemRandom as random, systemClock } from "#libs/clock";
 import type { Lifecycle } from "#libs/lifecycle";
 import { connectRedis, RedisLeases } from "#libs/locks";
 import { createLogger, type Logger } from "#libs/logger";
-import { connectNats, openStreams } from "#libs/records";
+import { connectNats, type Log, openStreams } from "#libs/records";
 import { RpcServer } from "#libs/rpc";
 import { openAccess } from "./auth/access.ts";
-import { type Auth, openAuth } from "./auth/open-auth.ts";
+import { openAuth } from "./auth/open-auth.ts";
 import { logCollection } from "./collect/log-collection.ts";
 import { startCollection } from "./collect/start.ts";
 import type { RegistryConfig } from "./config.ts";
 import { imagesHandlers } from "./handlers.ts";
 import { listen } from "./http/listen.ts";
 import { createOciServer } from "./http/oci-server.ts";
+import { openQuotas } from "./quota/open-quotas.ts";
 import { openObjects } from "./store/open-objects.ts";
 import { openStore } from "./store/open-store.ts";
 import { redisBlobHolders } from "./store/redis-blob-holders.ts";
@@ -32,8 +32,13 @@ export async function startRegistry(
   const logger = createLogger({ name: "registry", level: config.LOG_LEVEL });
   const ttlMs = config.REGISTRY_UPLOAD_TTL_SECONDS * 1_000;
   const redis = await connectRedis(config, lifecycle);
+  const leases = new RedisLeases(redis, { clock, random });
+  const objects = await openObjects(config, lifecycle);
+  const log = config.REGISTRY_AUTH === "none" ? undefined : await openLog(config, lifecycle);
+  const quotas = log && (await openQuotas({ log, redis, objects, leases, clock, logger }, lifecycle));
   const store = openStore({
-    objects: await openObjects(config, lifecycle),
+    objects,
+    meter: quotas?.meter,
     sessions: new UploadSessions(redis, { ttlMs }),
     maxBlobBytes: config.REGISTRY_MAX_BLOB_BYTES,
     clock,
@@ -43,17 +48,22 @@ export async function startRegistry(
   const running = expireUploads(store.uploads, { ttlMs, clock, signal: lifecycle.signal, logger });
   lifecycle.add("upload expiry", { running }, (expiry) => expiry.running);
 
-  const leases = new RedisLeases(redis, { clock, random });
   startCollection({ store, config, leases, observer: logCollection(logger), clock, logger }, lifecycle);
 
-  const auth = await startAuth(config, lifecycle, { redis, logger, clock, uploads: store.uploads });
+  const { signal } = lifecycle;
+  const { REGISTRY_PUBLIC_URL: publicUrl } = config;
+  const uploadOwner = store.uploads.owner.bind(store.uploads);
+  const auth = log && (await openAuth({ log, redis, clock, logger, signal, publicUrl, uploadOwner }));
   const http = await listen(
-    createOciServer({ ...store, ...auth, holders: redisBlobHolders(redis), logger }),
+    createOciServer({ ...store, access: openAccess, ...auth, holders: redisBlobHolders(redis), logger }),
     config.REGISTRY_HTTP_ADDRESS,
   );
   lifecycle.add("http", http, (it) => it.close());
 
-  const add = (to: RpcServer) => auth.addTo(to.add(ImagesDefinition, imagesHandlers({ ...store, authorise })));
+  const add = (to: RpcServer) => {
+    for (const part of [auth, quotas]) part?.addTo(to);
+    return to.add(ImagesDefinition, imagesHandlers({ ...store, authorise }));
+  };
   if (server !== undefined) {
     add(server);
     return { address: "", httpAddress: http.address };
@@ -62,21 +72,9 @@ export async function startRegistry(
   return { address: await own.listen(config.REGISTRY_ADDRESS), httpAddress: http.address };
 }
 
-/** Who may do what: everyone on this machine, or whoever logs in. */
-async function startAuth(
-  config: RegistryConfig,
-  lifecycle: Lifecycle,
-  { uploads, ...deps }: { redis: Redis; logger: Logger; clock: Clock; uploads: Uploads },
-): Promise<Auth> {
-  if (config.REGISTRY_AUTH === "none") return { access: openAccess, addTo: (server) => server };
-  const { rec: log } = await openStreams(await connectNats(config, lifecycle));
-  return await openAuth({
-    ...deps,
-    log,
-    signal: lifecycle.signal,
-    publicUrl: config.REGISTRY_PUBLIC_URL,
-    uploadOwner: uploads.owner.bind(uploads),
-  });
+/** Accounts and quotas are records. */
+async function openLog(config: RegistryConfig, lifecycle: Lifecycle): Promise<Log> {
+  return (await openStreams(await connectNats(config, lifecycle))).rec;
 }
 
 async function expireUploads(

@@ -22,10 +22,10 @@ export interface OpenAuthDeps extends Pick<TokenAccessDeps, "publicUrl" | "uploa
   readonly signal: AbortSignal;
 }
 
-/** Who gets in, and the services that say so. */
+/** Who gets in, where tokens are had, and the service for accounts. */
 export interface Auth {
   readonly access: Access;
-  readonly tokenEndpoint?: TokenEndpoint;
+  readonly tokenEndpoint: TokenEndpoint;
   addTo(server: RpcServer): RpcServer;
 }
 

@@ -14,7 +14,8 @@ export async function startUpload(deps: OciDeps, exchange: Exchange): Promise<vo
   if (mounted !== null && (await mount(deps, exchange, checkedDigest(mounted)))) return answerStored(exchange, mounted);
   const digest = query.get("digest");
   if (digest !== null && mounted === null) {
-    await deps.uploads.receiveWhole(repository, checkedDigest(digest), request);
+    const announcedBytes = Number(request.headers["content-length"] ?? 0);
+    await deps.uploads.receiveWhole(repository, checkedDigest(digest), request, announcedBytes);
     deps.holders.add(digest, repository);
     return answerStored(exchange, digest);
   }

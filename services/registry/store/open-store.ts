@@ -8,6 +8,7 @@ import { CollectionQueue } from "../collect/queue.ts";
 import { Removals } from "../collect/removals.ts";
 import { RepositoryReader } from "../collect/repository-reader.ts";
 import { ContentStore } from "./content-store.ts";
+import type { LinkMeter } from "./link-meter.ts";
 import type { ObjectStore } from "./object-store.ts";
 import { RepositoryStore } from "./repository-store.ts";
 import type { UploadSessions } from "./upload-sessions.ts";
@@ -37,6 +38,8 @@ export interface StoreDeps {
   /** How long nothing may have referred to a blob before it is deleted. */
   readonly graceMs: number;
   readonly obituary?: Obituary;
+  /** Counts what projects hold; nobody does if unsaid. */
+  readonly meter?: LinkMeter | undefined;
 }
 
 export function openStore(deps: StoreDeps): RegistryStore {
@@ -46,7 +49,7 @@ export function openStore(deps: StoreDeps): RegistryStore {
   const candidates = new Candidates(objects, clock);
   const queue = new CollectionQueue({ objects, clock, random });
   const guard = new Guard({ intents, candidates, clock, graceMs });
-  const repositories = new RepositoryStore(objects, guard);
+  const repositories = new RepositoryStore(objects, guard, deps.meter);
   const reader = new RepositoryReader({ repositories, content, intents });
   const parts = { objects, content, repositories, guard, intents, candidates, queue, reader };
   const blobLinks = new BlobLinks({ ...parts, clock, graceMs });

@@ -1,6 +1,7 @@
 import { isDigest } from "#libs/oci";
 import { digestOfLink, keys, type LinkKind, repositoryOf } from "./keys.ts";
 import { decodeLink, encodeLink, type Link } from "./link.ts";
+import { type LinkMeter, type MeteredLink, unmetered } from "./link-meter.ts";
 import type { ListOptions, ObjectStore, StoredObject } from "./object-store.ts";
 
 export interface TagFacts {
@@ -40,12 +41,14 @@ interface WantedGuard {
 export class RepositoryStore {
   readonly #objects: ObjectStore;
   readonly #guard: WantedGuard;
+  readonly #meter: LinkMeter;
   /** What is in the catalog stays there. */
   readonly #entered = new Set<string>();
 
-  constructor(objects: ObjectStore, guard: WantedGuard) {
+  constructor(objects: ObjectStore, guard: WantedGuard, meter: LinkMeter = unmetered) {
     this.#objects = objects;
     this.#guard = guard;
+    this.#meter = meter;
   }
 
   async exists(repository: string): Promise<boolean> {
@@ -64,10 +67,15 @@ export class RepositoryStore {
     return found && decodeLink(found.bytes);
   }
 
-  /** Links content that is there. */
+  /** Links content that is there. @throws OciError DENIED when the project has no room for it */
   async addBlob(repository: string, digest: string, sizeBytes: number): Promise<void> {
     await this.#enter(repository);
-    await this.#objects.put(keys.link(repository, "_blobs", digest), encodeLink({ sizeBytes }));
+    await this.#addLink({ repository, kind: "_blobs", digest }, { sizeBytes });
+  }
+
+  /** Fails with DENIED when the project has no room for such a blob, before it is taken in. */
+  async refuseBeyond(repository: string, digest: string, sizeBytes: number): Promise<void> {
+    await this.#meter.refuseBeyond({ repository, kind: "_blobs", digest }, sizeBytes);
   }
 
   /** False when the repository did not have it. */
@@ -75,6 +83,7 @@ export class RepositoryStore {
     const key = keys.link(repository, "_blobs", digest);
     const wasThere = (await this.#objects.head(key)) !== undefined;
     await this.#objects.delete([key]);
+    await this.#meter.removed([{ repository, kind: "_blobs", digest }]);
     return wasThere;
   }
 
@@ -93,7 +102,7 @@ export class RepositoryStore {
     if (referrer !== undefined) {
       await objects.put(keys.referrer(repository, referrer.subject, digest), JSON.stringify(referrer.descriptor));
     }
-    await objects.put(keys.link(repository, "_manifests", digest), encodeLink({ sizeBytes, mediaType }));
+    await this.#addLink({ repository, kind: "_manifests", digest }, { sizeBytes, mediaType });
     await Promise.all(tags.map((tag) => this.#addTag(repository, tag, digest)));
   }
 
@@ -102,6 +111,7 @@ export class RepositoryStore {
     const key = keys.link(repository, "_manifests", digest);
     const wasThere = (await this.#objects.head(key)) !== undefined;
     await this.#objects.delete([key]);
+    await this.#meter.removed([{ repository, kind: "_manifests", digest }]);
     await this.#removeTagsOf(repository, digest);
     if (subject !== undefined) await this.#objects.delete([keys.referrer(repository, subject, digest)]);
     return wasThere;
@@ -164,6 +174,21 @@ export class RepositoryStore {
   /** Removes what is there of these blobs. For collection. */
   async removeBlobs(repository: string, digests: readonly string[]): Promise<void> {
     await this.#objects.delete(digests.map((digest) => keys.link(repository, "_blobs", digest)));
+    if (digests.length > 0)
+      await this.#meter.removed(digests.map((digest) => ({ repository, kind: "_blobs", digest })));
+  }
+
+  async #addLink(link: MeteredLink, content: Link): Promise<void> {
+    const { repository, kind, digest } = link;
+    await this.#meter.adding(link, content.sizeBytes);
+    try {
+      await this.#objects.put(keys.link(repository, kind, digest), encodeLink(content));
+    } catch (error) {
+      const isThere = await this.link(repository, kind, digest).catch(() => content);
+      if (isThere === undefined) await this.#meter.removed([link]);
+      throw error;
+    }
+    await this.#meter.added(link, content.sizeBytes);
   }
 
   async #wanted(repository: string, kind: LinkKind, digest: string): Promise<StoredObject | undefined> {

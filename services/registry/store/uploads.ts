@@ -51,9 +51,14 @@ export class Uploads {
     this.#deps = deps;
   }
 
-  /** Takes a whole blob at once. @throws OciError DIGEST_INVALID, SIZE_INVALID */
-  async receiveWhole(repository: string, digest: string, body: Readable): Promise<void> {
-    const { content, maxBlobBytes } = this.#deps;
+  /**
+   * Takes a whole blob at once.
+   * @param announcedBytes how long the client says that it is, if it does
+   * @throws OciError DIGEST_INVALID, SIZE_INVALID, DENIED
+   */
+  async receiveWhole(repository: string, digest: string, body: Readable, announcedBytes = 0): Promise<void> {
+    const { content, repositories, maxBlobBytes } = this.#deps;
+    await repositories.refuseBeyond(repository, digest, announcedBytes);
     const hash = hashFor(digest);
     const intake = new Intake(body, { hash, maxBytes: maxBlobBytes });
     const size = await content.receive(digest, intake, () => refuseOtherContent(hash, digest));
@@ -89,7 +94,7 @@ export class Uploads {
   /**
    * Adds the last chunk, which may be empty, and makes the blob visible. May be repeated. After a failure of the store
    * the session is still there.
-   * @throws OciError DIGEST_INVALID, and the upload is gone
+   * @throws OciError DIGEST_INVALID, DENIED when there is no room for it, and the upload is gone
    */
   async finish(repository: string, id: string, { digest, body, range }: LastChunk): Promise<void> {
     const { content, repositories, blobLinks, sessions } = this.#deps;
@@ -99,6 +104,7 @@ export class Uploads {
     const session = await this.#append(found, body, range);
     try {
       refuseOtherContent(await this.#hash(session, digest), digest);
+      await repositories.refuseBeyond(repository, digest, session.offset);
     } catch (error) {
       await this.#remove(session);
       throw error;

@@ -1,4 +1,5 @@
 import { type AccountKind, AccountsDefinition, type RepositoryAction } from "#contracts/registry/v1/accounts";
+import { QuotasDefinition } from "#contracts/registry/v1/quotas";
 import { type Clock, systemClock } from "#libs/clock";
 import { Lifecycle } from "#libs/lifecycle";
 import { createRpcClient, type RpcClient } from "#libs/rpc";
@@ -32,6 +33,7 @@ export async function startRegistryCluster(options: ClusterOptions = {}) {
     urls,
     rpcAddress,
     accounts,
+    quotas: ending.adopt(createRpcClient(QuotasDefinition, rpcAddress), (it) => it.close()),
     redis,
     data: folder.path,
     ...accountMakers(url, accounts),

@@ -62,7 +62,8 @@ export async function sendOnce(
 ): Promise<UserResponse> {
   const { promise, resolve, reject } = Promise.withResolvers<UserResponse>();
   const { hostname, port } = new URL(url);
-  const length = body === undefined ? {} : { "content-length": Buffer.byteLength(body) };
+  const length =
+    body === undefined || "transfer-encoding" in headers ? {} : { "content-length": Buffer.byteLength(body) };
   const options = { hostname, port, method, path, headers: { ...length, ...headers } };
   const outgoing = startRequest(options, (answer) => {
     buffer(answer).then((bytes) => {
