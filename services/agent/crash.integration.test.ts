@@ -135,7 +135,7 @@ test("an agent that is stuck while a guest is frozen is ended by the guard, whic
   await agent.start({ STILLPOINT_FAILPOINTS: "agent.take-production.frozen=pause" });
   const request = { uid: vm.uid, operation: systemRandom.id("op"), epoch: host.nextEpoch() };
   await host.client.fence(request);
-  const value = { ...takeProduction.value, freezeWindowMs: 500 };
+  const value = { ...takeProduction.value, freezeWindowMs: 2_000 };
   await expect(host.runStep(request, { ...takeProduction, value })).rejects.toMatchObject({ code: 14 });
   expect(await agent.ended).toBe("SIGKILL");
   await agent.start();

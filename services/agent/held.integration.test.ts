@@ -187,9 +187,9 @@ describe("a guest that is held frozen", () => {
   test("is thawed by the agent itself at the end of its window", async () => {
     const uid = systemRandom.id("ckpt");
     const { run } = await operation();
-    await run(hold(uid, { freezeWindowMs: 1_500 }));
+    await run(hold(uid, { freezeWindowMs: 4_000 }));
     expect(await isFrozen()).toBe(true);
-    await eventually(guestAnswers, { deadlineMs: 5_000 });
+    await eventually(guestAnswers, { deadlineMs: 10_000 });
     expect(await run(take(uid))).toMatchObject({ refusedReason: "freeze.window_exceeded" });
     expect(await run(thaw(uid, true))).toMatchObject({ refusedReason: "freeze.window_exceeded" });
     await expectUntouched();

@@ -63,7 +63,7 @@ export function agentReady(product: CommandLine, vm: string): Promise<string> {
       };
       return guestAgent?.connected === true ? guestAgent.version : undefined;
     },
-    { deadlineMs: 60_000 },
+    { deadlineMs: 60_000, everyMs: 250 },
   );
 }
 
@@ -79,7 +79,7 @@ function written(application: Application, atLeast: number): Promise<number> {
       const last = await application.lastAcknowledged();
       return last >= atLeast ? last : undefined;
     },
-    { deadlineMs: 60_000 },
+    { deadlineMs: 60_000, everyMs: 250 },
   );
 }
 
