@@ -59,7 +59,7 @@ describe("rights", () => {
     expect(bytes.length).toBeGreaterThan(0);
     const names = async (user: RegistryUser) =>
       JSON.parse((await user.send("GET", "/v2/_catalog")).body.toString()).repositories;
-    expect(await names(alice)).toEqual(["shared", "team-a/listed"]);
+    expect(await names(alice)).toEqual(["shared", "team-a/listed", "team-a/web"]);
     expect(await names(bob)).toEqual(["shared"]);
   });
 

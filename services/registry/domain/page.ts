@@ -1,5 +1,13 @@
 import { OciError } from "./oci-error.ts";
 
+/** Which part of a list is asked for. */
+export interface PageQuery {
+  /** How many at most; all when undefined. */
+  readonly size: number | undefined;
+  /** The page begins after it. */
+  readonly last: string | undefined;
+}
+
 export interface Page {
   readonly items: readonly string[];
   /** What the next page begins after; undefined on the last page. */
@@ -12,18 +20,17 @@ export interface PageLimit {
   readonly sizeOf: (name: string) => number;
 }
 
-/** The sorted names after `last`, at most `n` of them. @throws OciError PAGINATION_NUMBER_INVALID */
-export function pageOf(
-  names: readonly string[],
-  query: { readonly n: string | null; readonly last: string | null },
-  limit?: PageLimit,
-): Page {
-  const { last } = query;
-  const after = [...names].sort(byCodeUnit).filter((name) => last === null || byCodeUnit(name, last) > 0);
-  if (query.n !== null && !/^\d{1,9}$/.test(query.n)) {
-    throw new OciError("PAGINATION_NUMBER_INVALID", "n must be a number");
-  }
-  const wanted = query.n === null ? after : after.slice(0, Number(query.n));
+/** Reads `n` and `last` (distribution-spec 1.1, "Listing Tags"). @throws OciError PAGINATION_NUMBER_INVALID */
+export function readPageQuery(query: URLSearchParams): PageQuery {
+  const n = query.get("n");
+  if (n !== null && !/^\d{1,9}$/.test(n)) throw new OciError("PAGINATION_NUMBER_INVALID", "n must be a number");
+  return { size: n === null ? undefined : Number(n), last: query.get("last") ?? undefined };
+}
+
+/** The names after `last` in order, at most `size` of them. */
+export function pageOf(names: readonly string[], { size, last }: PageQuery, limit?: PageLimit): Page {
+  const after = [...names].sort(byCodeUnit).filter((name) => last === undefined || byCodeUnit(name, last) > 0);
+  const wanted = after.slice(0, size);
   const items = limit === undefined ? wanted : wanted.slice(0, countWithin(wanted, limit));
   const end = items.at(-1);
   return end === undefined || items.length === after.length ? { items } : { items, last: end };

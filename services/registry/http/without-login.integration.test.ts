@@ -1,7 +1,10 @@
 import { randomBytes } from "node:crypto";
+import { writeFile } from "node:fs/promises";
 import { request as startRequest } from "node:http";
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { digestOf } from "#libs/oci";
+import { keys } from "../store/keys.ts";
 import { startTestRegistry } from "../testing/registry-fixture.ts";
 import { sendOnce } from "../testing/registry-user.ts";
 import { pushBlob, pushManifest } from "./oci-fixture.ts";
@@ -26,6 +29,22 @@ describe("a registry without logins", () => {
     const first = await catalog("/v2/_catalog?n=2");
     expect(first).toEqual({ names: ["a", "b"], link: '</v2/_catalog?n=2&last=b>; rel="next"' });
     expect(await catalog("/v2/_catalog?n=2&last=b")).toEqual({ names: ["b/c"], link: undefined });
+  });
+
+  it("lists ten thousand tags, whole and page by page", async () => {
+    const { digest } = await pushManifest(registry.url, "many", "first");
+    const tags = Array.from({ length: 10_000 }, (_, number) => `tag-${String(number).padStart(5, "0")}`);
+    // As ten thousand pushes leave them, without the time that these take.
+    await Promise.all(tags.map((tag) => writeFile(join(registry.data, keys.tag("many", tag)), digest)));
+    const list = async (query: string) => {
+      const { body, headers } = await send("GET", `/v2/many/tags/list${query}`);
+      return { tags: JSON.parse(body.toString()).tags, link: headers.link };
+    };
+    expect((await list("")).tags).toEqual(["first", ...tags]);
+    const page = await list("?n=100&last=tag-04999");
+    expect(page.tags).toEqual(tags.slice(5_000, 5_100));
+    expect(page.link).toBe('</v2/many/tags/list?n=100&last=tag-05099>; rel="next"');
+    expect((await send("HEAD", "/v2/many/manifests/tag-09999")).headers["docker-content-digest"]).toBe(digest);
   });
 
   it("has no tokens", async () => {
