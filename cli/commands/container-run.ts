@@ -1,4 +1,6 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Command } from "commander";
+import type { Container } from "#contracts/container/v1/container";
 import { StillpointError } from "#libs/errors";
 import { containerName, projectName } from "#libs/names";
 import type { Api, CommonOptions } from "../api.ts";
@@ -57,10 +59,13 @@ async function make(terminal: Terminal, { name, command, start }: Wanted, option
   });
 }
 
+/** A program that cannot do its work ends within this time, as a rule. */
+const settleMs = 300;
+
 /** A program that has ended by now was not meant to, unless it says that all is well. */
 async function whatBecameOf(api: Api, container: string): Promise<string> {
   const name = containerName(api.options.project, container);
-  const { state, stateReason, lastExit } = await (await api.containers()).getContainer({ name });
+  const { state, stateReason, lastExit } = await settled(api, name);
   if (state === "CONTAINER_STATE_EXITED" && lastExit?.exitCode === 0)
     return `Container ${container} has run to its end.`;
   if (state !== "CONTAINER_STATE_EXITED" && state !== "CONTAINER_STATE_RESTARTING")
@@ -69,4 +74,15 @@ async function whatBecameOf(api: Api, container: string): Promise<string> {
     help: `See what it printed with: stillpoint container logs ${container}`,
     metadata: { requestId: name },
   });
+}
+
+/** The container when it has ended, or has run for a moment. */
+async function settled(api: Api, name: string): Promise<Container> {
+  const containers = await api.containers();
+  const container = await containers.getContainer({ name });
+  const ranMs = Date.now() - (container.startTime?.getTime() ?? 0);
+  if (container.state !== "CONTAINER_STATE_RUNNING" || ranMs >= settleMs) return container;
+  // The clock of its host may be ahead.
+  await sleep(Math.min(settleMs, settleMs - ranMs), undefined, { signal: api.terminal.signal });
+  return containers.getContainer({ name });
 }

@@ -73,6 +73,21 @@ test("run sends all that was asked, and says what became of it", async () => {
   expect(requests[0]?.spec?.env).not.toHaveProperty("NONE");
 });
 
+test("run looks a moment later at a program that has only just begun", async () => {
+  let looks = 0;
+  const begun = { name, state: "CONTAINER_STATE_RUNNING", startTime: new Date() } as const;
+  const ended = {
+    name,
+    state: "CONTAINER_STATE_RESTARTING",
+    stateReason: "exited with 1; it is started again",
+  } as const;
+  await using cluster = await fakeCluster({
+    containers: { createContainer: async () => succeeded, getContainer: async () => (looks++ === 0 ? begun : ended) },
+  });
+  const ran = await cluster.run(["container", "run", "web", "--image", "web:1"]);
+  expect(ran).toMatchObject({ code: 1, err: expect.stringContaining("ended at once: exited with 1") });
+});
+
 test("run of a program that ends at once says why and where to look, and exits 1", async () => {
   const ended = {
     name,

@@ -1,4 +1,5 @@
 import type { ServiceName } from "../harness/cluster.ts";
+import { draw } from "./draw.ts";
 
 /** Where a process can be killed: at one of the moments of a step, of an undo, or of a job's end. */
 export interface KillPoint {
@@ -124,13 +125,7 @@ export function shortList(seed: number, sample: number): KillPoint[] {
   const isMust = ({ scenario, failpoint }: KillPoint) =>
     /^agent\..*\.after$/.test(failpoint) || inside.some(([where, name]) => where === scenario && name === failpoint);
   const others = allKillPoints.filter((point) => !isMust(point));
-  const random = mulberry32(seed);
-  const drawn = others
-    .map((point) => ({ point, at: random() }))
-    .toSorted((a, b) => a.at - b.at)
-    .slice(0, sample)
-    .map(({ point }) => point);
-  return [...allKillPoints.filter(isMust), ...drawn];
+  return [...allKillPoints.filter(isMust), ...draw(others, seed, sample)];
 }
 
 function points(scenario: ScenarioName, name: string, moments: readonly string[]): KillPoint[] {
@@ -141,15 +136,4 @@ function killPoint(scenario: ScenarioName, failpoint: string): KillPoint {
   const [kind = ""] = failpoint.split(".");
   // Schedules are run by the checkpoint service.
   return { scenario, failpoint, service: kind === "schedule" ? "checkpoint" : (kind as ServiceName) };
-}
-
-/** A small seeded generator, so that a sample can be drawn again. */
-function mulberry32(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
 }

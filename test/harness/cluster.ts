@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { type CheckpointsClient, CheckpointsDefinition } from "#contracts/checkpoint/v1/checkpoint";
 import { type GroupsClient, GroupsDefinition } from "#contracts/checkpoint/v1/group";
 import { type SchedulesClient, SchedulesDefinition } from "#contracts/checkpoint/v1/schedule";
+import { type ContainersClient, ContainersDefinition } from "#contracts/container/v1/container";
 import { type EventsClient, EventsDefinition } from "#contracts/event/v1/event";
 import { type HostAgentClient, HostAgentDefinition } from "#contracts/host/v1/agent";
 import { type HostsClient, HostsDefinition } from "#contracts/scheduler/v1/scheduler";
@@ -12,7 +13,7 @@ import { repository } from "./command.ts";
 import { SupervisedProcess } from "./supervised-process.ts";
 import { connectVms } from "./vm-client.ts";
 
-export const serviceNames = ["operation", "scheduler", "registry", "vm", "checkpoint", "agent"] as const;
+export const serviceNames = ["operation", "scheduler", "registry", "vm", "container", "checkpoint", "agent"] as const;
 export type ServiceName = (typeof serviceNames)[number];
 
 /** Every service as its own process through its `main.ts`, started again whenever it dies; real NATS and Redis. */
@@ -25,6 +26,7 @@ export interface Cluster extends AsyncDisposable {
   readonly registryUrl: string;
   readonly services: Readonly<Record<ServiceName, SupervisedProcess>>;
   readonly api: ReturnType<typeof connectVms> & {
+    readonly containers: ContainersClient;
     readonly checkpoints: CheckpointsClient;
     readonly groups: GroupsClient;
     readonly schedules: SchedulesClient;
@@ -50,6 +52,7 @@ export async function startCluster(env: Readonly<Record<string, string>> = {}): 
   ) as Record<ServiceName, SupervisedProcess>;
   const api = {
     ...connectVms(addresses.vm, addresses.operation),
+    containers: createRpcClient(ContainersDefinition, addresses.container),
     checkpoints: createRpcClient(CheckpointsDefinition, addresses.checkpoint),
     groups: createRpcClient(GroupsDefinition, addresses.checkpoint),
     schedules: createRpcClient(SchedulesDefinition, addresses.checkpoint),
@@ -79,6 +82,7 @@ async function settings(folder: string, natsUrl: string, redisUrl: string) {
     scheduler: await port(),
     registry: await port(),
     vm: await port(),
+    container: await port(),
     checkpoint: await port(),
   };
   await mkdir(join(folder, "agent"), { mode: 0o700 });
@@ -91,6 +95,7 @@ async function settings(folder: string, natsUrl: string, redisUrl: string) {
     SCHEDULER_ADDRESS: addresses.scheduler,
     REGISTRY_ADDRESS: addresses.registry,
     VM_ADDRESS: addresses.vm,
+    CONTAINER_ADDRESS: addresses.container,
     CHECKPOINT_ADDRESS: addresses.checkpoint,
     REGISTRY_HTTP_ADDRESS: http,
     REGISTRY_HTTP_URL: `http://${http}`,
