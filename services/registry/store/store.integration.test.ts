@@ -28,8 +28,8 @@ afterAll(async () => {
 });
 
 /** One replica over a folder. */
-async function replica(path: string, { ttlMs = 60_000 } = {}) {
-  const sessions = new UploadSessions(redis, { ttlMs });
+async function replica(path: string) {
+  const sessions = new UploadSessions(redis, { ttlMs: 60_000 });
   const objects = await FsObjects.open(path);
   return openStore({
     objects,
@@ -95,13 +95,13 @@ describe("uploads", () => {
 
   it("expire when they are idle; what is open stays, however old its first chunk", async () => {
     await using folder = temporaryFolder();
-    const busy = await replica(folder.path);
-    const idle = await replica(folder.path, { ttlMs: 50 });
-    const [{ id: kept }, { id: lost }] = [await busy.uploads.start("a"), await idle.uploads.start("a")];
-    await busy.uploads.append("a", kept, stream(randomBytes(10)));
-    await idle.uploads.append("a", lost, stream(randomBytes(10)));
-    await expect.poll(() => idle.uploads.find("a", lost).catch(() => "gone")).toBe("gone");
-    await busy.uploads.expire(soon());
+    const { uploads } = await replica(folder.path);
+    const [{ id: kept }, { id: lost }] = [await uploads.start("a"), await uploads.start("a")];
+    for (const id of [kept, lost]) await uploads.append("a", id, stream(randomBytes(10)));
+    expect(await redis.pttl(`{upload:${lost}}`)).toBeGreaterThan(0);
+    await redis.pexpire(`{upload:${lost}}`, 1);
+    await expect.poll(() => uploads.find("a", lost).catch(() => "gone")).toBe("gone");
+    await uploads.expire(soon());
     const left = await readdir(join(folder.path, "uploads"));
     expect(left.map((name) => name.split(".")[0])).toEqual([kept]);
   });

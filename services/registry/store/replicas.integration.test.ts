@@ -1,0 +1,192 @@
+import { execFile } from "node:child_process";
+import { createHash, randomBytes } from "node:crypto";
+import { readdir } from "node:fs/promises";
+import { request as startRequest } from "node:http";
+import { promisify } from "node:util";
+import { CreateBucketCommand, ListMultipartUploadsCommand, ListObjectsV2Command } from "@aws-sdk/client-s3";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { digestOf } from "#libs/oci";
+import { eventually, startCeph, startRedis, type TestServer, temporaryFolder } from "#libs/testing";
+import { pushManifest } from "../http/oci-fixture.ts";
+import { type RegistryReplica, startReplica } from "../testing/registry-replica.ts";
+import { startRoundRobin } from "../testing/round-robin.ts";
+import { createS3Client } from "./s3-client.ts";
+
+const MIB = 2 ** 20;
+const run = promisify(execFile);
+
+interface Place {
+  readonly settings: NodeJS.ProcessEnv;
+  /** What of uploads lies in the store, finished or not. */
+  remains(): Promise<string[]>;
+}
+
+async function startFolder(ending: AsyncDisposableStack): Promise<Place> {
+  const { path } = ending.use(temporaryFolder());
+  const names = async (folder: string) => await readdir(`${path}/${folder}`).catch(() => []);
+  return {
+    settings: { REGISTRY_DATA: path },
+    remains: async () => [...(await names("tmp")), ...(await names("uploads"))],
+  };
+}
+
+async function startBucket(ending: AsyncDisposableStack): Promise<Place> {
+  const ceph = ending.use(await startCeph());
+  const keys = { AWS_ACCESS_KEY_ID: ceph.accessKey, AWS_SECRET_ACCESS_KEY: ceph.secretKey };
+  for (const [name, value] of Object.entries(keys)) vi.stubEnv(name, value);
+  const bucket = { Bucket: "stillpoint-registry" };
+  const client = createS3Client({ endpoint: ceph.url, region: "us-east-1", bucket: bucket.Bucket });
+  ending.defer(() => client.destroy());
+  await client.send(new CreateBucketCommand(bucket));
+  return {
+    settings: { ...keys, REGISTRY_STORE: "s3", REGISTRY_S3_ENDPOINT: ceph.url },
+    async remains() {
+      const { Uploads = [] } = await client.send(new ListMultipartUploadsCommand(bucket));
+      const { Contents = [] } = await client.send(new ListObjectsV2Command({ ...bucket, Prefix: "uploads/" }));
+      return [...Uploads, ...Contents].map(({ Key = "" }) => Key);
+    },
+  };
+}
+
+const startUpload = async (url: string) =>
+  (await fetch(`${url}/v2/team/app/blobs/uploads/`, { method: "POST" })).headers.get("location") ?? "";
+
+const sendChunk = (url: string, body: Buffer, range: string) =>
+  fetch(url, { method: "PATCH", body: new Uint8Array(body), headers: { "content-range": range } });
+
+async function digestAt(url: string, digest: string): Promise<string> {
+  const hash = createHash("sha256");
+  const response = await fetch(`${url}/v2/team/app/blobs/${digest}`);
+  for await (const bytes of response.body ?? []) hash.update(bytes);
+  return `sha256:${hash.digest("hex")}`;
+}
+
+/** Pushes a blob chunk by chunk, each to whoever comes next, and each again, as clients do that got no answer. */
+async function pushInChunks(urls: readonly string[], blob: Buffer, chunkBytes: number): Promise<string> {
+  let turn = 0;
+  const next = () => urls[turn++ % urls.length] ?? "";
+  const location = await startUpload(next());
+  for (let first = 0; first < blob.length; first += chunkBytes) {
+    const body = blob.subarray(first, first + chunkBytes);
+    const range = `${first}-${first + body.length - 1}`;
+    expect((await sendChunk(`${next()}${location}`, body, range)).status).toBe(202);
+    const again = await sendChunk(`${urls[turn % urls.length]}${location}`, body, range);
+    expect([again.status, again.headers.get("range")]).toEqual([416, `0-${first + body.length - 1}`]);
+  }
+  const digest = digestOf(blob);
+  expect((await fetch(`${next()}${location}?digest=${digest}`, { method: "PUT" })).status).toBe(201);
+  return digest;
+}
+
+describe.each([
+  ["a folder", startFolder],
+  ["S3", startBucket],
+] as const)("two replicas over %s", (_name, open) => {
+  const ending = new AsyncDisposableStack();
+  let place: Place;
+  let redis: TestServer;
+  let replicas: RegistryReplica[];
+  let url: string;
+  let urls: string[];
+
+  beforeAll(async () => {
+    place = await open(ending);
+    redis = ending.use(await startRedis());
+    const settings = { ...place.settings, REDIS_URL: redis.url };
+    replicas = [ending.use(await startReplica(settings)), ending.use(await startReplica(settings))];
+    urls = replicas.map((replica) => replica.url);
+    url = ending.use(await startRoundRobin(urls)).url;
+  });
+
+  afterAll(async () => {
+    await ending.disposeAsync();
+    vi.unstubAllEnvs();
+  });
+
+  const atAll = <Result>(ask: (replica: RegistryReplica) => Promise<Result>) => Promise.all(replicas.map(ask));
+
+  it("take chunks in turn from several clients, and show the same at once", async () => {
+    const blobs = [300_000, 2 * MIB, 13 * MIB].map((size) => randomBytes(size));
+    const digests = await Promise.all(blobs.map((blob) => pushInChunks(urls, blob, Math.ceil(blob.length / 4))));
+    for (const digest of digests) expect(await atAll(({ url }) => digestAt(url, digest))).toEqual([digest, digest]);
+    expect(await place.remains()).toEqual([]);
+  });
+
+  it("show tags, and that a manifest is gone with its tags, at once", async () => {
+    const [one, two] = await Promise.all(
+      ["one", "two"].map((tag) => pushManifest(url, "team/app", tag, { extra: { tag } })),
+    );
+    const digestOfTag = async ({ url }: RegistryReplica, tag: string) =>
+      (await fetch(`${url}/v2/team/app/manifests/${tag}`)).headers.get("docker-content-digest");
+    expect(await atAll((replica) => digestOfTag(replica, "one"))).toEqual([one?.digest, one?.digest]);
+    await fetch(`${url}/v2/team/app/manifests/${one?.digest}`, { method: "DELETE" });
+    const tagsAt = async ({ url }: RegistryReplica) => await (await fetch(`${url}/v2/team/app/tags/list`)).json();
+    expect(await atAll(tagsAt)).toEqual([1, 2].map(() => ({ name: "team/app", tags: ["two"] })));
+    expect(await atAll((replica) => digestOfTag(replica, "one"))).toEqual([null, null]);
+    await pushManifest(url, "team/app", "two", { extra: { tag: "three" } });
+    expect(await atAll((replica) => digestOfTag(replica, "two"))).not.toContain(two?.digest);
+  });
+
+  it("one killed in the middle of a chunk: the other takes the upload on, and the next sweep leaves nothing", async () => {
+    const [first, second] = replicas;
+    if (first === undefined || second === undefined) throw new Error("there are two");
+    const blob = randomBytes(24 * MIB);
+    const location = await startUpload(first.url);
+    const begun = blob.subarray(0, 4 * MIB);
+    expect((await sendChunk(`${first.url}${location}`, begun, `0-${begun.length - 1}`)).status).toBe(202);
+    const cut = startRequest(`${first.url}${location}`, { method: "PATCH", headers: { "content-length": 20 * MIB } });
+    const ended = new Promise((resolve) => cut.on("error", resolve));
+    cut.write(blob.subarray(4 * MIB, 23 * MIB));
+    await eventually(async () => (await place.remains()).length > 1);
+    await first.kill();
+    await ended;
+    const found = await fetch(`${second.url}${location}`);
+    expect([found.status, found.headers.get("range")]).toEqual([204, `0-${begun.length - 1}`]);
+    const rest = await sendChunk(`${second.url}${location}`, blob.subarray(4 * MIB), `${4 * MIB}-${24 * MIB - 1}`);
+    expect(rest.status).toBe(202);
+    const digest = digestOf(blob);
+    expect((await fetch(`${second.url}${location}?digest=${digest}`, { method: "PUT" })).status).toBe(201);
+    expect(await digestAt(second.url, digest)).toBe(digest);
+    await first.start();
+    expect(await digestAt(first.url, digest)).toBe(digest);
+    await eventually(async () => await sweptBySweeper(), { deadlineMs: 20_000 });
+  });
+
+  /** A replica whose uploads are old after a second sweeps when it starts. */
+  async function sweptBySweeper(): Promise<boolean> {
+    await using sweeper = await startReplica({
+      ...place.settings,
+      REDIS_URL: redis.url,
+      REGISTRY_UPLOAD_TTL_SECONDS: "1",
+    });
+    const isSwept = async () => sweeper.pid > 0 && (await place.remains()).length === 0;
+    return await eventually(isSwept, { deadlineMs: 2_000 });
+  }
+
+  it("lose open uploads with Redis, and no image", async () => {
+    const blob = randomBytes(100_000);
+    const digest = await pushInChunks(urls, blob, 40_000);
+    const open = await startUpload(url);
+    await run("redis-cli", ["-p", `${redis.port}`, "FLUSHALL"]);
+    expect((await fetch(`${url}${open}`)).status).toBe(404);
+    for (const replica of replicas) expect(await digestAt(replica.url, digest)).toBe(digest);
+  });
+});
+
+it("a full disk is told with 507, and nothing stays; with room again the same push succeeds", async () => {
+  await using ending = new AsyncDisposableStack();
+  const place = await startFolder(ending);
+  const redis = ending.use(await startRedis());
+  const replica = ending.use(await startReplica({ ...place.settings, REDIS_URL: redis.url }));
+  const limit = (bytes: string) => run("prlimit", ["--pid", `${replica.pid}`, `--fsize=${bytes}`]);
+  const blob = randomBytes(8 * MIB);
+  const location = await startUpload(replica.url);
+  await limit(`${3 * MIB}:`);
+  const refused = await sendChunk(`${replica.url}${location}`, blob, `0-${blob.length - 1}`);
+  expect(refused.status).toBe(507);
+  expect(await refused.json()).toMatchObject({ errors: [{ code: "UNAVAILABLE", message: /no space left/ }] });
+  expect(await place.remains()).toEqual([]);
+  await limit("unlimited:");
+  expect((await sendChunk(`${replica.url}${location}`, blob, `0-${blob.length - 1}`)).status).toBe(202);
+  expect((await fetch(`${replica.url}${location}?digest=${digestOf(blob)}`, { method: "PUT" })).status).toBe(201);
+});
