@@ -1,15 +1,27 @@
+import { createHash } from "node:crypto";
 import { AccountRecord } from "#contracts/registry/v1/accounts";
+import type { Principal } from "#libs/auth";
 import { type Clock, type Random, systemRandom } from "#libs/clock";
 import { isStillpointError, StillpointError } from "#libs/errors";
 import { checkName } from "#libs/names";
-import { createRecordStore, type Log, type RecordEvent, type RecordStore, RecordView } from "#libs/records";
+import {
+  createRecordStore,
+  type Log,
+  type RecordEvent,
+  type RecordStore,
+  RecordView,
+  type StoredRecord,
+} from "#libs/records";
+import { principalOf } from "./rights.ts";
 
 const PREFIX = "registry/accounts/";
 
-/** An account and the id of this very one: another of the same name that came later has another. */
+/** An account as each request asks for it. */
 export interface StoredAccount {
-  readonly uid: string;
   readonly record: AccountRecord;
+  readonly principal: Principal;
+  /** Names this very account with its present secret: tokens that hold another stamp are worth nothing. */
+  readonly stamp: string;
 }
 
 /** The accounts, as records; every replica reads them from its own view. */
@@ -17,6 +29,7 @@ export class AccountStore {
   readonly #records: RecordStore<AccountRecord>;
   readonly #view: RecordView<AccountRecord>;
   readonly #random: Random;
+  readonly #read = new WeakMap<StoredRecord<AccountRecord>, StoredAccount>();
 
   private constructor(records: RecordStore<AccountRecord>, view: RecordView<AccountRecord>, random: Random) {
     this.#records = records;
@@ -34,7 +47,10 @@ export class AccountStore {
   /** By the short name that people log in with; from this replica's view. */
   find(name: string): StoredAccount | undefined {
     const stored = this.#view.get(`${PREFIX}${name}`);
-    return stored && { uid: stored.uid, record: stored.body };
+    if (stored === undefined) return undefined;
+    const account = this.#read.get(stored) ?? readAccount(stored);
+    this.#read.set(stored, account);
+    return account;
   }
 
   list(): AccountRecord[] {
@@ -79,6 +95,11 @@ export class AccountStore {
     if (stored === undefined) throw notFound(name);
     await this.#records.remove(stored, [event("deleted", name)]);
   }
+}
+
+function readAccount({ uid, body }: StoredRecord<AccountRecord>): StoredAccount {
+  const secret = createHash("sha256").update(body.secretHash).digest("base64url").slice(0, 16);
+  return { record: body, principal: principalOf(body), stamp: `${uid}.${secret}` };
 }
 
 /** The name that people log in with. */

@@ -30,11 +30,14 @@ export function scopesFor({ repository, verb, mountFrom }: Wanted): Scope[] {
   return [{ type: "repository", name: repository, actions }, ...from];
 }
 
+/** What is wrong with a token (RFC 6750, section 3.1). */
+export type TokenError = "invalid_token" | "insufficient_scope";
+
 interface ChallengeOptions {
   /** Where tokens are had. */
   readonly realm: string;
   readonly wanted: Wanted;
-  readonly error?: "invalid_token" | "insufficient_scope";
+  readonly error?: TokenError;
 }
 
 /** 401 with all that a client needs to get a token (Docker's token specification; RFC 6750, section 3). */

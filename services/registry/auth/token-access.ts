@@ -7,10 +7,10 @@ import { holds } from "../domain/scope.ts";
 import type { Access, Wanted } from "./access.ts";
 import type { AccountStore } from "./account-store.ts";
 import { certifiedPrincipal } from "./certified-principal.ts";
-import { challenge, readCredentials, realmOf } from "./challenge.ts";
+import { challenge, readCredentials, realmOf, type TokenError } from "./challenge.ts";
 import { isOver, type Logins } from "./logins.ts";
-import { actionOf, principalOf } from "./rights.ts";
-import { stampOf, type TokenClaims, type Tokens } from "./tokens.ts";
+import { actionOf } from "./rights.ts";
+import type { TokenClaims, Tokens } from "./tokens.ts";
 
 export interface TokenAccessDeps {
   readonly accounts: Pick<AccountStore, "find">;
@@ -37,33 +37,35 @@ export class TokenAccess implements Access {
   async admit(request: IncomingMessage, asked: Wanted): Promise<Principal> {
     const { mountFrom, ...rest } = asked;
     const wanted = mountFrom !== undefined && isRepository(mountFrom) ? asked : rest;
-    const realm = realmOf(request, this.#deps.publicUrl);
     const certified = certifiedPrincipal(request);
     if (certified !== undefined) return allowed(certified, wanted);
     const credentials = readCredentials(request);
-    if (credentials === undefined) throw challenge({ realm, wanted });
+    const challenged = (error?: TokenError) => {
+      return challenge({ realm: realmOf(request, this.#deps.publicUrl), wanted, ...(error && { error }) });
+    };
+    if (credentials === undefined) throw challenged();
     const admitted =
       credentials.kind === "basic"
         ? await this.#byLogin(credentials.login, wanted)
-        : await this.#byToken(credentials.token, { realm, wanted });
+        : await this.#byToken(credentials.token, wanted, challenged);
     await this.#refuseOthersUpload(admitted, wanted);
     return admitted;
   }
 
   async #byLogin(login: Parameters<Logins["check"]>[0], wanted: Wanted): Promise<Principal> {
-    return allowed(principalOf((await this.#deps.logins.check(login)).record), wanted);
+    return allowed((await this.#deps.logins.check(login)).principal, wanted);
   }
 
-  async #byToken(token: string, { realm, wanted }: { realm: string; wanted: Wanted }): Promise<Principal> {
+  async #byToken(token: string, wanted: Wanted, challenged: (error: TokenError) => OciError): Promise<Principal> {
     const claims = await this.#deps.tokens.read(token);
     const account = claims && this.#deps.accounts.find(claims.subject);
-    const isCurrent = account && stampOf(account) === claims.stamp && !isOver(account, this.#deps.clock.now());
-    if (!isCurrent) throw challenge({ realm, wanted, error: "invalid_token" });
-    const principal = principalOf(account.record);
-    if (!(await this.#isInTime(claims, principal, wanted))) throw challenge({ realm, wanted, error: "invalid_token" });
+    const isCurrent = account && account.stamp === claims.stamp && !isOver(account, this.#deps.clock.now());
+    if (!isCurrent) throw challenged("invalid_token");
+    const { principal } = account;
+    if (!(await this.#isInTime(claims, principal, wanted))) throw challenged("invalid_token");
     allowed(principal, wanted);
     if (wanted.repository === "" || holds(claims.scopes, wanted.repository, actionOf(wanted.verb))) return principal;
-    throw challenge({ realm, wanted, error: "insufficient_scope" });
+    throw challenged("insufficient_scope");
   }
 
   /** A token that has expired meanwhile may still end the upload that its account began. */

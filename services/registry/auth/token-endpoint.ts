@@ -6,7 +6,7 @@ import { OciError } from "../domain/oci-error.ts";
 import { parseScopes, type Scope, scopeText } from "../domain/scope.ts";
 import { readCredentials } from "./challenge.ts";
 import type { Login, Logins } from "./logins.ts";
-import { principalOf, verbOf } from "./rights.ts";
+import { verbOf } from "./rights.ts";
 import { SERVICE, TOKEN_SECONDS, type Tokens } from "./tokens.ts";
 
 export interface TokenEndpointDeps {
@@ -31,7 +31,7 @@ export function tokenEndpoint(deps: TokenEndpointDeps): TokenEndpoint {
     const login = request.method === "POST" ? formLogin(form) : headerLogin(request);
     if (form.get("service") !== null && form.get("service") !== SERVICE) throw invalid("there is no such service");
     const account = await deps.logins.check(login);
-    const scopes = grantedScopes(principalOf(account.record), parseScopes(form.getAll("scope")));
+    const scopes = grantedScopes(account.principal, parseScopes(form.getAll("scope")));
     const token = await deps.tokens.issue(login.name, account, scopes);
     const body = {
       token,

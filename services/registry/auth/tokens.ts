@@ -1,4 +1,3 @@
-import { createHash } from "node:crypto";
 import { errors, jwtVerify, SignJWT } from "jose";
 import { LRUCache } from "lru-cache";
 import { z } from "zod";
@@ -26,7 +25,7 @@ const claims = z.object({
 export interface TokenClaims {
   /** The account's short name. */
   readonly subject: string;
-  /** As `stampOf` gives it. */
+  /** The account's. */
   readonly stamp: string;
   readonly scopes: readonly Scope[];
   readonly expireTime: Date;
@@ -49,7 +48,7 @@ export class Tokens {
   async issue(subject: string, account: StoredAccount, scopes: readonly Scope[]): Promise<string> {
     const { id, privateKey } = await this.#deps.keys.signing();
     const issued = Math.floor(this.#deps.clock.now().getTime() / 1_000);
-    return await new SignJWT({ account: stampOf(account), access: scopes })
+    return await new SignJWT({ account: account.stamp, access: scopes })
       .setProtectedHeader({ alg: "ES256", typ: "JWT", kid: id })
       .setIssuer(SERVICE)
       .setAudience(SERVICE)
@@ -61,9 +60,10 @@ export class Tokens {
 
   /** What a token of ours says, also for a day after it expired; undefined for everything else. */
   async read(token: string): Promise<TokenClaims | undefined> {
-    const read = this.#verified.get(token) ?? (await this.#verify(token));
+    const known = this.#verified.get(token);
+    const read = known ?? (await this.#verify(token));
     if (read === undefined) return undefined;
-    this.#verified.set(token, read);
+    if (known === undefined) this.#verified.set(token, read);
     return read.expireTime.getTime() + GRACE_SECONDS * 1_000 > this.#deps.clock.now().getTime() ? read : undefined;
   }
 
@@ -89,9 +89,4 @@ export class Tokens {
       throw error;
     }
   }
-}
-
-/** Names an account with its present secret: another stamp, and tokens that hold the old one are worth nothing. */
-export function stampOf({ uid, record }: StoredAccount): string {
-  return `${uid}.${createHash("sha256").update(record.secretHash).digest("base64url").slice(0, 16)}`;
 }
