@@ -69,6 +69,12 @@ export class Api {
     return this.#keep(rpc.createRpcClient(ImagesDefinition, this.#address));
   }
 
+  async collection() {
+    const contract = import("#contracts/registry/v1/collection");
+    const [{ CollectionDefinition }, rpc] = await Promise.all([contract, this.#rpc()]);
+    return this.#keep(rpc.createRpcClient(CollectionDefinition, this.#address));
+  }
+
   async accounts() {
     const contract = import("#contracts/registry/v1/accounts");
     const [{ AccountsDefinition }, rpc] = await Promise.all([contract, this.#rpc()]);

@@ -9,10 +9,12 @@ export function showImages(images: readonly Image[], now: Date): string {
     image.digest.slice(0, "sha256:".length + 12),
     kind(image),
     showBytes(image.sizeBytes),
+    showBytes(image.sharedBytes),
     image.virtualSizeBytes === 0 ? "" : showBytes(image.virtualSizeBytes),
+    showAge(image.pullTime, now),
     showAge(image.pushTime, now),
   ]);
-  return renderTable(["REFERENCE", "DIGEST", "KIND", "SIZE", "DISK", "AGE"], rows);
+  return renderTable(["REFERENCE", "DIGEST", "KIND", "SIZE", "SHARED", "DISK", "PULLED", "AGE"], rows);
 }
 
 export const showImage = (image: Image): string =>
@@ -22,8 +24,10 @@ export const showImage = (image: Image): string =>
     ["Kind", kind(image)],
     ["Type", image.artifactType],
     ["Size", image.sizeBytes === 0 ? undefined : showBytes(image.sizeBytes)],
+    ["Shared", image.sharedBytes === 0 ? undefined : showBytes(image.sharedBytes)],
     ["Disk", image.virtualSizeBytes === 0 ? undefined : showBytes(image.virtualSizeBytes)],
     ["Pushed", showTime(image.pushTime)],
+    ["Pulled", showTime(image.pullTime)],
   ]);
 
 const kind = ({ artifactType }: Image): string => (artifactType.includes("stillpoint.vm.image") ? "vm" : "container");

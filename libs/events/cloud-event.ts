@@ -35,10 +35,37 @@ const decoder = new TextDecoder();
  * evt.<aggregate>.v1.<happened>.<project>.<name>: the name is the resource's ids below the project, one token each;
  * what belongs to no project has `-` there.
  */
-export function subjectOfEvent({ aggregate, happened }: RecordEvent, resource: string): string {
+export function subjectOfEvent(event: RecordEvent, resource: string): string {
+  return subjectBelow("evt", event, resource);
+}
+
+function subjectBelow(prefix: string, { aggregate, happened }: Happening, resource: string): string {
   const ids = resource.split("/").filter((_, index) => index % 2 === 1);
   const [project, ...name] = resource.startsWith("projects/") ? ids : ["-", ...ids];
-  return ["evt", aggregate, "v1", happened, project, ...name].join(".");
+  return [prefix, aggregate, "v1", happened, project, ...name].join(".");
+}
+
+type Happening = Pick<RecordEvent, "aggregate" | "happened">;
+
+/** An event that no record carries, for a stream of its own that may lose some. */
+export interface LooseEvent extends Happening {
+  /** The first token of its subject; `evt` is of events that records carry. */
+  readonly prefix: string;
+  readonly id: string;
+  /** Resource name. */
+  readonly resource: string;
+  readonly time: Date;
+  readonly data: Readonly<Record<string, unknown>>;
+}
+
+/** Subject and CloudEvent, in the form of all other events. */
+export function encodeLooseEvent(event: LooseEvent): { readonly subject: string; readonly data: Uint8Array } {
+  const { prefix, aggregate, happened, id, resource, time, data } = event;
+  const cloudEvent = {
+    ...{ specversion: "1.0", type: `stillpoint.${aggregate}.v1.${happened}`, source: SOURCE, id, subject: resource },
+    ...{ time: time.toISOString(), datacontenttype: "application/json", data },
+  };
+  return { subject: subjectBelow(prefix, event, resource), data: encoder.encode(JSON.stringify(cloudEvent)) };
 }
 
 /** `recordTime` is when the record was written, for events that have no time of their own. */

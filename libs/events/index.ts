@@ -1,2 +1,3 @@
+export { encodeLooseEvent } from "./cloud-event.ts";
 export { eventsHandlers } from "./handlers.ts";
 export { projectedUpTo, startProjector } from "./projector.ts";

@@ -48,6 +48,11 @@ export const streamSpecs = {
     },
     complete: true,
   },
+  /** Pulls of images, told as well as can be. */
+  PULL: {
+    config: { ...file, name: "PULL", subjects: ["pull.>"], max_age: nanos(7 * DAY_MS), max_bytes: GIB / 4 },
+    complete: false,
+  },
   /** What agents observed, until the owner of the record has folded it in. */
   OBS: {
     config: { ...file, name: "OBS", subjects: ["obs.>"], max_age: nanos(7 * DAY_MS), max_bytes: GIB },

@@ -6,6 +6,7 @@ const shape = {
   NATS_URL: commonConfig.NATS_URL,
   NATS_MONITOR_URL: commonConfig.NATS_MONITOR_URL,
   REDIS_URL: commonConfig.REDIS_URL,
+  REGISTRY_EVENTS: z.enum(["none", "nats"]).describe("none or nats").default("nats"),
   REGISTRY_AUTH: z.enum(["none", "token"]).describe("none or token").default("none"),
   REGISTRY_HTTP_ADDRESS: z
     .string()

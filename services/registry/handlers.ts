@@ -1,17 +1,27 @@
 import type { Image, ImagesServiceImplementation } from "#contracts/registry/v1/registry";
-import type { authorise } from "#libs/auth";
+import { type authorise, may } from "#libs/auth";
 import { StillpointError } from "#libs/errors";
-import { isDigest, mediaTypes, parseReference, type Reference, referenceText } from "#libs/oci";
+import { isDigest, isTag, parseReference, type Reference, referenceText } from "#libs/oci";
 import type { CallScope } from "#libs/rpc";
+import type { ManifestPushes } from "./collect/manifest-pushes.ts";
 import type { Removals } from "./collect/removals.ts";
 import { type ManifestFacts, readManifest } from "./domain/manifest-facts.ts";
+import type { Changes } from "./events/changes.ts";
+import type { LastPulls } from "./events/last-pulls.ts";
+import type { ImageIndex, ListedImage } from "./index/image-index.ts";
+import { virtualSize } from "./index/read-indexed.ts";
+import { pageSize } from "./page-size.ts";
 import type { ContentStore } from "./store/content-store.ts";
 import type { RepositoryStore, StoredManifest } from "./store/repository-store.ts";
 
 export interface ImagesDeps {
   readonly content: ContentStore;
   readonly repositories: RepositoryStore;
+  readonly manifestPushes: ManifestPushes;
   readonly removals: Removals;
+  readonly index: ImageIndex;
+  readonly lastPulls: LastPulls;
+  readonly changes: Changes;
   readonly authorise: typeof authorise;
 }
 
@@ -23,46 +33,94 @@ export function imagesHandlers(deps: ImagesDeps): ImagesServiceImplementation<Ca
       deps.authorise(principal, "get", `repositories/${wanted.repository}`);
       return await readImage(deps, wanted);
     },
-    async listImages(_request, { principal }) {
+    async listImages({ pageSize: wanted, pageToken }, { principal }) {
       deps.authorise(principal, "list", "repositories/");
-      const names = (await deps.repositories.list()).sort();
-      const images = await Promise.all(names.map((repository) => listRepository(deps, repository)));
-      return { images: images.flat() };
+      const limit = pageSize(wanted, 500);
+      await deps.index.settled();
+      const page = deps.index.images(readToken(pageToken), limit);
+      const last = page.at(-1);
+      const nextPageToken = last === undefined || page.length < limit ? "" : referenceText(last);
+      const shown = page.filter(({ repository }) => may(principal, "get", `repositories/${repository}`));
+      return { images: await showImages(deps, shown), nextPageToken };
     },
     async deleteImage({ reference }, { principal }) {
       const wanted = parseReference(reference);
       deps.authorise(principal, "delete", `repositories/${wanted.repository}`);
-      await deleteImage(deps, wanted);
+      await deleteImage(deps, wanted, principal.name);
       return {};
+    },
+    async tagImage({ reference, tag }, { principal }) {
+      const wanted = parseReference(reference);
+      deps.authorise(principal, "update", `repositories/${wanted.repository}`);
+      if (!isTag(tag)) throw new StillpointError("NAME_INVALID", `"${tag}" is not a tag`);
+      await tagImage(deps, { wanted, tag, actor: principal.name });
+      return await readImage(deps, { repository: wanted.repository, tag });
     },
   };
 }
 
-async function listRepository(deps: ImagesDeps, repository: string): Promise<Image[]> {
-  const tags = (await deps.repositories.tags(repository)).sort();
-  const images = tags.map((tag) => readImage(deps, { repository, tag }).catch(goneMeanwhile));
-  return (await Promise.all(images)).filter((image) => image !== undefined);
+function readToken(token: string): { repository: string; tag: string } | undefined {
+  if (token === "") return undefined;
+  const { repository, tag = "" } = parseReference(token);
+  return { repository, tag };
+}
+
+async function showImages({ lastPulls }: ImagesDeps, images: readonly ListedImage[]): Promise<Image[]> {
+  const pulls = await lastPulls.of(images);
+  return images.map(({ repository, tag, digest, ...shown }, place) => ({
+    ...shown,
+    ...{ reference: referenceText({ repository, tag }), repository, tag, digest, pullTime: pulls[place] },
+  }));
 }
 
 async function readImage(deps: ImagesDeps, reference: Reference): Promise<Image> {
   const { stored, facts, pushTime } = await resolve(deps, reference);
+  const { repository } = reference;
+  const known = deps.index.sizeOf(repository, stored.digest);
+  const [pullTime] = await deps.lastPulls.of([{ repository, digest: stored.digest }]);
   return {
     reference: referenceText(reference),
-    repository: reference.repository,
+    repository,
     tag: reference.tag ?? "",
     digest: stored.digest,
     artifactType: facts.artifactType ?? "",
     mediaType: facts.mediaType,
-    sizeBytes: facts.sizeBytes,
-    virtualSizeBytes: await virtualSize(deps, facts),
+    ...(known ?? { sizeBytes: facts.sizeBytes, sharedBytes: 0 }),
+    virtualSizeBytes: await virtualSize(deps.content, facts),
     pushTime,
+    pullTime,
   };
 }
 
-async function deleteImage({ removals }: ImagesDeps, reference: Reference): Promise<void> {
+async function deleteImage({ removals, changes }: ImagesDeps, reference: Reference, actor: string): Promise<void> {
   const { repository, tag = "", digest } = reference;
   const wasThere = digest === undefined ? removals.tag(repository, tag) : removals.manifest(repository, digest);
   if (!(await wasThere)) throw notFound(reference);
+  const removed = digest === undefined ? { tags: [tag], digests: [] } : { tags: [], digests: [digest] };
+  await changes.tell({ action: "deleted", repository, actor, ...removed });
+}
+
+interface Tagging {
+  readonly wanted: Reference;
+  readonly tag: string;
+  readonly actor: string;
+}
+
+async function tagImage(deps: ImagesDeps, { wanted, tag, actor }: Tagging): Promise<void> {
+  const { repository } = wanted;
+  const { stored, facts } = await resolve(deps, wanted);
+  const { digest, mediaType, sizeBytes } = stored;
+  const bytes = await deps.content.read(digest);
+  await deps.manifestPushes.push(repository, { bytes, manifest: { digest, mediaType, sizeBytes, tags: [tag] }, facts });
+  await deps.changes.tell({
+    action: "pushed",
+    repository,
+    actor,
+    tags: [tag],
+    digests: [digest],
+    mediaType,
+    sizeBytes,
+  });
 }
 
 interface Resolved {
@@ -79,19 +137,6 @@ async function resolve({ repositories, content }: ImagesDeps, reference: Referen
   if (stored === undefined) throw notFound(reference);
   const facts = readManifest(await content.read(digest), stored.mediaType);
   return { stored, facts, pushTime: tagged?.pushTime ?? stored.pushTime };
-}
-
-/** From the config of a VM image; 0 for everything else. */
-async function virtualSize({ content }: ImagesDeps, { config }: ManifestFacts): Promise<number> {
-  if (config?.mediaType !== mediaTypes.vmImageConfig) return 0;
-  const { virtualSizeBytes }: { virtualSizeBytes?: unknown } = JSON.parse(
-    (await content.read(config.digest)).toString(),
-  );
-  return typeof virtualSizeBytes === "number" ? virtualSizeBytes : 0;
-}
-
-function goneMeanwhile(error: unknown): undefined {
-  if (!(error instanceof StillpointError) || error.reason !== "IMAGE_NOT_FOUND") throw error;
 }
 
 function notFound(reference: Reference): StillpointError {

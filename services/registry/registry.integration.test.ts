@@ -130,6 +130,7 @@ async function startProcess(data: string, port: number, redisUrl: string) {
       ...process.env,
       REGISTRY_HTTP_ADDRESS: `127.0.0.1:${port}`,
       REGISTRY_ADDRESS: "127.0.0.1:0",
+      REGISTRY_EVENTS: "none",
       REGISTRY_DATA: data,
       REDIS_URL: redisUrl,
       LOG_LEVEL: "silent",

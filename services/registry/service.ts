@@ -1,25 +1,27 @@
+import { CollectionDefinition } from "#contracts/registry/v1/collection";
 import { ImagesDefinition } from "#contracts/registry/v1/registry";
 import { authorise } from "#libs/auth";
 import { type Clock, systemRandom as random, systemClock } from "#libs/clock";
 import type { Lifecycle } from "#libs/lifecycle";
 import { connectRedis, RedisLeases } from "#libs/locks";
 import { createLogger, type Logger } from "#libs/logger";
-import { connectNats, type Log, openStreams } from "#libs/records";
+import { connectNats, openStreams } from "#libs/records";
 import { RpcServer } from "#libs/rpc";
 import { openAccess } from "./auth/access.ts";
 import { openAuth } from "./auth/open-auth.ts";
-import { logCollection } from "./collect/log-collection.ts";
-import { startCollection } from "./collect/start.ts";
+import { collectionHandlers } from "./collection-handlers.ts";
 import type { RegistryConfig } from "./config.ts";
 import { imagesHandlers } from "./handlers.ts";
 import { listen } from "./http/listen.ts";
 import { createOciServer } from "./http/oci-server.ts";
+import { requestMetrics } from "./metrics.ts";
 import { openQuotas } from "./quota/open-quotas.ts";
 import { openObjects } from "./store/open-objects.ts";
 import { openStore } from "./store/open-store.ts";
 import { redisBlobHolders } from "./store/redis-blob-holders.ts";
 import { UploadSessions } from "./store/upload-sessions.ts";
 import type { Uploads } from "./store/uploads.ts";
+import { startUpkeep } from "./upkeep.ts";
 
 const EXPIRY_EVERY_MS = 600_000;
 
@@ -34,7 +36,8 @@ export async function startRegistry(
   const redis = await connectRedis(config, lifecycle);
   const leases = new RedisLeases(redis, { clock, random });
   const objects = await openObjects(config, lifecycle);
-  const log = config.REGISTRY_AUTH === "none" ? undefined : await openLog(config, lifecycle);
+  const nats = await connect(config, lifecycle);
+  const log = config.REGISTRY_AUTH === "none" ? undefined : nats?.log;
   const quotas = log && (await openQuotas({ log, redis, objects, leases, clock, logger }, lifecycle));
   const store = openStore({
     objects,
@@ -48,21 +51,23 @@ export async function startRegistry(
   const running = expireUploads(store.uploads, { ttlMs, clock, signal: lifecycle.signal, logger });
   lifecycle.add("upload expiry", { running }, (expiry) => expiry.running);
 
-  startCollection({ store, config, leases, observer: logCollection(logger), clock, logger }, lifecycle);
+  const upkeep = startUpkeep({ store, config, redis, leases, nats, clock, random, logger }, lifecycle);
 
   const { signal } = lifecycle;
   const { REGISTRY_PUBLIC_URL: publicUrl } = config;
   const uploadOwner = store.uploads.owner.bind(store.uploads);
   const auth = log && (await openAuth({ log, redis, clock, logger, signal, publicUrl, uploadOwner }));
+  const telling = { ...upkeep, holders: redisBlobHolders(redis), countRequest: requestMetrics(), clock, logger };
   const http = await listen(
-    createOciServer({ ...store, access: openAccess, ...auth, holders: redisBlobHolders(redis), logger }),
+    createOciServer({ ...store, access: openAccess, ...auth, ...telling }),
     config.REGISTRY_HTTP_ADDRESS,
   );
   lifecycle.add("http", http, (it) => it.close());
 
   const add = (to: RpcServer) => {
     for (const part of [auth, quotas]) part?.addTo(to);
-    return to.add(ImagesDefinition, imagesHandlers({ ...store, authorise }));
+    to.add(CollectionDefinition, collectionHandlers({ ...upkeep, ...upkeep.sweep, authorise }));
+    return to.add(ImagesDefinition, imagesHandlers({ ...store, ...upkeep, authorise }));
   };
   if (server !== undefined) {
     add(server);
@@ -72,9 +77,11 @@ export async function startRegistry(
   return { address: await own.listen(config.REGISTRY_ADDRESS), httpAddress: http.address };
 }
 
-/** Accounts and quotas are records. */
-async function openLog(config: RegistryConfig, lifecycle: Lifecycle): Promise<Log> {
-  return (await openStreams(await connectNats(config, lifecycle))).rec;
+/** Accounts, quotas and events are records; where none of them is wanted, no NATS is needed. */
+async function connect(config: RegistryConfig, lifecycle: Lifecycle) {
+  if (config.REGISTRY_AUTH === "none" && config.REGISTRY_EVENTS === "none") return undefined;
+  const connection = await connectNats(config, lifecycle);
+  return { connection, log: (await openStreams(connection)).rec };
 }
 
 async function expireUploads(

@@ -4,7 +4,14 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { digestOf, mediaTypes } from "#libs/oci";
-import { eventually, startRedis, type TemporaryFolder, type TestServer, temporaryFolder } from "#libs/testing";
+import {
+  eventually,
+  freePort,
+  startRedis,
+  type TemporaryFolder,
+  type TestServer,
+  temporaryFolder,
+} from "#libs/testing";
 import { pushBlob, pushManifest } from "../http/oci-fixture.ts";
 import { type RegistryReplica, startReplica } from "../testing/registry-replica.ts";
 
@@ -15,6 +22,7 @@ const CLIENTS = 4;
 let folder: TemporaryFolder;
 let redis: TestServer;
 let replicas: RegistryReplica[];
+let metricsPorts: number[];
 
 beforeAll(async () => {
   folder = temporaryFolder();
@@ -27,7 +35,10 @@ beforeAll(async () => {
     REGISTRY_UNTAGGED_SECONDS: "1",
     REGISTRY_VERIFY_SECONDS: "3",
   };
-  replicas = await Promise.all([startReplica(settings), startReplica(settings)]);
+  metricsPorts = [await freePort(), await freePort()];
+  replicas = await Promise.all(
+    metricsPorts.map((port) => startReplica({ ...settings, METRICS_ADDRESS: `127.0.0.1:${port}` })),
+  );
 }, 30_000);
 
 afterAll(async () => {
@@ -38,6 +49,7 @@ afterAll(async () => {
 
 const anyUrl = () => replicas[randomInt(replicas.length)]?.url ?? "";
 const status = async (path: string, method = "GET") => (await fetch(`${anyUrl()}${path}`, { method })).status;
+const metricsAt = async (port: number) => await (await fetch(`http://127.0.0.1:${port}/metrics`)).text();
 const contents = async () => {
   const names = await readdir(join(folder.path, "blobs"), { recursive: true }).catch(() => []);
   return new Set(names.filter((name) => /[0-9a-f]{64}$/.test(name)).map((name) => `sha256:${name.slice(-64)}`));
@@ -91,6 +103,14 @@ describe("collection", () => {
     });
     expect(await status(`/v2/kept/image/blobs/${shared}`, "HEAD")).toBe(404);
     expect(await status(`/v2/kept/other/blobs/${shared}`)).toBe(200);
+
+    const metrics = await Promise.all(metricsPorts.map(async (port) => await metricsAt(port)));
+    const reclaimed = metrics.map((text) =>
+      Number(/^stillpoint_registry_reclaimed_bytes_total (\d+)/m.exec(text)?.[1]),
+    );
+    expect(reclaimed.reduce((sum, bytes) => sum + bytes, 0)).toBeGreaterThan(4_000);
+    const requests = /^stillpoint_registry_request_duration_seconds_count\{request="putManifest",status="201"\} \d/m;
+    expect(metrics.join()).toMatch(requests);
   }, 60_000);
 
   test("takes the blobs of a push that was given up", async () => {

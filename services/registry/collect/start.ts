@@ -5,6 +5,7 @@ import type { Logger } from "#libs/logger";
 import type { RegistryConfig } from "../config.ts";
 import type { RegistryStore } from "../store/open-store.ts";
 import { type CollectionObserver, Collector } from "./collector.ts";
+import type { SweepDeps } from "./sweep-repository.ts";
 import { Verification } from "./verification.ts";
 
 export interface CollectionDeps {
@@ -17,18 +18,21 @@ export interface CollectionDeps {
 }
 
 /** Collects from time to time until the lifecycle ends. */
-export function startCollection({ store, config, ...deps }: CollectionDeps, lifecycle: Lifecycle): Collector {
+export function startCollection(
+  { store, config, ...deps }: CollectionDeps,
+  lifecycle: Lifecycle,
+): { collector: Collector; sweep: SweepDeps } {
   const verification = new Verification({ ...store, ...deps, everyMs: config.REGISTRY_VERIFY_SECONDS * 1_000 });
-  const collector = new Collector({
+  const sweep = {
     ...store,
     ...deps,
-    verification,
     graceMs: config.REGISTRY_GRACE_SECONDS * 1_000,
     untaggedMs: config.REGISTRY_UNTAGGED_SECONDS * 1_000,
-  });
+  };
+  const collector = new Collector({ ...sweep, verification });
   const running = repeat(collector, { ...deps, lifecycle, everyMs: config.REGISTRY_COLLECT_SECONDS * 1_000 });
   lifecycle.add("collection", { running }, (it) => it.running);
-  return collector;
+  return { collector, sweep };
 }
 
 interface Repetition {

@@ -27,6 +27,8 @@ export interface RepositorySweep {
   readonly removed: readonly Removed[];
   /** When there is more to do, in ms of the wall clock; undefined when nothing waits. */
   readonly nextMs: number | undefined;
+  /** Of what nothing refers to and is still there. */
+  readonly waitingBytes: number;
 }
 
 /** How many are deleted in one attempt, which must be over in 20 seconds. */
@@ -48,7 +50,20 @@ export async function sweepRepository(deps: SweepDeps, repository: string): Prom
   // What an untagged manifest held has a wait of its own once that is gone.
   const again = toMark.length > 0 || removed.some(({ isManifest }) => isManifest) ? [now + deps.graceMs] : [];
   const next = Math.min(...waits, ...again);
-  return { removed, nextMs: Number.isFinite(next) ? next : undefined };
+  const waiting = [...toMark, ...digestsTo(steps, "wait")];
+  const waitingBytes = await bytesOf(deps, repository, waiting);
+  return { removed, nextMs: Number.isFinite(next) ? next : undefined, waitingBytes };
+}
+
+async function bytesOf({ repositories }: SweepDeps, repository: string, digests: readonly string[]): Promise<number> {
+  let bytes = 0;
+  await inGroups(digests, async (digest) => {
+    const link =
+      (await repositories.link(repository, "_manifests", digest)) ??
+      (await repositories.link(repository, "_blobs", digest));
+    bytes += link?.sizeBytes ?? 0;
+  });
+  return bytes;
 }
 
 /** What a sweep would do now. */
@@ -67,7 +82,7 @@ export async function planSweep(deps: SweepDeps, repository: string): Promise<Ma
   return steps;
 }
 
-function waitFor({ graceMs, untaggedMs }: SweepDeps, { manifests }: RepositoryState, digest: string): number {
+export function waitFor({ graceMs, untaggedMs }: SweepDeps, { manifests }: RepositoryState, digest: string): number {
   return manifests.has(digest) ? Math.max(graceMs, untaggedMs) : graceMs;
 }
 

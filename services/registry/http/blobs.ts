@@ -39,9 +39,11 @@ function wantedRange(header: string | undefined, sizeBytes: number): ByteRange |
   throw new OciError("SIZE_INVALID", `the blob has ${sizeBytes} bytes`, { status: 416, headers });
 }
 
-export async function deleteBlob({ removals }: OciDeps, exchange: Exchange): Promise<void> {
+export async function deleteBlob({ removals, changes }: OciDeps, exchange: Exchange): Promise<void> {
+  const { repository, principal } = exchange;
   const digest = checkedDigest(exchange.reference);
-  if (!(await removals.blob(exchange.repository, digest))) throw unknownBlob();
+  if (!(await removals.blob(repository, digest))) throw unknownBlob();
+  await changes.tell({ action: "deleted", repository, actor: principal.name, tags: [], digests: [digest] });
   answer(exchange, 202);
 }
 

@@ -1,11 +1,15 @@
 import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from "node:http";
 import type { Principal } from "#libs/auth";
 import type { Logger } from "#libs/logger";
+import type { Changes } from "../events/changes.ts";
+import type { Pulls } from "../events/pulls.ts";
 import type { RegistryStore } from "../store/open-store.ts";
 import type { BlobHolders } from "../store/redis-blob-holders.ts";
 
 export interface OciDeps extends RegistryStore {
   readonly holders: BlobHolders;
+  readonly changes: Changes;
+  readonly pulls: Pulls;
   readonly logger: Logger;
 }
 

@@ -10,12 +10,15 @@ const MAX_MANIFEST_BYTES = 4 * 2 ** 20;
 const MAX_TAGS = 100;
 
 /** GET and HEAD of a manifest by tag or digest, byte for byte as it came. */
-export async function getManifest({ repositories, content }: OciDeps, exchange: Exchange): Promise<void> {
-  const { repository, reference, request, response } = exchange;
+export async function getManifest({ repositories, content, pulls }: OciDeps, exchange: Exchange): Promise<void> {
+  const { repository, reference, request, response, principal } = exchange;
   const isFixed = reference.includes(":");
   const digest = isFixed ? reference : (await repositories.tag(repository, checkedTag(reference)))?.digest;
   const stored = digest !== undefined && isDigest(digest) ? await repositories.manifest(repository, digest) : undefined;
   if (stored === undefined) throw unknownManifest();
+  if (request.method === "GET") {
+    pulls.count({ repository, digest: stored.digest, tag: isFixed ? "" : reference, actor: principal.name });
+  }
   const headers = {
     "content-type": stored.mediaType,
     "docker-content-digest": stored.digest,
@@ -30,7 +33,7 @@ export async function getManifest({ repositories, content }: OciDeps, exchange: 
 
 /** PUT of a manifest by tag, or by digest with any number of `?tag=`. All that it needs must be here. */
 export async function putManifest(deps: OciDeps, exchange: Exchange): Promise<void> {
-  const { repository, reference, request } = exchange;
+  const { repository, reference, request, principal } = exchange;
   const tags = reference.includes(":") ? exchange.query.getAll("tag") : [reference];
   if (tags.length > MAX_TAGS) throw new OciError("MANIFEST_INVALID", `at most ${MAX_TAGS} tags at a time`);
   for (const tag of tags) checkedTag(tag);
@@ -40,6 +43,9 @@ export async function putManifest(deps: OciDeps, exchange: Exchange): Promise<vo
   refuseMalformed(facts);
   const manifest = toStore({ digest, tags, sizeBytes: bytes.length }, facts);
   await deps.manifestPushes.push(repository, { bytes, manifest, facts });
+  const { mediaType, sizeBytes } = manifest;
+  const pushed = { actor: principal.name, tags, digests: [digest], mediaType, sizeBytes };
+  await deps.changes.tell({ action: "pushed", repository, ...pushed });
   answer(exchange, 201, {
     location: `/v2/${repository}/manifests/${digest}`,
     "docker-content-digest": digest,
@@ -49,13 +55,16 @@ export async function putManifest(deps: OciDeps, exchange: Exchange): Promise<vo
 }
 
 /** DELETE: a tag alone, or by digest the manifest with all its tags. */
-export async function deleteManifest({ removals }: OciDeps, exchange: Exchange): Promise<void> {
-  const { repository, reference } = exchange;
-  if (!reference.includes(":")) {
-    if (!(await removals.tag(repository, checkedTag(reference)))) throw unknownManifest();
-    return answer(exchange, 202);
-  }
-  if (!isDigest(reference) || !(await removals.manifest(repository, reference))) throw unknownManifest();
+export async function deleteManifest({ removals, changes }: OciDeps, exchange: Exchange): Promise<void> {
+  const { repository, reference, principal } = exchange;
+  const isTagAlone = !reference.includes(":");
+  if (!isTagAlone && !isDigest(reference)) throw unknownManifest();
+  const wasThere = isTagAlone
+    ? await removals.tag(repository, checkedTag(reference))
+    : await removals.manifest(repository, reference);
+  if (!wasThere) throw unknownManifest();
+  const removed = isTagAlone ? { tags: [reference], digests: [] } : { tags: [], digests: [reference] };
+  await changes.tell({ action: "deleted", repository, actor: principal.name, ...removed });
   answer(exchange, 202);
 }
 

@@ -1,13 +1,18 @@
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
+import type { Clock } from "#libs/clock";
+import { withRemoteParent } from "#libs/telemetry";
 import type { Access } from "../auth/access.ts";
 import type { TokenEndpoint } from "../auth/token-endpoint.ts";
 import { OciError } from "../domain/oci-error.ts";
+import type { CountRequest } from "../metrics.ts";
 import type { OciDeps } from "./exchange.ts";
 import { newServer } from "./new-server.ts";
 import { refuse } from "./refusal.ts";
 import { findRoute } from "./routes.ts";
 
 export interface OciServerDeps extends OciDeps {
+  readonly countRequest: CountRequest;
+  readonly clock: Clock;
   readonly access: Access;
   /** Where there are tokens. */
   readonly tokenEndpoint?: TokenEndpoint;
@@ -35,6 +40,7 @@ async function serve(deps: OciServerDeps, request: IncomingMessage, response: Se
     return await tokenEndpoint(request, response, searchParams);
   }
   const { handle, verb, repository, reference, isUpload } = findRoute(method, pathname);
+  countWhenDone(deps, response, handle.name);
   const from = method === "POST" ? searchParams.get("from") : null;
   const principal = await deps.access.admit(request, {
     verb,
@@ -42,7 +48,21 @@ async function serve(deps: OciServerDeps, request: IncomingMessage, response: Se
     ...(isUpload && { uploadId: reference }),
     ...(from !== null && { mountFrom: from }),
   });
-  await handle(deps, { request, response, query: searchParams, principal, repository, reference });
+  const exchange = { request, response, query: searchParams, principal, repository, reference };
+  await withRemoteParent(header(request, "traceparent"), `registry ${handle.name}`, () => handle(deps, exchange));
+}
+
+function header(request: IncomingMessage, name: string): string | undefined {
+  const value = request.headers[name];
+  return typeof value === "string" ? value : undefined;
+}
+
+/** Counts each request by what it asked for, which is known by the name of what handles it. */
+function countWhenDone({ countRequest, clock }: OciServerDeps, response: ServerResponse, request: string): void {
+  const start = clock.monotonicMs();
+  response.once("close", () => {
+    countRequest((clock.monotonicMs() - start) / 1_000, { request, status: `${response.statusCode}` });
+  });
 }
 
 function readTarget(target: string | undefined): URL {

@@ -16,6 +16,7 @@ export type LinkKind = "_blobs" | "_manifests";
  * - `collect/pushing/<id>`, `collect/deleting/<id>`: what somebody is about to do
  * - `collect/candidates/<name>/<algorithm>-<hex>`: since when nothing refers to it; `!content` for content itself
  * - `collect/queue/<name>/<when>-<id>`: that collection should look at a repository
+ * - `outbox/<id>`: an event that is not published yet
  * - `collect/verified`: written when everything was looked at
  */
 export const keys = {
@@ -43,6 +44,8 @@ export const keys = {
   candidates: (scope: string) => `collect/candidates/${scopeName(scope)}/`,
   candidate: (scope: string, digest: string) => `${keys.candidates(scope)}${nameOf(digest)}`,
   verified: "collect/verified",
+  outboxes: "outbox/",
+  outbox: (id: string) => `outbox/${id}`,
   queues: "collect/queue/",
   queued: (repository: string, id: string) => `${keys.queues}${scopeName(repository)}/${id}`,
   catalog: (repository: string) => `catalog/${repository.replaceAll("/", "!")}`,

@@ -88,10 +88,12 @@ export class RepositoryStore {
   }
 
   async manifest(repository: string, digest: string): Promise<StoredManifest | undefined> {
-    const found = await this.#wanted(repository, "_manifests", digest);
-    if (found === undefined) return undefined;
-    const { mediaType = "", sizeBytes } = decodeLink(found.bytes);
-    return { digest, mediaType, sizeBytes, pushTime: found.modifiedTime };
+    return storedManifest(digest, await this.#wanted(repository, "_manifests", digest));
+  }
+
+  /** The same for those who only count: it is no sign that somebody wants it. */
+  async seeManifest(repository: string, digest: string): Promise<StoredManifest | undefined> {
+    return storedManifest(digest, await this.#objects.read(keys.link(repository, "_manifests", digest)));
   }
 
   /** Makes a manifest visible whose content is stored: first as a referrer, then itself, then under its tags. */
@@ -215,4 +217,10 @@ export class RepositoryStore {
     await this.#objects.delete(named.map((tag) => keys.tag(repository, tag)));
     await this.#objects.delete(await this.#objects.list(keys.taggings(repository, digest)));
   }
+}
+
+function storedManifest(digest: string, found: StoredObject | undefined): StoredManifest | undefined {
+  if (found === undefined) return undefined;
+  const { mediaType = "", sizeBytes } = decodeLink(found.bytes);
+  return { digest, mediaType, sizeBytes, pushTime: found.modifiedTime };
 }

@@ -14,6 +14,7 @@ export async function startTestRegistry(settings: NodeJS.ProcessEnv = {}) {
     REGISTRY_ADDRESS: "127.0.0.1:0",
     REGISTRY_DATA: folder.path,
     REDIS_URL: redis.url,
+    REGISTRY_EVENTS: "none",
     ...settings,
   });
   const { address, httpAddress } = await startRegistry(config, lifecycle);

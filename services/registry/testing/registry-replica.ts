@@ -20,6 +20,7 @@ export async function startReplica(settings: NodeJS.ProcessEnv): Promise<Registr
     LOG_LEVEL: "silent",
     REGISTRY_HTTP_ADDRESS: `127.0.0.1:${port}`,
     REGISTRY_ADDRESS: "127.0.0.1:0",
+    REGISTRY_EVENTS: "none",
     ...settings,
   };
   const start = async () => {

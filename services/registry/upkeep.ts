@@ -1,0 +1,53 @@
+import type { NatsConnection } from "@nats-io/transport-node";
+import type { Redis } from "ioredis";
+import type { Clock, Random } from "#libs/clock";
+import type { Lifecycle } from "#libs/lifecycle";
+import type { Leases } from "#libs/locks";
+import type { Logger } from "#libs/logger";
+import type { Log } from "#libs/records";
+import type { Collector } from "./collect/collector.ts";
+import { startCollection } from "./collect/start.ts";
+import type { SweepDeps } from "./collect/sweep-repository.ts";
+import { tellCollection } from "./collect/tell-collection.ts";
+import type { RegistryConfig } from "./config.ts";
+import type { Changes } from "./events/changes.ts";
+import { LastPulls } from "./events/last-pulls.ts";
+import type { Pulls } from "./events/pulls.ts";
+import { startEvents } from "./events/start.ts";
+import type { ImageIndex } from "./index/image-index.ts";
+import { startIndex } from "./index/start.ts";
+import { collectionMetrics } from "./metrics.ts";
+import type { RegistryStore } from "./store/open-store.ts";
+
+export interface UpkeepDeps {
+  readonly store: RegistryStore;
+  readonly config: RegistryConfig;
+  readonly redis: Redis;
+  readonly leases: Leases;
+  /** Where there are logins or events. */
+  readonly nats: { readonly connection: NatsConnection; readonly log: Log } | undefined;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+}
+
+export interface Upkeep {
+  readonly index: ImageIndex;
+  readonly lastPulls: LastPulls;
+  readonly changes: Changes;
+  readonly pulls: Pulls;
+  readonly collector: Collector;
+  readonly sweep: SweepDeps;
+}
+
+/** Starts what goes on beside requests: the index, events, collection. */
+export function startUpkeep({ store, config, redis, leases, nats, ...deps }: UpkeepDeps, lifecycle: Lifecycle): Upkeep {
+  const { clock, logger } = deps;
+  const index = startIndex({ ...store, logger }, { clock, signal: lifecycle.signal });
+  const lastPulls = new LastPulls(redis);
+  const told = config.REGISTRY_EVENTS === "none" || nats === undefined ? {} : { nats };
+  const telling = startEvents({ ...deps, objects: store.objects, index, lastPulls, ...told }, lifecycle);
+  const observer = tellCollection({ ...telling, metrics: collectionMetrics(), logger });
+  const collection = startCollection({ store, config, leases, observer, clock, logger }, lifecycle);
+  return { index, lastPulls, ...telling, ...collection };
+}
