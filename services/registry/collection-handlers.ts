@@ -77,7 +77,7 @@ async function pageOfRepositories({ repositories }: SweepDeps, { repository, lim
     if (!isRepository(repository)) throw new StillpointError("NAME_INVALID", `"${repository}" is not a repository`);
     return { repositories: [repository], next: "" };
   }
-  const page = await repositories.list({ after: after === "" ? undefined : after, limit });
+  const page = await repositories.known({ after: after === "" ? undefined : after, limit });
   return { repositories: page, next: page.length < limit ? "" : (page.at(-1) ?? "") };
 }
 
@@ -113,7 +113,7 @@ async function explain(deps: SweepDeps, reference: string): Promise<Holding[]> {
   const { repositories } = deps;
   if (isDigest(reference)) {
     const holdings: Holding[] = [];
-    await inGroups(await repositories.list(), async (repository) => {
+    await inGroups(await repositories.known(), async (repository) => {
       holdings.push(...(await explainIn(deps, repository, reference)));
     });
     return holdings.length > 0 ? holdings : notFound(reference);

@@ -246,6 +246,6 @@ test("what nothing refers to is gone in the end", async () => {
   await push(store, "b/c", 0, "lose");
   for (const repository of repositories) await store.repositories.removeTag(repository, "lose");
   for (let pass = 0; pass < 8; pass++) await collect(store);
-  const left = [...world.objects.keys()].filter((key) => !/^(catalog|collect\/queue)\/|_tag/.test(key));
+  const left = [...world.objects.keys()].filter((key) => !/^(catalog|known|collect\/queue)\/|_tag/.test(key));
   expect(left.sort()).toEqual(needs("a", 1).sort());
 });

@@ -55,7 +55,7 @@ async function neededOf(deps: ContentSweepDeps, digests: ReadonlySet<string>): P
     for (const digest of found) if (digests.has(digest)) needed.add(digest);
   };
   for (const claim of await intents.live("pushing")) see(claim.digests);
-  await inGroups(await repositories.list(), async (repository) => {
+  await inGroups(await repositories.known(), async (repository) => {
     see(await repositories.digests(repository, "_blobs"));
     see(await repositories.digests(repository, "_manifests"));
   });

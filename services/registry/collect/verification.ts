@@ -45,7 +45,7 @@ export class Verification {
   async *repositories(): AsyncIterable<string> {
     let after: string | undefined;
     do {
-      const page = await this.#deps.repositories.list({ after, limit: PAGE });
+      const page = await this.#deps.repositories.known({ after, limit: PAGE });
       for (const repository of page) {
         await this.#reportLosses(repository);
         yield repository;
@@ -71,7 +71,7 @@ export class Verification {
   async #markAll(digests: readonly string[]): Promise<void> {
     const { repositories, candidates } = this.#deps;
     const unneeded = new Set(digests);
-    await inGroups(await repositories.list(), async (repository) => {
+    await inGroups(await repositories.known(), async (repository) => {
       for (const kind of ["_blobs", "_manifests"] as const) {
         for (const digest of await repositories.digests(repository, kind)) unneeded.delete(digest);
       }

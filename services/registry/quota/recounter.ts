@@ -7,7 +7,7 @@ import { projectOf } from "./quota-store.ts";
 import type { Count, Holding, Usage } from "./usage.ts";
 
 export interface RecounterDeps {
-  readonly repositories: Pick<RepositoryStore, "list" | "digests" | "link">;
+  readonly repositories: Pick<RepositoryStore, "known" | "digests" | "link">;
   readonly usage: Usage;
   readonly leases: Leases;
   readonly clock: Clock;
@@ -82,7 +82,7 @@ export class Recounter {
 
   async #each(project: string, take: (holding: Holding, sizeBytes: number) => Promise<void>): Promise<void> {
     const { repositories } = this.#deps;
-    const own = (await repositories.list()).filter((repository) => projectOf(repository) === project);
+    const own = (await repositories.known()).filter((repository) => projectOf(repository) === project);
     for (const repository of own) {
       for (const kind of kinds) {
         const digests = await repositories.digests(repository, kind);

@@ -13,6 +13,7 @@ export type LinkKind = "_blobs" | "_manifests";
  * - `repositories/<name>/_referrers/<subject>/<digest>`: a descriptor
  * - `catalog/<name>`: that there may be such a repository, `/` written as `!`
  * - `uploads/<id>.<piece>`: pieces of uploads that are under way
+ * - `known/<name>`: the same of one that may have blobs alone
  * - `collect/pushing/<id>`, `collect/deleting/<id>`: what somebody is about to do
  * - `collect/candidates/<name>/<algorithm>-<hex>`: since when nothing refers to it; `!content` for content itself
  * - `collect/queue/<name>/<when>-<id>`: that collection should look at a repository
@@ -48,6 +49,7 @@ export const keys = {
   outbox: (id: string) => `outbox/${id}`,
   queues: "collect/queue/",
   queued: (repository: string, id: string) => `${keys.queues}${scopeName(repository)}/${id}`,
+  known: (repository: string) => `known/${repository.replaceAll("/", "!")}`,
   catalog: (repository: string) => `catalog/${repository.replaceAll("/", "!")}`,
   pieces: "uploads/",
   piece: (uploadId: string, piece: string) => `${keys.pieces}${uploadId}.${piece}`,
@@ -55,7 +57,7 @@ export const keys = {
 
 /** The repository of a catalog's key. */
 export function repositoryOf(catalogKey: string): string {
-  return catalogKey.slice("catalog/".length).replaceAll("!", "/");
+  return catalogKey.slice(catalogKey.indexOf("/") + 1).replaceAll("!", "/");
 }
 
 /** The digest of a link's key. */

@@ -42,7 +42,7 @@ export class RepositoryStore {
   readonly #objects: ObjectStore;
   readonly #guard: WantedGuard;
   readonly #meter: LinkMeter;
-  /** What is in the catalog stays there. */
+  /** Keys of repositories; they stay. */
   readonly #entered = new Set<string>();
 
   constructor(objects: ObjectStore, guard: WantedGuard, meter: LinkMeter = unmetered) {
@@ -61,6 +61,12 @@ export class RepositoryStore {
     return (await this.#objects.list("catalog/", { after: from, limit })).map(repositoryOf);
   }
 
+  /** The same of all that may have anything, blobs alone too. For collection. */
+  async known({ after, limit }: ListOptions = {}): Promise<string[]> {
+    const from = after === undefined ? undefined : keys.known(after);
+    return (await this.#objects.list("known/", { after: from, limit })).map(repositoryOf);
+  }
+
   /** The blob's link, when the repository has it; to ask is to want it, so that it is no candidate any more. */
   async blob(repository: string, digest: string): Promise<Link | undefined> {
     const found = await this.#wanted(repository, "_blobs", digest);
@@ -69,7 +75,7 @@ export class RepositoryStore {
 
   /** Links content that is there. @throws OciError DENIED when the project has no room for it */
   async addBlob(repository: string, digest: string, sizeBytes: number): Promise<void> {
-    await this.#enter(repository);
+    await this.#enter(keys.known(repository));
     await this.#addLink({ repository, kind: "_blobs", digest }, { sizeBytes });
   }
 
@@ -100,7 +106,8 @@ export class RepositoryStore {
   async addManifest(repository: string, manifest: ManifestToStore): Promise<void> {
     const { digest, mediaType, sizeBytes, tags, referrer } = manifest;
     const objects = this.#objects;
-    await this.#enter(repository);
+    await this.#enter(keys.known(repository));
+    await this.#enter(keys.catalog(repository));
     if (referrer !== undefined) {
       await objects.put(keys.referrer(repository, referrer.subject, digest), JSON.stringify(referrer.descriptor));
     }
@@ -199,11 +206,10 @@ export class RepositoryStore {
   }
 
   /** Written before the first link, so that whoever looks for links finds every repository. */
-  async #enter(repository: string): Promise<void> {
-    if (this.#entered.has(repository)) return;
-    const key = keys.catalog(repository);
+  async #enter(key: string): Promise<void> {
+    if (this.#entered.has(key)) return;
     if ((await this.#objects.head(key)) === undefined) await this.#objects.put(key, "");
-    this.#entered.add(repository);
+    this.#entered.add(key);
   }
 
   /** The way back from the manifest is written first, so that no tag is without it. */
