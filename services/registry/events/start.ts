@@ -1,4 +1,3 @@
-import { jetstream } from "@nats-io/jetstream";
 import type { NatsConnection } from "@nats-io/transport-node";
 import type { Clock, Random } from "#libs/clock";
 import type { Lifecycle } from "#libs/lifecycle";
@@ -8,10 +7,10 @@ import type { ImageIndex } from "../index/image-index.ts";
 import type { ObjectStore } from "../store/object-store.ts";
 import { type ChangeListener, Changes } from "./changes.ts";
 import type { LastPulls } from "./last-pulls.ts";
-import { tellNeighbours } from "./neighbours.ts";
+import { tellNeighbours } from "./nats-neighbours.ts";
+import { pullStream } from "./nats-pulls.ts";
 import { Outbox } from "./outbox.ts";
 import { publishOutbox } from "./publisher.ts";
-import { pullStream } from "./pull-stream.ts";
 import { Pulls } from "./pulls.ts";
 
 export interface EventsDeps {
@@ -33,7 +32,7 @@ export function startEvents(deps: EventsDeps, lifecycle: Lifecycle): { changes: 
   if (nats !== undefined) {
     listeners.push(startPublishing(deps, nats.log, lifecycle));
     listeners.push(tellNeighbours(nats.connection, random, index));
-    sinks.push(pullStream(jetstream(nats.connection), random));
+    sinks.push(pullStream(nats.connection, random));
   }
   const pulls = new Pulls({ ...deps, sinks });
   lifecycle.add("pulls", { running: pulls.run(lifecycle.signal) }, (it) => it.running);
