@@ -52,6 +52,8 @@ export interface ContainerEngine {
   removeVolumes(uid: string): Promise<void>;
   /** Makes a network of its own; containers in different networks do not reach each other. */
   createNetwork(name: string): Promise<void>;
+  /** Names of the networks that this host made. */
+  networks(): Promise<string[]>;
   /** Removes a network; one that is gone or in use is no error. */
   removeNetwork(name: string): Promise<void>;
 }

@@ -5,7 +5,7 @@ import { Readable } from "node:stream";
 import { pack } from "tar-stream";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type ContainerSpec, ContainerState } from "#contracts/container/v1/container";
-import { engineLeftovers, freePort } from "#libs/testing";
+import { freePort } from "#libs/testing";
 import { ContainerHost } from "../harness/container-host.ts";
 import { baseImage, busyboxImage } from "../images/build.ts";
 
@@ -72,7 +72,7 @@ test("a container has what its spec says, keeps its volume, and nothing is left 
     const forks = "for i in $(seq 100); do sleep 5 & done";
     expect((await container.run("sh", "-c", forks)).text).toMatch(/fork/i);
   }
-  expect(await engineLeftovers(host.engine.docker, uid)).toEqual([]);
+  expect(await host.leftovers()).toEqual([]);
   expect(await readdir(join(host.folder, "agent/containers"))).toEqual([]);
   const memory = await readdir("/dev/shm", { recursive: true });
   expect(memory.filter((path) => path.includes(uid))).toEqual([]);
@@ -123,7 +123,7 @@ test.each<[string, Partial<ContainerSpec>, string]>([
     hostPath: mount.hostPath.replace("SHARED", shared),
   }));
   await expect(host.create(debian, { ...change, volumes })).rejects.toMatchObject({ reason });
-  expect(await engineLeftovers(host.engine.docker, "ctr-")).toEqual([]);
+  expect(await host.leftovers()).toEqual([]);
 });
 
 test("a folder of the host is mounted, and one inside it by nobody else who could be led astray", async () => {

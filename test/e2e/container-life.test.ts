@@ -3,7 +3,6 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { ContainerState, type RestartPolicy, RestartPolicy_Mode } from "#contracts/container/v1/container";
 import { systemRandom } from "#libs/clock";
-import { engineLeftovers } from "#libs/testing";
 import type { StepAction } from "../../services/agent/steps/step-runner.ts";
 import { containerDefinition } from "../../services/agent/testing/container-definition.ts";
 import { ContainerHost, type TestContainer } from "../harness/container-host.ts";
@@ -62,11 +61,12 @@ test("one that has no memory left is told so", async () => {
 });
 
 test("one that always runs stays stopped after a stop and SIGKILL, and not after other signals", async () => {
-  const script = "trap 'echo again' HUP; trap 'exit 0' TERM; while :; do sleep 0.1; done";
+  const script = "trap 'echo again' HUP; trap 'exit 0' TERM; echo up; while :; do sleep 0.1; done";
   await using container = await host.create(busybox, { ...shell(script), restart: always });
   await container.start();
+  await soon(async () => expect(await container.logs()).toBe("up\n"));
   await container.kill("SIGHUP");
-  await soon(async () => expect(await container.logs()).toBe("again\n"));
+  await soon(async () => expect(await container.logs()).toBe("up\nagain\n"));
   await container.run("kill", "-KILL", "-1"); // its init stays and ends with its child
   await container.becomes({ state: ContainerState.RUNNING, restarts: 1 });
   await container.kill("SIGKILL");
@@ -132,7 +132,7 @@ test("each step is finished by the next agent when one is cut off", async () => 
     await host.agent.start({ STILLPOINT_FAILPOINTS: `${story[at + 1]?.[1] ?? "none"}=kill` });
     await host.agent.host.runStep(request, action);
   }
-  expect(await engineLeftovers(host.engine.docker, uid)).toEqual([]);
+  expect((await host.leftovers()).filter((line) => line.includes(uid))).toEqual([]);
 }, 120_000);
 
 test("without the engine its steps fail clearly, and what happened is told when it is back", async () => {
@@ -161,7 +161,7 @@ test("one that its owner stopped is stopped again if the engine starts it, and s
   await host.agent.start();
   await container.becomes({ state: ContainerState.STOPPED });
   expect((await host.engine.docker.getContainer(container.uid).inspect()).State.Running).toBe(false);
-  expect(await engineLeftovers(host.engine.docker, stray)).toEqual([]);
+  expect((await host.leftovers()).filter((line) => line.includes(stray))).toEqual([]);
 });
 
 test("what is not what was written is not adopted, and its container is left alone", async () => {

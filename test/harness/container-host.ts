@@ -1,5 +1,4 @@
 import { readFile } from "node:fs/promises";
-import { connect, createServer, type Server, type Socket } from "node:net";
 import { join } from "node:path";
 import type { NatsConnection } from "@nats-io/transport-node";
 import type { ContainerSpec } from "#contracts/container/v1/container";
@@ -8,13 +7,22 @@ import { ContainerAgentDefinition } from "#contracts/host/v1/container_agent";
 import { Lifecycle } from "#libs/lifecycle";
 import { openNats, openStreams } from "#libs/records";
 import { createRpcClient, type RpcClient } from "#libs/rpc";
-import { dockerEngine, eventually, startNats, startRedis, type TestEngine, temporaryFolder } from "#libs/testing";
+import {
+  dockerEngine,
+  engineLeftovers,
+  eventually,
+  startNats,
+  startRedis,
+  type TestEngine,
+  temporaryFolder,
+} from "#libs/testing";
 import type { StepAction } from "../../services/agent/steps/step-runner.ts";
 import { AgentProcess } from "../../services/agent/testing/agent-process.ts";
 import { containerDefinition } from "../../services/agent/testing/container-definition.ts";
 import { readRegistryConfig } from "../../services/registry/config.ts";
 import { startRegistry } from "../../services/registry/service.ts";
 import { pushImage } from "../images/build.ts";
+import { EngineLink } from "./engine-link.ts";
 
 export interface TestContainer extends AsyncDisposable {
   readonly uid: string;
@@ -98,6 +106,12 @@ export class ContainerHost implements AsyncDisposable {
     return pushed.slice(`${this.registry}/`.length);
   }
 
+  /** Containers and volumes of this host in the engine, one line each. */
+  async leftovers(): Promise<string[]> {
+    const all = await engineLeftovers(this.engine.docker, await this.#hostData());
+    return all.filter((line) => !line.startsWith("network"));
+  }
+
   /** Has the agent make a container; going out of scope deletes it. */
   async create(image: string, change: Partial<ContainerSpec> = {}, name?: string): Promise<TestContainer> {
     const definition = containerDefinition(image, change, name);
@@ -133,9 +147,14 @@ export class ContainerHost implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.client.close();
-    const hostData = (await readFile(join(this.folder, "agent/host-uid"), "utf8")).trim();
+    const hostData = await this.#hostData();
     await this.#resources.disposeAsync();
     await this.#removeAll(hostData);
+  }
+
+  /** What everything that it makes carries as a label. */
+  async #hostData(): Promise<string> {
+    return (await readFile(join(this.folder, "agent/host-uid"), "utf8")).trim();
   }
 
   /** Also what a test that failed has left. */
@@ -188,45 +207,4 @@ function matching(status: ContainerStatus, wanted: Partial<ContainerStatus>): Co
     if (status[key as keyof ContainerStatus] !== value) throw new Error(`it is ${JSON.stringify(status)}`);
   }
   return status;
-}
-
-/** A way to the engine's socket that can be cut, as if the engine had ended. */
-export class EngineLink implements AsyncDisposable {
-  readonly path: string;
-  readonly #target: string;
-  readonly #sockets = new Set<Socket>();
-  #server: Server | undefined;
-
-  constructor(target: string, path: string) {
-    this.#target = target;
-    this.path = path;
-  }
-
-  async restore(): Promise<void> {
-    const server = createServer({ allowHalfOpen: true }, (from) => {
-      const to = connect({ path: this.#target, allowHalfOpen: true });
-      for (const socket of [from, to]) {
-        this.#sockets.add(socket);
-        socket.on("error", () => undefined).on("close", () => this.#sockets.delete(socket));
-      }
-      from.pipe(to).pipe(from);
-      from.once("close", () => to.destroy());
-      to.once("close", () => from.destroy());
-    });
-    this.#server = server;
-    await new Promise<void>((resolve) => server.listen(this.path, resolve));
-  }
-
-  async cut(): Promise<void> {
-    const { promise, resolve } = Promise.withResolvers<void>();
-    if (this.#server === undefined) return;
-    this.#server.close(() => resolve());
-    for (const socket of this.#sockets) socket.destroy();
-    await promise;
-    this.#server = undefined;
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.cut();
-  }
 }

@@ -30,6 +30,7 @@ export async function adoptContainers(
       parts.logger.error({ err: error, uid: container.uid }, "the container could not be adopted");
     });
   }
+  if (isFirst) await parts.networks.sweep();
 }
 
 /** Takes what the engine tells of a container. */

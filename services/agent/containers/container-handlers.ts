@@ -15,19 +15,19 @@ export function createContainerHandlers(
   return {
     async *getContainerLogs(request, { principal, signal }) {
       authorise(principal, "get", host);
-      parts.facts();
+      parts.requireEngine();
       yield* containerLogs({ ...parts, signal }, request);
     },
 
     async *execContainer(requests, { principal, signal }) {
       authorise(principal, "use", host);
-      parts.facts();
+      parts.requireEngine();
       yield* execInContainer({ ...parts, signal }, requests);
     },
 
     async *getContainerStats({ name, follow }, { principal, signal }) {
       authorise(principal, "get", host);
-      parts.facts();
+      parts.requireEngine();
       const container = parts.containers.get(name);
       const { state } = container.status;
       if (state !== ContainerState.RUNNING && state !== ContainerState.PAUSED) {

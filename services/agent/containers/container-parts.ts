@@ -19,6 +19,8 @@ export interface ContainerParts {
   readonly policy: HostPolicy;
   /** What the engine can do. @throws StillpointError ENGINE_UNAVAILABLE while it does not answer */
   facts(): EngineFacts;
+  /** Before a step or a call. @throws StillpointError ENGINE_UNAVAILABLE until all that the engine has is adopted */
+  requireEngine(): void;
   readonly clock: Clock;
   readonly logger: Logger;
 }

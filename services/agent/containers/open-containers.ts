@@ -52,14 +52,15 @@ export async function openContainers(wiring: ContainerWiring): Promise<HostConta
       registryUrl: config.REGISTRY_HTTP_URL,
       login: loginOf(config),
     }),
-    networks: new ProjectNetworks(engine, hostData),
+    networks: new ProjectNetworks({ engine, hostData, clock, logger }),
     secrets: new SecretFiles(MEMORY, data.root),
     programs: new Programs(engine),
     policy: {
       hostRoot: config.AGENT_CONTAINER_HOST_ROOT,
       capabilities: new Set(config.AGENT_CONTAINER_CAPABILITIES.split(",").filter(Boolean).map(capabilityName)),
     },
-    facts: () => watch.require(),
+    facts: () => watch.known(),
+    requireEngine: () => watch.require(),
   };
   const watch = new EngineWatch({
     ...{ engine, clock, logger },
@@ -67,6 +68,7 @@ export async function openContainers(wiring: ContainerWiring): Promise<HostConta
     onEvent: (event) => noteEvent(parts, event),
     lastEvent: () => lastEventOf(parts),
   });
+  lifecycle.add("container networks", parts.networks, (networks) => networks.close());
   lifecycle.add("containers", watch, (opened) => opened.close());
   return { parts, start: () => watch.start(), capabilities: () => capabilitiesOf(watch) };
 }

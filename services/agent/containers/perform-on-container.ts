@@ -12,7 +12,7 @@ export async function performOnContainer(
   context: StepContext,
   action: StepAction,
 ): Promise<StepResult> {
-  parts.facts(); // fails while the engine does not answer
+  parts.requireEngine();
   if (action.$case === "createContainer") {
     const { definition } = action.value;
     if (definition === undefined) throw new StillpointError("ARGUMENT_INVALID", "the definition is missing");

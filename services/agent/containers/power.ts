@@ -85,7 +85,7 @@ export async function deleteContainer(parts: ContainerParts, uid: string): Promi
   await engine.removeVolumes(uid);
   await secrets.remove(uid);
   await containers.remove(uid);
-  if (container?.definition.spec?.isolated === false) await networks.release(projectOf(container), uid);
+  if (container?.definition.spec?.isolated === false) networks.release(projectOf(container), uid);
 }
 
 /** It may end by itself meanwhile. */

@@ -27,6 +27,7 @@ export class EngineWatch {
   readonly #firstTry = Promise.withResolvers<void>();
   #facts: EngineFacts | undefined;
   #isFirst = true;
+  #isMet = false;
   #watching: Promise<void> | undefined;
 
   constructor(deps: EngineWatchDeps) {
@@ -44,15 +45,20 @@ export class EngineWatch {
     await this.#watching;
   }
 
-  /** Undefined while it does not answer. */
+  /** Undefined while it does not answer, or what it has is being looked at. */
   get facts(): EngineFacts | undefined {
-    return this.#facts;
+    return this.#isMet ? this.#facts : undefined;
   }
 
-  /** @throws StillpointError ENGINE_UNAVAILABLE */
-  require(): EngineFacts {
+  /** The facts also while what it has is being looked at. @throws StillpointError ENGINE_UNAVAILABLE */
+  known(): EngineFacts {
     if (this.#facts !== undefined) return this.#facts;
-    throw new StillpointError("ENGINE_UNAVAILABLE", "the container engine of this host does not answer");
+    throw away();
+  }
+
+  /** @throws StillpointError ENGINE_UNAVAILABLE until all that it has is adopted */
+  require(): void {
+    if (!this.#isMet) throw away();
   }
 
   async #watch(): Promise<void> {
@@ -67,6 +73,7 @@ export class EngineWatch {
         if (!signal.aborted && !isTold) logger.warn({ err: error }, "the container engine does not answer");
         isTold = true;
       }
+      this.#isMet = false;
       this.#facts = undefined;
       this.#firstTry.resolve();
       await clock.sleep(AGAIN_MS, signal).catch(() => undefined);
@@ -88,8 +95,13 @@ export class EngineWatch {
     this.#facts = facts;
     await onMet({ isFirst: this.#isFirst });
     this.#isFirst = false;
+    this.#isMet = true;
     this.#firstTry.resolve();
     logger.info({ engine: facts }, "the container engine answers");
     for await (const event of events) await onEvent(event);
   }
+}
+
+function away(): StillpointError {
+  return new StillpointError("ENGINE_UNAVAILABLE", "the container engine of this host does not answer");
 }

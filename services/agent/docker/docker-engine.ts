@@ -168,6 +168,12 @@ export class DockerEngine implements ContainerEngine {
     await askUnless([409], `making network ${name}`, async () => this.#docker.createNetwork(options));
   }
 
+  async networks(): Promise<string[]> {
+    const options = { filters: { label: [ofHost(this.#hostData)] } };
+    const all = await askEngine("listing networks", async () => this.#docker.listNetworks(options));
+    return all.map(({ Name }) => Name);
+  }
+
   async removeNetwork(name: string): Promise<void> {
     await askUnless([403, 404], `removing network ${name}`, async () => this.#docker.getNetwork(name).remove());
   }

@@ -1,0 +1,138 @@
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { Readable } from "node:stream";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { systemRandom } from "#libs/clock";
+import { dockerEngine, type TestEngine } from "#libs/testing";
+import { busyboxImage } from "../../../test/images/build.ts";
+import type { ContainerRecipe } from "../container-engine.ts";
+import { DockerEngine } from "./docker-engine.ts";
+
+const hostData = systemRandom.id("host");
+let real: TestEngine;
+let engine: DockerEngine;
+let image: string;
+
+beforeAll(async () => {
+  real = await dockerEngine();
+  engine = new DockerEngine({ socketPath: real.socketPath, hostData });
+  image = await busyboxImage(real);
+}, 120_000);
+
+afterAll(async () => {
+  await real?.[Symbol.asyncDispose]();
+});
+
+/** A container of an image that runs until it goes out of scope, with a volume. */
+async function running(of: string, script = "sleep 1000") {
+  const uid = systemRandom.id("ctr");
+  const recipe: ContainerRecipe = {
+    ...{ uid, hostname: "test", image: of, stopSignal: "SIGTERM", network: null, ports: [] },
+    process: { entrypoint: [], command: ["sh", "-c", script], env: {}, workingDir: "", user: "" },
+    mounts: [{ source: { volume: `stillpoint-${uid}-data` }, path: "/data", readOnly: false }],
+    ...{ cpuMillis: 1_000, memoryBytes: 2 ** 26, pids: 100, healthCheck: undefined },
+    ...{ addCapabilities: [], dropCapabilities: [], readOnlyRoot: false },
+  };
+  await engine.create(recipe);
+  await engine.create(recipe); // a step that is tried again
+  expect(await engine.start(uid)).toBe(true);
+  expect(await engine.start(uid)).toBe(false);
+  return {
+    ...{ uid, volume: `stillpoint-${uid}-data` },
+    [Symbol.asyncDispose]: async () => {
+      await engine.remove(uid);
+      await engine.remove(uid);
+      await engine.removeVolumes(uid);
+    },
+  };
+}
+
+const command = { env: {}, user: "", workingDir: "", terminal: undefined };
+
+test("what a container wrote is committed while it stands, and comes back as an image", async () => {
+  await using container = await running(image, "echo one >/written; echo two >/data/kept; sleep 1000");
+  const { uid, volume } = container;
+  await expect.poll(() => engine.readFile(uid, "/data/kept"), { timeout: 10_000 }).toEqual(Buffer.from("two\n"));
+  await engine.pause(uid);
+  expect((await engine.find(uid))?.state).toBe("paused");
+  const repository = `stillpoint-test/${uid}`;
+  const id = await engine.commit(uid, { repository, tag: "one" });
+  const path = await engine.volumePath(volume);
+  expect(await readFile(join(path ?? "", "kept"), "utf8")).toBe("two\n");
+  await engine.unpause(uid);
+  expect(await engine.list()).toEqual(new Map([[uid, "running"]]));
+
+  const chunks: Buffer[] = [];
+  for await (const chunk of await engine.images.save(`${repository}:one`)) chunks.push(chunk as Buffer);
+  await engine.images.remove(`${repository}:one`);
+  expect(await engine.images.find(id)).toBeUndefined();
+  await engine.images.load(Readable.from(chunks));
+  expect((await engine.images.find(`${repository}:one`))?.id).toBe(id);
+  await engine.images.tag(`${repository}:one`, { repository, tag: "two" });
+  await engine.images.remove(`${repository}:one`);
+  {
+    await using copy = await running(`${repository}:two`);
+    expect(await engine.readFile(copy.uid, "/written")).toEqual(Buffer.from("one\n"));
+    expect(await engine.readFile(copy.uid, "/data/kept")).toBeUndefined();
+  }
+  await engine.images.remove(`${repository}:two`);
+  await engine.images.remove(`${repository}:two`);
+  expect(await engine.images.find(id)).toBeUndefined();
+});
+
+test("a command holds until its input is closed, through a pause", async () => {
+  await using container = await running(image);
+  const { uid } = container;
+  const script = "echo ready; cat >/dev/null; echo released; exit 9";
+  const session = await engine.exec(uid, { ...command, command: ["sh", "-c", script], input: true });
+  const output = session.output[Symbol.asyncIterator]();
+  expect((await output.next()).value?.bytes.toString()).toBe("ready\n");
+  await engine.pause(uid);
+  await session.write(Buffer.from("more"));
+  await engine.unpause(uid);
+  session.closeInput();
+  expect((await output.next()).value?.bytes.toString()).toBe("released\n");
+  expect((await output.next()).done).toBe(true);
+  expect(await session.exitCode()).toBe(9);
+});
+
+test("a command that is ended takes its children with it", async () => {
+  await using container = await running(image);
+  const script = "echo ready; sleep 7777 & wait";
+  const session = await engine.exec(container.uid, { ...command, command: ["sh", "-c", script], input: true });
+  await session.output[Symbol.asyncIterator]().next();
+  await session.end();
+  const left = async () => {
+    const look = await engine.exec(container.uid, { ...command, command: ["ps"], input: false });
+    let text = "";
+    for await (const { bytes } of look.output) text += bytes;
+    return text;
+  };
+  await expect.poll(left, { timeout: 10_000 }).not.toContain("sleep 7777");
+});
+
+test("events are told from any time on, and until one", async () => {
+  const since = Date.now() * 1e6;
+  await using container = await running(image, "exit 3");
+  const { uid } = container;
+  const seen: string[] = [];
+  for await (const event of await engine.events({ since }, AbortSignal.timeout(20_000))) {
+    seen.push(`${event.uid === uid} ${event.kind}`);
+    if (event.kind === "ended") {
+      expect(event.exitCode).toBe(3);
+      break;
+    }
+  }
+  expect(seen).toEqual(["true started", "true ended"]);
+  const again: string[] = [];
+  const until = Date.now() * 1e6;
+  for await (const { kind } of await engine.events({ since, until }, AbortSignal.timeout(20_000))) again.push(kind);
+  expect(again).toEqual(["started", "ended"]);
+});
+
+test("what is at a path is told without following a link", async () => {
+  await using container = await running(image);
+  expect(await engine.look(container.uid, "/bin/busybox")).toMatchObject({ isLink: false });
+  expect(await engine.look(container.uid, "/bin/sh")).toMatchObject({ isLink: true });
+  expect(await engine.look(container.uid, "/bin/nosuch")).toBeUndefined();
+});
