@@ -68,8 +68,8 @@ root_image() {
   echo "$image"
 }
 
-# What the services need at run time, as a tar archive: production modules only, without tests, types and maps.
-service_context() {
+# Node and the production packages of node_modules, without types and maps.
+runtime_context() {
   local modules=() parent
   parent=$(dirname "$(realpath node_modules)")
   # What is nested comes with the module that it is in.
@@ -77,11 +77,15 @@ service_context() {
     const { packages } = JSON.parse(fs.readFileSync("node_modules/.package-lock.json", "utf8"));
     const isTop = (path) => /^node_modules\/(@[^/]+\/)?[^/]+$/.test(path) && !path.includes("/@types/");
     Object.keys(packages).filter((path) => isTop(path) && !packages[path].dev && !packages[path].devOptional).join("\n")')
-  tar --create --exclude='*.test.ts' --exclude='*.d.ts' --exclude='*.d.mts' --exclude='*.d.cts' --exclude='*.map' \
-    --exclude='libs/testing' --exclude='libs/*/testing' --exclude='services/*/testing' --exclude='services/agent' \
-    --directory="$PWD" package.json libs services deploy/Dockerfile deploy/image \
-    --directory="$(realpath node_modules/node/bin)" node \
+  tar --create --exclude='*.d.ts' --exclude='*.d.mts' --exclude='*.d.cts' --exclude='*.map' \
+    --directory="$PWD" deploy/runtime.Dockerfile --directory="$(realpath node_modules/node/bin)" node \
     --directory="$parent" "${modules[@]}"
+}
+
+# The services that run in containers, without their tests.
+service_context() {
+  tar --create --exclude='*.test.ts' --exclude='libs/testing' --exclude='libs/*/testing' \
+    --exclude='services/*/testing' --exclude='services/agent' package.json libs services deploy/Dockerfile deploy/image
 }
 
 server_context() {
@@ -91,11 +95,12 @@ server_context() {
     --directory="$(dirname "$nats")" "$(basename "$nats")"
 }
 
+# build IMAGE DOCKERFILE OPTIONS..., with the context as a tar archive on standard input.
 build() {
-  local name=$1
-  shift
-  say "building stillpoint/$name:$tag"
-  quietly docker build --network none --force-rm --tag "stillpoint/$name:$tag" "$@" -
+  local image=stillpoint/$1 file=$2
+  shift 2
+  say "building $image"
+  quietly docker build --network none --force-rm --tag "$image" --file "$file" "$@" -
 }
 
 require
@@ -109,7 +114,11 @@ root_image base "$base_packages" >"$roots/base"
 wait $making || fail 'the root with the servers could not be made'
 base=$(cat "$roots/base") servers=$(cat "$roots/servers")
 for target in nats redis nginx; do
-  server_context | build $target --file deploy/servers.Dockerfile --target $target \
+  server_context | build "$target:$tag" deploy/servers.Dockerfile --target "$target" \
     --build-arg "BASE=$base" --build-arg "SERVERS=$servers"
 done
-service_context | build control-plane --file deploy/Dockerfile --build-arg "BASE=$base"
+runtime=runtime:$( (echo "$base" && cat deploy/runtime.Dockerfile node_modules/.package-lock.json) | sha256sum | cut -c 1-16)
+if ! docker image inspect "stillpoint/$runtime" >/dev/null 2>&1; then
+  runtime_context | build "$runtime" deploy/runtime.Dockerfile --build-arg "BASE=$base"
+fi
+service_context | build "control-plane:$tag" deploy/Dockerfile --build-arg "BASE=stillpoint/$runtime"

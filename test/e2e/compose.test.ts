@@ -12,6 +12,7 @@ import { Report } from "../demo/report.ts";
 import { buildGuest } from "../guest/build.ts";
 import { type ComposedProduct, startCompose, whyNoCompose } from "../harness/compose.ts";
 import type { CommandLine } from "../harness/product.ts";
+import { busyboxImage, pushImage } from "../images/build.ts";
 
 const missing = await whyNoCompose();
 if (missing !== undefined) console.warn(`docker-compose.yml is not tested: ${missing}`);
@@ -74,6 +75,27 @@ describe.skipIf(missing !== undefined)("docker-compose.yml", () => {
     expect(RestartCount).toBe(1);
     // Nobody wanted what its rights in NATS do not give.
     expect(await product.compose("logs", "--no-color", "nats")).not.toContain("Violation");
+  });
+
+  test("a container, whose image the host's engine pulls with its account", async () => {
+    const registry = product.registryUrl.slice("https://".length);
+    await pushImage(engine, await busyboxImage(engine), registry, "tools/busybox", product.registryLogin);
+    const ran = await product.stillpoint(
+      "container",
+      "run",
+      "sleeper",
+      "--image",
+      "tools/busybox:latest",
+      "--",
+      "sleep",
+      "1000",
+    );
+    expect(ran).toMatchObject({ code: 0 });
+    const { state } = (await product.json("container", "get", "sleeper")) as { state: string };
+    expect(state).toBe("CONTAINER_STATE_RUNNING");
+    const { stdout } = await product.stillpoint("container", "exec", "sleeper", "--", "echo", "hello");
+    expect(stdout).toBe("hello\n");
+    await product.json("container", "delete", "sleeper", "--force");
   });
 
   test("nobody gets in without a certificate", async () => {

@@ -1,12 +1,12 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { closeSync, openSync } from "node:fs";
-import { access, readFile } from "node:fs/promises";
+import { access, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { TestEngine } from "#libs/testing";
 import { eventually, freePort, temporaryFolder } from "#libs/testing";
 import { type CommandResult, repository, runCommand } from "./command.ts";
-import type { CommandLine } from "./product.ts";
+import { type CommandLine, deleteEveryWorkload } from "./product.ts";
 import { findQemus } from "./qemu-process.ts";
 
 /** The control plane of docker-compose.yml, with an agent on this host, on free ports. */
@@ -18,6 +18,8 @@ export interface ComposedProduct extends CommandLine, AsyncDisposable {
   /** Where gRPC is reached. */
   readonly address: string;
   readonly registryUrl: string;
+  /** Of the account of the host's container engine, which may push too. */
+  readonly registryLogin: { readonly username: string; readonly password: string };
   /** `docker-compose ARGS` on it. Fails with what was printed when that does not end with 0. */
   compose(...args: string[]): Promise<string>;
   /** Kills a container's process with -9, as a crash does: what `docker kill` ends is not started again. */
@@ -57,12 +59,14 @@ export async function startCompose(engine: TestEngine): Promise<ComposedProduct>
   await compose("up", "--detach");
 
   const product = { ...commandLine(folder, setting), state: setting.state, project: setting.project, compose };
+  const registryLogin = await makeAccount(product);
   stack.use(startAgent(folder, setting));
-  stack.defer(() => deleteEveryVm(product));
+  stack.defer(() => deleteEveryWorkload(product.stillpoint));
   await hostReady(product, folder);
   const owned = stack.move();
   return {
     ...product,
+    registryLogin,
     address: `localhost:${setting.port}`,
     registryUrl: `https://localhost:${setting.registryPort}`,
     crash: async (container) => {
@@ -112,13 +116,22 @@ function commandLine(folder: string, { port, registryPort, state }: Setting): Co
   };
 }
 
+async function makeAccount({ json, state }: Pick<ComposedProduct, "json" | "state">) {
+  const username = `host-${host}`;
+  const made = await json("registry", "account", "create", username, "--robot", "--right", "*:pull,push");
+  const { secret: password } = made as { secret: string };
+  await writeFile(join(state, "hosts", host, "registry-password"), password, { mode: 0o600 });
+  return { username, password };
+}
+
 /** On all addresses of this machine: containers reach it through their gateway. */
-function startAgent(folder: string, { state, agentPort }: Setting): AsyncDisposable {
+function startAgent(folder: string, { state, agentPort, env: { DOCKER_HOST } }: Setting): AsyncDisposable {
   const log = openSync(join(folder, "agent.log"), "a", 0o600);
   const argv = ["--pdeathsig", "KILL", join(repository, "deploy/agent.sh"), join(state, "hosts", host)];
   const env = {
     ...process.env,
     AGENT_DATA: join(folder, "agent"),
+    AGENT_DOCKER_HOST: DOCKER_HOST,
     AGENT_ADDRESS: `0.0.0.0:${agentPort}`,
     AGENT_REACHED_AT: `host.docker.internal:${agentPort}`,
   };
@@ -142,13 +155,6 @@ async function hostReady(product: CommandLine, folder: string): Promise<void> {
     await access(join(folder, "agent.log"));
     throw new Error(`the agent did not report:\n${await readFile(join(folder, "agent.log"), "utf8")}`, { cause });
   });
-}
-
-async function deleteEveryVm(product: CommandLine): Promise<void> {
-  const { vms = [] } = (await product.json("vm", "list")) as { vms?: { name: string }[] };
-  for (const { name } of vms) {
-    await product.stillpoint("vm", "delete", name.split("/").at(-1) ?? "", "--force", "--with-checkpoints");
-  }
 }
 
 async function succeed(program: string, args: readonly string[], env: Record<string, string>): Promise<string> {

@@ -146,7 +146,7 @@ async function end(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
 }
 
 /** What still works on a workload holds it: that comes to its end first. */
-async function deleteEveryWorkload(run: (...args: string[]) => Promise<CommandResult>): Promise<void> {
+export async function deleteEveryWorkload(run: (...args: string[]) => Promise<CommandResult>): Promise<void> {
   const list = async (...args: string[]) => {
     const { stdout } = await run(...args, "-o", "json");
     const listed = (stdout === "" ? {} : JSON.parse(stdout)) as Record<string, { name: string }[]>;
