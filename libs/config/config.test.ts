@@ -1,6 +1,9 @@
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { expect, test } from "vitest";
 import { z } from "zod";
 import { commonConfig, readConfig } from "#libs/config";
+import { temporaryFolder } from "#libs/testing";
 
 test("defaults hold for what is unset or empty", () => {
   expect(readConfig(commonConfig, { NATS_URL: "" })).toMatchObject({
@@ -25,6 +28,14 @@ test("one error names each wrong variable and its form, and quotes no value", ()
       ].join("\n"),
     ),
   );
+});
+
+test("a variable may be given as the file that holds it", async () => {
+  await using folder = temporaryFolder();
+  const path = join(folder.path, "nats-url");
+  writeFileSync(path, "tls://vm:secret@nats:4222\n");
+  expect(readConfig(commonConfig, { NATS_URL_FILE: path }).NATS_URL).toBe("tls://vm:secret@nats:4222");
+  expect(() => readConfig(commonConfig, { NATS_URL_FILE: `${path}-none` })).toThrow("NATS_URL_FILE cannot be read");
 });
 
 test.each(["127.0.0.1:7070", "node-1.example:443", "[::1]:7070", "unix:/run/stillpoint/agent.sock"])(

@@ -15,11 +15,14 @@ test("refuses to serve them to other machines", async () => {
   await expect(serveMetrics({ METRICS_ADDRESS: "0.0.0.0:7090" }, new Lifecycle())).rejects.toThrow("127.0.0.1");
 });
 
-test("served, they tell of the process and of its calls", async () => {
+test("served, they tell of the process, of its calls and of its health", async () => {
   const lifecycle = new Lifecycle();
   const address = await serveMetrics({ METRICS_ADDRESS: "127.0.0.1:0" }, lifecycle);
   type Handlers = OperationsServiceImplementation<CallScope>;
-  const server = new RpcServer({ logger: silentLogger }).add(
+  let isWell = true;
+  const statusOf = async (path: string) => (await fetch(`http://${address}${path}`)).status;
+  expect(await statusOf("/health")).toBe(503);
+  const server = new RpcServer({ logger: silentLogger, health: () => isWell }).add(
     OperationsDefinition,
     partialService<Handlers>(OperationsDefinition, { getOperation: async ({ name }) => ({ name }) }),
   );
@@ -36,6 +39,9 @@ test("served, they tell of the process and of its calls", async () => {
   expect(await (await fetch(`http://${address}/metrics`)).text()).not.toContain("stillpoint_test_debt");
   expect(text).toContain("nodejs_eventloop_lag_seconds");
   expect(text).toMatch(/^grpc_server_handled_total\{.*grpc_method="GetOperation".*grpc_code="OK".*\} 1$/m);
-  expect((await fetch(`http://${address}/other`)).status).toBe(404);
+  expect(await statusOf("/other")).toBe(404);
+  expect(await statusOf("/health")).toBe(200);
+  isWell = false;
+  expect(await statusOf("/health")).toBe(503);
   await lifecycle.close();
 });

@@ -61,7 +61,7 @@ export async function startCompose(engine: TestEngine): Promise<ComposedProduct>
   const product = { ...commandLine(folder, setting), state: setting.state, project: setting.project, compose };
   const registryLogin = await makeAccount(product);
   stack.use(startAgent(folder, setting));
-  stack.defer(() => deleteEveryWorkload(product.stillpoint));
+  stack.defer(() => deleteEveryWorkload((...args) => product.stillpoint(...args)));
   await hostReady(product, folder);
   const owned = stack.move();
   return {
