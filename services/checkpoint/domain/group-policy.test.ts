@@ -25,6 +25,10 @@ test("one that falls back takes all that run with it, and they say which it was"
   expect(together(production, standard, offline, ofAnother)).toEqual([followed, standard, offline, followed]);
 });
 
+test("one that was given up for another takes that with it, also when the other could be taken in the end", () => {
+  expect(together(production, ofAnother)).toEqual([ofAnother, ofAnother]);
+});
+
 test("one that may not be taken otherwise refuses all", () => {
   expect(together(production, refuse).map(({ action }) => action)).toEqual(["refuse", "refuse"]);
 });

@@ -13,14 +13,16 @@ export function decideTogether(
   decisions: ReadonlyMap<string, Decision>,
   productionAtMost: ReadonlySet<string> = new Set(),
 ): Map<string, Decision> {
-  const weakest = [...decisions].flatMap(([vm, decision]) => {
-    const cause = ownCause(decision);
+  const weaker = [...decisions].flatMap(([vm, decision]) => {
+    const cause = causeOfLess(decision);
     return cause === undefined ? [] : [{ vm, cause, action: decision.action }];
   });
-  const first = weakest.find(({ action }) => action === "refuse") ?? weakest[0];
+  const own = weaker.filter(({ cause }) => cause.code !== memberFailed);
+  // Where none has a reason of its own, one was given up for another that could be taken when it was tried again.
+  const reasons = own.length > 0 ? own : weaker;
+  const first = reasons.find(({ action }) => action === "refuse") ?? reasons[0];
   if (first === undefined) return new Map(decisions);
-  const detail = first.cause.detail === "" ? first.cause.code : `${first.cause.code}: ${first.cause.detail}`;
-  const cause = { code: memberFailed, detail: `${first.vm}: ${detail}` };
+  const cause = first.cause.code === memberFailed ? first.cause : told(first.vm, first.cause);
   const refused = (vm: string) => first.action === "refuse" || productionAtMost.has(vm);
   const followed = (vm: string): Decision =>
     refused(vm) ? { action: "refuse", cause } : { action: "standard", fellBack: true, cause };
@@ -28,8 +30,13 @@ export function decideTogether(
   return new Map([...decisions].map(([vm, decision]) => [vm, follows(decision) ? followed(vm) : decision]));
 }
 
-/** Why a member itself is not taken as production though that was wanted. */
-function ownCause(decision: Decision): Cause | undefined {
+/** For the others of its group. */
+function told(vm: string, { code, detail }: Cause): Cause {
+  return { code: memberFailed, detail: `${vm}: ${detail === "" ? code : `${code}: ${detail}`}` };
+}
+
+/** Why a member is not taken as production though that was wanted. */
+function causeOfLess(decision: Decision): Cause | undefined {
   const isLess = decision.action === "refuse" || (decision.action === "standard" && decision.fellBack);
-  return isLess && decision.cause?.code !== memberFailed ? decision.cause : undefined;
+  return isLess ? decision.cause : undefined;
 }
