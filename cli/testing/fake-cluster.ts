@@ -5,6 +5,7 @@ import { ContainersDefinition, type ContainersServiceImplementation } from "#con
 import { EventsDefinition, type EventsServiceImplementation } from "#contracts/event/v1/event";
 import { OperationsDefinition, type OperationsServiceImplementation } from "#contracts/operation/v1/operation";
 import { AccountsDefinition, type AccountsServiceImplementation } from "#contracts/registry/v1/accounts";
+import { CollectionDefinition, type CollectionServiceImplementation } from "#contracts/registry/v1/collection";
 import { QuotasDefinition, type QuotasServiceImplementation } from "#contracts/registry/v1/quotas";
 import { ImagesDefinition, type ImagesServiceImplementation } from "#contracts/registry/v1/registry";
 import { HostsDefinition, type HostsServiceImplementation } from "#contracts/scheduler/v1/scheduler";
@@ -23,6 +24,7 @@ export interface FakeServices {
   readonly projects?: Partial<ProjectsServiceImplementation<CallScope>>;
   readonly schedules?: Partial<SchedulesServiceImplementation<CallScope>>;
   readonly images?: Partial<ImagesServiceImplementation<CallScope>>;
+  readonly collection?: Partial<CollectionServiceImplementation<CallScope>>;
   readonly accounts?: Partial<AccountsServiceImplementation<CallScope>>;
   readonly quotas?: Partial<QuotasServiceImplementation<CallScope>>;
   readonly hosts?: Partial<HostsServiceImplementation<CallScope>>;
@@ -51,6 +53,7 @@ export async function fakeCluster(services: FakeServices): Promise<FakeCluster> 
     .add(ProjectsDefinition, partialService(ProjectsDefinition, services.projects))
     .add(SchedulesDefinition, partialService(SchedulesDefinition, services.schedules))
     .add(ImagesDefinition, partialService(ImagesDefinition, services.images))
+    .add(CollectionDefinition, partialService(CollectionDefinition, services.collection))
     .add(AccountsDefinition, partialService(AccountsDefinition, services.accounts))
     .add(QuotasDefinition, partialService(QuotasDefinition, services.quotas))
     .add(HostsDefinition, partialService(HostsDefinition, services.hosts))
