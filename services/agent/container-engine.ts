@@ -71,7 +71,7 @@ export interface EngineFacts {
 /** Images by what the engine calls them: `host:port/repository@sha256:...`, `repository:tag` or an id. */
 export interface EngineImages {
   find(image: string): Promise<EngineImage | undefined>;
-  /** @throws StillpointError IMAGE_NOT_FOUND, IMAGE_ARCHITECTURE, REGISTRY_UNREACHABLE, PERMISSION_DENIED */
+  /** @throws StillpointError IMAGE_NOT_FOUND, IMAGE_ARCHITECTURE, REGISTRY_UNREACHABLE, REGISTRY_LOGIN */
   pull(image: string, login: RegistryLogin | undefined, control: TransferControl): Promise<void>;
   /** Sends a tagged image to the registry that its name begins with; gives the digest of its manifest. */
   push(image: string, login: RegistryLogin | undefined, control: TransferControl): Promise<string>;

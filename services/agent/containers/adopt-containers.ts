@@ -3,7 +3,7 @@ import type { EngineEvent, SeenContainer, SeenState } from "../container-engine.
 import type { Container } from "./container.ts";
 import type { ContainerParts } from "./container-parts.ts";
 import { projectOf } from "./create.ts";
-import { lookAgain } from "./look-again.ts";
+import { isOld, lookAgain } from "./look-again.ts";
 import { startContainer, stopContainer } from "./power.ts";
 import { afterEvent } from "./status.ts";
 
@@ -36,7 +36,9 @@ export async function adoptContainers(
 /** Takes what the engine tells of a container. */
 export async function noteEvent(parts: ContainerParts, event: EngineEvent): Promise<void> {
   const container = parts.containers.find(event.uid);
-  if (container === undefined || event.time <= container.eventTime) return;
+  if (container === undefined || container.isLeaving || isOld(container, event.time)) return;
+  // One that was removed may have been made anew.
+  if (event.kind === "removed") return void (await lookAgain(parts, container));
   if (event.kind === "outOfMemory") container.ranOutOfMemory = true;
   const status = afterEvent(container.status, event, container.intent, container.ranOutOfMemory);
   if (event.kind !== "ended") return container.see(status, event.time);

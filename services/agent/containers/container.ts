@@ -49,6 +49,8 @@ export class Container {
   #saving: Promise<void> = Promise.resolve();
   /** A process of its present life was ended for want of memory. */
   ranOutOfMemory = false;
+  /** It is being deleted: what happens to it is no news. */
+  isLeaving = false;
 
   constructor(given: {
     readonly definition: ContainerDefinition;

@@ -11,6 +11,7 @@ import { ContainerImages } from "./container-images.ts";
 import type { ContainerParts } from "./container-parts.ts";
 import { Containers } from "./containers.ts";
 import { capabilityName } from "./isolation.ts";
+import { lookAtAll } from "./look-again.ts";
 import { ProjectNetworks } from "./networks.ts";
 import { Programs } from "./program.ts";
 import { SecretFiles } from "./secrets.ts";
@@ -66,6 +67,7 @@ export async function openContainers(wiring: ContainerWiring): Promise<HostConta
     ...{ engine, clock, logger },
     onMet: (met) => adoptContainers(parts, met),
     onEvent: (event) => noteEvent(parts, event),
+    onLook: () => lookAtAll(parts),
     lastEvent: () => lastEventOf(parts),
   });
   lifecycle.add("container networks", parts.networks, (networks) => networks.close());

@@ -80,7 +80,10 @@ export async function updateContainer(
 export async function deleteContainer(parts: ContainerParts, uid: string): Promise<void> {
   const { engine, containers, networks, secrets } = parts;
   const container = containers.find(uid);
-  if (container !== undefined) await container.noteStopped(true);
+  if (container !== undefined) {
+    container.isLeaving = true;
+    await container.noteStopped(true);
+  }
   await engine.remove(uid);
   await engine.removeVolumes(uid);
   await secrets.remove(uid);

@@ -60,7 +60,6 @@ export function afterEvent(
     case "health":
       return { ...status, health: healthOf(event.health) };
     case "removed":
-      return gone(status);
     case "outOfMemory":
       return status;
   }

@@ -8,6 +8,8 @@ export interface EngineWatchDeps {
   /** Called each time that the engine has been met, with what may have changed meanwhile. `first` only once. */
   readonly onMet: (options: { readonly isFirst: boolean }) => Promise<void>;
   readonly onEvent: (event: EngineEvent) => Promise<void>;
+  /** Called now and then, for what no event told. */
+  readonly onLook: () => Promise<void>;
   /** Time of the last event that was handled, in an earlier life too; undefined for none. */
   readonly lastEvent: () => number | undefined;
   readonly clock: Clock;
@@ -15,6 +17,7 @@ export interface EngineWatchDeps {
 }
 
 const AGAIN_MS = 1_000;
+const LOOK_MS = 30_000;
 const NANOS_IN_MS = 1e6;
 
 /**
@@ -98,7 +101,23 @@ export class EngineWatch {
     this.#isMet = true;
     this.#firstTry.resolve();
     logger.info({ engine: facts }, "the container engine answers");
-    for await (const event of events) await onEvent(event);
+    const looking = new AbortController();
+    const looks = this.#lookNowAndThen(AbortSignal.any([signal, looking.signal]));
+    try {
+      for await (const event of events) await onEvent(event);
+    } finally {
+      looking.abort();
+      await looks;
+    }
+  }
+
+  async #lookNowAndThen(signal: AbortSignal): Promise<void> {
+    const { clock, onLook, logger } = this.#deps;
+    while (!signal.aborted) {
+      await clock.sleep(LOOK_MS, signal).catch(() => undefined);
+      if (signal.aborted) return;
+      await onLook().catch((error: unknown) => logger.debug({ err: error }, "containers are looked at later"));
+    }
   }
 }
 

@@ -33,7 +33,7 @@ test.each([
   ['OCI runtime create failed: exec: "nosuch": executable file not found in $PATH: unknown', 400, "COMMAND_NOT_FOUND"],
   ["exec /bin/x: exec format error", 500, "IMAGE_ARCHITECTURE"],
   ["manifest for 127.0.0.1:5000/a@sha256:1 not found: manifest unknown", 404, "IMAGE_NOT_FOUND"],
-  ["unauthorized: authentication required", 500, "PERMISSION_DENIED"],
+  ["unauthorized: authentication required", 500, "REGISTRY_LOGIN"],
   ["write /var/lib/docker/x: no space left on device", 500, "SPACE_INSUFFICIENT"],
   ["dial tcp 127.0.0.1:5000: connect: connection refused", 500, "REGISTRY_UNREACHABLE"],
   ["Range of CPUs is from 0.01 to 2.00, as there are only 2 CPUs available", 400, "ARGUMENT_INVALID"],

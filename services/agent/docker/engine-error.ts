@@ -14,7 +14,7 @@ const WORDS: readonly (readonly [RegExp, Reason])[] = [
     "COMMAND_NOT_FOUND",
   ],
   [/no such image|manifest unknown|name unknown|manifest for .* not found|not found: manifest/i, "IMAGE_NOT_FOUND"],
-  [/unauthorized|access.*denied|no basic auth|authentication required/i, "PERMISSION_DENIED"],
+  [/unauthorized|denied: |access.*denied|no basic auth|authentication required/i, "REGISTRY_LOGIN"],
   [/no space left on device/i, "SPACE_INSUFFICIENT"],
   [/dial tcp|connection refused|no such host|i\/o timeout|TLS handshake|server gave HTTP/i, "REGISTRY_UNREACHABLE"],
   [/is not running|is not paused|is already paused|is paused|is restarting|No such container/i, "CONTAINER_STATE"],
