@@ -1,6 +1,6 @@
 import {
   Container,
-  type ContainerSpec,
+  ContainerSpec,
   ContainerState,
   CreateContainerRequest,
   DrainPolicy,
@@ -13,7 +13,7 @@ import { containerName, parseProject } from "#libs/names";
 import type { Operations } from "#libs/operations";
 import type { Json } from "#libs/records";
 import type { CallScope } from "#libs/rpc";
-import { labelProblems } from "#libs/spec-checks";
+import { labelProblems, type Problem } from "#libs/spec-checks";
 import { accepting, refuseProblems } from "#libs/workloads";
 import { containerKind } from "./container-kind.ts";
 import { wholeLimits } from "./domain/build-plan.ts";
@@ -31,7 +31,7 @@ export async function acceptCreate(deps: CreateDeps, request: CreateContainerReq
   const name = containerName(parseProject(request.parent), request.containerId);
   const { spec, labels } = request;
   if (spec === undefined) throw new StillpointError("ARGUMENT_INVALID", "spec is missing");
-  refuseProblems([...validateSpec(spec), ...labelProblems("labels", labels)]);
+  refuseProblems([...validateSpec(spec), ...labelProblems("labels", labels), ...sizeProblems(spec)]);
   const imageDigest = await pinnedImage(deps.images, spec);
   const body = Container.fromPartial({
     name,
@@ -52,6 +52,17 @@ export async function acceptCreate(deps: CreateDeps, request: CreateContainerReq
     },
     { codec: Container, create: { uid: body.uid, body }, existsReason: containerKind.reasons.exists },
   );
+}
+
+/** A record is one message, and a message of the log holds 1 MiB at most; what else is in it needs room too. */
+const maxSpecBytes = 768 * 1024;
+
+function sizeProblems(spec: ContainerSpec): Problem[] {
+  const bytes = Buffer.byteLength(JSON.stringify(ContainerSpec.toJSON(spec)));
+  if (bytes <= maxSpecBytes) return [];
+  return [
+    { field: "spec", message: `takes ${bytes} bytes when it is written down; at most ${maxSpecBytes} are allowed` },
+  ];
 }
 
 /**

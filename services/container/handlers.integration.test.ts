@@ -68,6 +68,19 @@ describe("requests", () => {
     expect(Buffer.from(secret ?? []).toString()).toBe("hunter2");
   });
 
+  test("the largest spec that is allowed fits into a record; a larger one is refused", async () => {
+    const secrets = [1, 2, 3, 4].map((i) => ({ name: `s${i}`, value: new Uint8Array(64 * 1024).fill(i) }));
+    const env = { A: "x".repeat(60 * 1024) };
+    const made = await container.made({ spec: { secrets, env, command: ["y".repeat(30 * 1024)] } });
+    expect(made.spec?.env).toEqual(env);
+    const escaped = "\u0001".repeat(30 * 1024);
+    const larger = { secrets, env: { A: escaped, B: escaped }, command: [escaped] };
+    await expect(plane.containers.createContainer(newContainer(plane).asked(larger))).rejects.toMatchObject({
+      reason: "ARGUMENT_INVALID",
+      message: expect.stringContaining("spec takes "),
+    });
+  });
+
   test("a wrong state is refused with what to do", async () => {
     await container.made();
     await expect(plane.containers.killContainer({ name })).rejects.toMatchObject({
