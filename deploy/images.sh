@@ -31,7 +31,7 @@ require() {
   for program in docker mmdebstrap nats-server tar; do
     command -v "$program" >/dev/null || missing+=("$program")
   done
-  [ ${#missing[@]} = 0 ] || fail "missing: ${missing[*]}" 'apt-get install docker.io mmdebstrap; deploy/setup.sh for the rest'
+  [ ${#missing[@]} = 0 ] || fail "missing: ${missing[*]}" 'deploy/setup.sh installs them (on Debian 13 docker-cli too)'
   docker version >/dev/null 2>&1 || fail 'no Docker engine answers' 'start dockerd, or set DOCKER_HOST'
   [ -d libs/contracts/stillpoint ] && [ -x node_modules/node/bin/node ] || fail 'run deploy/setup.sh first'
 }

@@ -4,7 +4,7 @@
 #
 #   deploy/prepare.sh --name control.example --name 203.0.113.7 --host n1 --host n2 --admin ada
 #
-# --name   where agents and people reach it: a DNS name or IP address (beside localhost)
+# --name   where agents and people reach it: a DNS name or IP address (beside localhost); agents use the first
 # --host   a host that runs an agent: its files are in hosts/NAME, to be copied there
 # --admin  a person who may do everything: files in admins/NAME
 # --state  the folder, default deploy/state (STILLPOINT_STATE)
@@ -14,7 +14,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 readonly services=(operation scheduler vm container checkpoint registry)
 readonly container_uid=10001
 state=${STILLPOINT_STATE:-deploy/state}
-names=(localhost 127.0.0.1) hosts=() admins=() renew=
+new_names=() hosts=() admins=() renew=
 
 fail() {
   printf 'prepare: %s\n' "$@" >&2
@@ -28,7 +28,7 @@ while [ $# -gt 0 ]; do
     *) fail "what is $1?" 'the first lines of this file tell what it takes' ;;
   esac
   case $1 in
-    --name) names+=("$2") ;;
+    --name) new_names+=("$2") ;;
     --host) hosts+=("$2") ;;
     --admin) admins+=("$2") ;;
     --state) state=$2 ;;
@@ -40,6 +40,16 @@ done
 umask 077
 mkdir -p "$state/passwords"
 state=$(realpath "$state")
+
+# The names of all calls, the first of them first.
+touch "$state/names"
+renamed=
+for name in ${new_names[@]+"${new_names[@]}"}; do
+  if grep -qxF -- "$name" "$state/names"; then continue; fi
+  echo "$name" >>"$state/names"
+  renamed=--force
+done
+mapfile -t names <"$state/names"
 
 cert() { bin/stillpoint cert "$@" --folder "$state/certificates" -o json >/dev/null; }
 
@@ -88,19 +98,19 @@ host_users() {
 
 [ -e "$state/certificates/ca.key" ] || cert ca
 at=()
-for name in "${names[@]}"; do at+=(--at "$name"); done
+for name in localhost 127.0.0.1 ${names[@]+"${names[@]}"}; do at+=(--at "$name"); done
 for service in "${services[@]}"; do
   certificate "$state/$service" "svc/$service" service "$service"
   write "$state/$service/nats-url" <<<"tls://$service:$(password "$service")@nats:4222"
   write "$state/$service/redis-url" <<<"rediss://$service:$(password "$service")@redis:6379"
 done
 for service in nats redis proxy; do
-  certificate "$state/$service" "svc/$service" service "$service" --at $service "${at[@]}"
+  renew=${renew:-$renamed} certificate "$state/$service" "svc/$service" service "$service" --at $service "${at[@]}"
 done
 for admin in ${admins[@]+"${admins[@]}"}; do
   certificate "$state/admins/$admin" "admin/$admin" admin "$admin"
 done
-public=${names[2]:-${names[0]}}
+public=${names[0]:-localhost}
 for host in ${hosts[@]+"${hosts[@]}"}; do
   certificate "$state/hosts/$host" "host/$host" host "$host"
   write "$state/hosts/$host/nats-url" <<<"tls://host-$host:$(password "host-$host")@$public:${STILLPOINT_NATS_PORT:-4222}"

@@ -20,6 +20,8 @@ const closeMs = 20_000;
 
 /** Runs everything until SIGTERM or SIGINT; gives when it is ready. */
 export async function runDev(terminal: Terminal, options: DevOptions): Promise<void> {
+  // All of it is on loopback. A person's certificate in the environment is for a control plane elsewhere.
+  for (const name of ["TLS_CA", "TLS_CERT", "TLS_KEY"]) delete process.env[name];
   await runService((lifecycle) => start(terminal, options, lifecycle), closeMs);
 }
 

@@ -32,6 +32,8 @@ const admin = "ada";
 /** Why there can be none here; undefined when there can. */
 export async function whyNoCompose(): Promise<string | undefined> {
   if (process.getuid?.() !== 0) return "deploy/prepare.sh needs root";
+  const { code } = await runCommand("docker", ["--version"]).catch(() => ({ code: 1 }));
+  if (code !== 0) return "there is no docker command";
   const found = await findCompose();
   return found === undefined ? "neither docker-compose nor docker compose is there" : undefined;
 }
