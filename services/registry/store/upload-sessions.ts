@@ -18,10 +18,15 @@ export interface UploadSession {
 /** A finished upload is remembered for so long, for the client that repeats its last request. */
 const FINISHED_FOR_MS = 600_000;
 
-/** KEYS[1] session; ARGV[1] offset before, [2] offset after, [3] key of the piece between them or "", [4] ttl in ms. */
+/**
+ * KEYS[1] session; ARGV[1] offset before, [2] offset after, [3] key of the piece between them or "", [4] ttl in ms. May
+ * be repeated: keys of pieces are unique.
+ */
 const ADVANCE = `
 local offset, pieces, digest = unpack(redis.call("HMGET", KEYS[1], "offset", "pieces", "digest"))
-if offset ~= ARGV[1] or digest then return 0 end
+if digest or not offset then return 0 end
+if ARGV[3] ~= "" and string.sub(pieces, -#ARGV[3]) == ARGV[3] then return 1 end
+if offset ~= ARGV[1] then return 0 end
 if ARGV[3] ~= "" then pieces = (pieces == "" and "" or pieces .. " ") .. ARGV[3] end
 redis.call("HSET", KEYS[1], "offset", ARGV[2], "pieces", pieces)
 redis.call("PEXPIRE", KEYS[1], ARGV[4])
@@ -32,6 +37,8 @@ const FINISH = `
 if redis.call("EXISTS", KEYS[1]) == 0 then return 0 end
 redis.call("HSET", KEYS[1], "digest", ARGV[1])
 return redis.call("PEXPIRE", KEYS[1], ARGV[2])`;
+
+const ATTEMPTS = 4;
 
 const keyOf = (id: string) => `{upload:${id}}`;
 
@@ -51,7 +58,7 @@ export class UploadSessions {
 
   async start(repository: string, owner = ""): Promise<UploadSession> {
     const id = randomUUID();
-    await answered(
+    await answered(() =>
       this.#redis
         .multi()
         .hset(keyOf(id), { repository, owner, offset: 0, pieces: "" })
@@ -64,7 +71,7 @@ export class UploadSessions {
   /** Undefined when there is none of that id in that repository. */
   async find(repository: string, id: string): Promise<UploadSession | undefined> {
     if (!/^[0-9a-f-]{36}$/.test(id)) return undefined;
-    const { offset, pieces = "", owner = "", digest, ...found } = await answered(this.#redis.hgetall(keyOf(id)));
+    const { offset, pieces = "", owner = "", digest, ...found } = await answered(() => this.#redis.hgetall(keyOf(id)));
     if (offset === undefined || found.repository !== repository) return undefined;
     const keys = pieces === "" ? [] : pieces.split(" ");
     return { id, repository, owner, offset: Number(offset), pieces: keys, ...(digest !== undefined && { digest }) };
@@ -75,7 +82,7 @@ export class UploadSessions {
     const offset = session.offset + piece.sizeBytes;
     const key = piece.sizeBytes === 0 ? "" : piece.key;
     const args = [session.offset, offset, key, this.#ttlMs];
-    const done = await answered(this.#redis.eval(ADVANCE, 1, keyOf(session.id), ...args));
+    const done = await answered(() => this.#redis.eval(ADVANCE, 1, keyOf(session.id), ...args));
     return done === 1
       ? { ...session, offset, pieces: key === "" ? session.pieces : [...session.pieces, key] }
       : undefined;
@@ -83,30 +90,34 @@ export class UploadSessions {
 
   /** Keeps a session whose chunk is long in coming. */
   async touch(id: string): Promise<void> {
-    await answered(this.#redis.pexpire(keyOf(id), this.#ttlMs));
+    await answered(() => this.#redis.pexpire(keyOf(id), this.#ttlMs));
   }
 
   /** Remembers for a while what the upload has become. */
   async finish(id: string, digest: string): Promise<void> {
-    await answered(this.#redis.eval(FINISH, 1, keyOf(id), digest, FINISHED_FOR_MS));
+    await answered(() => this.#redis.eval(FINISH, 1, keyOf(id), digest, FINISHED_FOR_MS));
   }
 
   async remove(id: string): Promise<void> {
-    await answered(this.#redis.del(keyOf(id)));
+    await answered(() => this.#redis.del(keyOf(id)));
   }
 
   async isOpen(id: string): Promise<boolean> {
-    const [exists, isFinished] = await answered(
+    const [exists, isFinished] = await answered(() =>
       Promise.all([this.#redis.exists(keyOf(id)), this.#redis.hexists(keyOf(id), "digest")]),
     );
     return exists === 1 && isFinished === 0;
   }
 }
 
-async function answered<Answer>(command: Promise<Answer>): Promise<Answer> {
-  try {
-    return await command;
-  } catch (cause) {
-    throw new OciError("UNAVAILABLE", "Redis does not answer: uploads have to wait", { cause });
+/** Asks a few times, since a process that is busy may miss an answer: whatever is asked may be asked again. */
+async function answered<Answer>(ask: () => Promise<Answer>): Promise<Answer> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await ask();
+    } catch (cause) {
+      if (attempt < ATTEMPTS) continue;
+      throw new OciError("UNAVAILABLE", "Redis does not answer: uploads have to wait", { cause });
+    }
   }
 }
