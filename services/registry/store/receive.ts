@@ -1,4 +1,5 @@
 import { type FileHandle, open } from "node:fs/promises";
+import { countSpent } from "./spent-buffers.ts";
 
 /**
  * Writes a body to a new file, taking in one buffer while the other is written, and syncs it. The bytes are copied, so
@@ -20,6 +21,7 @@ export async function receive(
     writing = writeAll(file, filling.subarray(0, filled), position);
     writing.catch(() => {});
     position += filled;
+    countSpent(filled);
     filled = 0;
     [filling, other] = [other, filling];
   };

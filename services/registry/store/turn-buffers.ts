@@ -1,5 +1,5 @@
 const BUFFER_BYTES = 2 ** 20;
-const KEPT_BUFFERS = 32;
+const KEPT_BUFFERS = 16;
 /** For whoever comes while all kept buffers are in use. */
 const MODEST_BUFFER_BYTES = 2 ** 17;
 
