@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { readFile } from "node:fs/promises";
+import { readFileSync } from "node:fs";
 import { request as startRequest } from "node:https";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -59,7 +59,9 @@ async function startProcess(settings: NodeJS.ProcessEnv) {
 }
 
 async function ask(url: string, path: string, { as, method = "GET", headers = {}, body = "" }: Ask = {}) {
-  const [ca, cert, key] = await Promise.all([env.TLS_CA, as?.cert, as?.key].map((file) => file && readFile(file)));
+  const [ca, cert, key] = [env.TLS_CA, as?.cert, as?.key].map((file) =>
+    file === undefined ? undefined : readFileSync(file),
+  );
   const { promise, resolve, reject } = Promise.withResolvers<{ status: number; challenge: string; body: string }>();
   const sent = { method, headers: { "content-length": Buffer.byteLength(body), ...headers } };
   const options = { ...sent, ...(ca && { ca }), ...(cert && key && { cert, key }), agent: false };

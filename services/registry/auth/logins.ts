@@ -27,6 +27,8 @@ interface LoginsDeps {
 const KEPT_LOGINS = 1_000;
 const LANES = 2;
 const MAX_SECRET_LENGTH = 256;
+/** Who comes while so many wait is told to come again: a flood of wrong logins must not pile up. */
+const MAX_WAITING = 64;
 
 /** Checks names and secrets. What was right a moment ago is not hashed again, unless the account has changed. */
 export class Logins {
@@ -35,6 +37,7 @@ export class Logins {
   readonly #known = new LRUCache<string, Promise<boolean>>({ max: KEPT_LOGINS });
   readonly #lanes: Promise<unknown>[] = Array.from({ length: LANES }, () => Promise.resolve());
   #turn = 0;
+  #waiting = 0;
   #nobody: Promise<string> | undefined;
 
   constructor(deps: LoginsDeps) {
@@ -57,16 +60,19 @@ export class Logins {
   async #refuseTooMany({ name }: Login): Promise<void> {
     const { failures } = this.#deps;
     if (!(await failures.areTooMany(name))) return;
-    const headers = { "retry-after": String(failures.retryAfterSeconds) };
-    throw new OciError("TOOMANYREQUESTS", "too many logins have failed: wait a minute", { headers });
+    throw tooMany("too many logins have failed: wait a minute", failures.retryAfterSeconds);
   }
 
   /** At most two hashes are made at a time: each takes 16 MiB. */
   #compare(key: string, { secret }: Login, expected: string): Promise<boolean> {
+    if (this.#waiting >= MAX_WAITING) throw tooMany("too many logins at a time: try again", 1);
     const lane = this.#turn++ % LANES;
-    const compared = (this.#lanes[lane] ?? Promise.resolve()).then(
-      async () => secret.length <= MAX_SECRET_LENGTH && (await isSecret(secret, expected)),
-    );
+    this.#waiting += 1;
+    const compared = (this.#lanes[lane] ?? Promise.resolve())
+      .then(async () => secret.length <= MAX_SECRET_LENGTH && (await isSecret(secret, expected)))
+      .finally(() => {
+        this.#waiting -= 1;
+      });
     this.#lanes[lane] = compared.catch(() => {});
     this.#known.set(key, compared);
     const forget = () => this.#known.delete(key);
@@ -84,6 +90,10 @@ export class Logins {
     const hmac = createHmac("sha256", this.#cacheKey);
     return hmac.update(JSON.stringify([name, secret, expected])).digest("base64");
   }
+}
+
+function tooMany(message: string, retryAfterSeconds: number): OciError {
+  return new OciError("TOOMANYREQUESTS", message, { headers: { "retry-after": String(retryAfterSeconds) } });
 }
 
 /** True when the account has expired. */
