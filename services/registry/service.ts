@@ -37,7 +37,7 @@ export async function startRegistry(
   const leases = new RedisLeases(redis, { clock, random });
   const objects = await openObjects(config, lifecycle);
   const nats = await connect(config, lifecycle);
-  const log = config.REGISTRY_AUTH === "none" ? undefined : nats?.log;
+  const log = nats?.log;
   const quotas = log && (await openQuotas({ log, redis, objects, leases, clock, logger }, lifecycle));
   const store = openStore({
     objects,
@@ -58,10 +58,9 @@ export async function startRegistry(
   const uploadOwner = store.uploads.owner.bind(store.uploads);
   const auth = log && (await openAuth({ log, redis, clock, logger, signal, publicUrl, uploadOwner }));
   const telling = { ...upkeep, holders: redisBlobHolders(redis), countRequest: requestMetrics(), clock, logger };
-  const http = await listen(
-    createOciServer({ ...store, access: openAccess, ...auth, ...telling }),
-    config.REGISTRY_HTTP_ADDRESS,
-  );
+  // Accounts may be made before anybody is asked for one.
+  const entrance = auth !== undefined && config.REGISTRY_AUTH === "token" ? auth : { access: openAccess };
+  const http = await listen(createOciServer({ ...store, ...entrance, ...telling }), config.REGISTRY_HTTP_ADDRESS);
   lifecycle.add("http", http, (it) => it.close());
 
   const add = (to: RpcServer) => {

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { digestOf, mediaTypes } from "#libs/oci";
 import { locationOf, withDigest } from "../testing/conformance-client.ts";
 import { type RegistryCluster, startRegistryCluster } from "../testing/registry-cluster.ts";
-import type { RegistryUser, UserResponse } from "../testing/registry-user.ts";
+import { type RegistryUser, sendOnce, type UserResponse } from "../testing/registry-user.ts";
 
 let cluster: RegistryCluster;
 let user: RegistryUser;
@@ -158,6 +158,21 @@ describe("a quota", () => {
     }
     await expect(quotas.deleteQuota({ name: nameOf("absent") })).rejects.toMatchObject({ reason: "QUOTA_NOT_FOUND" });
     expect(await quotas.getQuota({ name: nameOf("absent") })).toMatchObject({ limitBytes: 0, usedBytes: 0 });
+  });
+});
+
+describe("without logins", () => {
+  it("quotas hold too, and accounts may be made for later", async () => {
+    await using open = await startRegistryCluster({ settings: { REGISTRY_AUTH: "none" } });
+    const blob = randomBytes(2_000);
+    const post = () =>
+      sendOnce(open.url, "POST", withDigest("/v2/p/a/blobs/uploads/", digestOf(blob)), { headers: octets, body: blob });
+    await open.quotas.setQuota({ name: nameOf("p"), limitBytes: 1_999 });
+    expect((await post()).code).toBe("DENIED");
+    await open.quotas.setQuota({ name: nameOf("p"), limitBytes: 2_000 });
+    expect((await post()).status).toBe(201);
+    await open.login("ann", "*");
+    expect((await sendOnce(open.url, "GET", "/token")).status).toBe(404);
   });
 });
 
