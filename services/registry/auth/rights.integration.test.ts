@@ -56,6 +56,7 @@ describe("rights", () => {
   it("the catalog shows what may be pulled", async () => {
     const { bytes } = await pushImage(alice, "team-a/listed");
     await pushImage(bob, "shared");
+    await pushImage(alice, "team-a/web");
     expect(bytes.length).toBeGreaterThan(0);
     const names = async (user: RegistryUser) =>
       JSON.parse((await user.send("GET", "/v2/_catalog")).body.toString()).repositories;
