@@ -2,7 +2,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { NatsConnection } from "@nats-io/transport-node";
 import type { ContainerSpec } from "#contracts/container/v1/container";
-import { type ContainerStatus, Observation, type StepResult } from "#contracts/host/v1/agent";
+import { type ContainerStatus, Heartbeat, Observation, type StepResult } from "#contracts/host/v1/agent";
 import { ContainerAgentDefinition } from "#contracts/host/v1/container_agent";
 import { Lifecycle } from "#libs/lifecycle";
 import { openNats, openStreams } from "#libs/records";
@@ -51,6 +51,8 @@ export class ContainerHost implements AsyncDisposable {
   readonly registry: string;
   readonly link: EngineLink;
   readonly observations: Observation[] = [];
+  /** As its last heartbeat has them. */
+  capabilities: readonly string[] = [];
   readonly #resources: AsyncDisposableStack;
 
   private constructor(given: {
@@ -194,6 +196,10 @@ export class ContainerHost implements AsyncDisposable {
   }
 
   #listen(nats: NatsConnection): void {
+    const heartbeats = nats.subscribe("hb.host.v1.*");
+    void (async () => {
+      for await (const message of heartbeats) this.capabilities = Heartbeat.fromJSON(message.json()).capabilities;
+    })();
     const subscription = nats.subscribe("obs.container.*");
     void (async () => {
       for await (const message of subscription) this.observations.push(Observation.fromJSON(message.json()));

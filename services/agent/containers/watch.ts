@@ -18,6 +18,8 @@ export interface EngineWatchDeps {
 
 const AGAIN_MS = 1_000;
 const LOOK_MS = 30_000;
+/** VMs do not wait any longer for an engine that hangs. */
+const FIRST_TRY_MS = 20_000;
 const NANOS_IN_MS = 1e6;
 
 /**
@@ -37,10 +39,13 @@ export class EngineWatch {
     this.#deps = deps;
   }
 
-  /** Resolves when the engine has been met, or was found not to answer: it is tried again each second then. */
+  /** Resolves when the engine has been met, or was found not to answer (in time): it is tried again each second then. */
   async start(): Promise<void> {
     this.#watching = this.#watch();
-    await this.#firstTry.promise;
+    const patience = new AbortController();
+    const tooLong = this.#deps.clock.sleep(FIRST_TRY_MS, patience.signal).catch(() => undefined);
+    await Promise.race([this.#firstTry.promise, tooLong]);
+    patience.abort();
   }
 
   async close(): Promise<void> {
