@@ -1,6 +1,6 @@
 # `make help` lists what there is. Every target that runs something first installs what is missing.
 .DEFAULT_GOAL := help
-.PHONY: help setup guest demo test test-faults check bench clean
+.PHONY: help setup setup-tests guest demo test test-faults check bench clean
 
 NODE := node_modules/.bin/node
 
@@ -10,16 +10,19 @@ help: ## this list
 setup: ## install what is missing, say what, generate the contracts
 	@deploy/setup.sh
 
+setup-tests: ## the same, and what only the tests need
+	@deploy/setup.sh tests
+
 guest: setup ## build the test guest (cached)
 	@$(NODE) test/guest/build.ts
 
 demo: guest ## the main job on real guests
 	@$(NODE) test/demo/demo.ts
 
-test: guest ## all tests but the long fault suite; ARGS go to vitest
+test: setup-tests guest ## all tests but the long fault suite; ARGS go to vitest
 	@npm test --silent -- $(ARGS)
 
-test-faults: guest ## every kill point of every job
+test-faults: setup-tests guest ## every kill point of every job
 	@npm run --silent test:faults -- $(ARGS)
 
 check: setup ## types, format, lint, import rules, unused code, contracts

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Installs what Stillpoint needs and this machine lacks, and says what; a second run finds nothing to do.
+# With the word `tests`, also what only the tests need: a Docker engine, compose, an S3 store, what images are made with.
 # For Debian and Ubuntu, as root or with sudo. No service is left running or enabled that was not there before.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -9,19 +10,12 @@ readonly nats_minimum=2.10.27 # the first whose replicated streams keep what the
 readonly node_major=24
 
 # What is looked for, and the package that has it.
-readonly requirements=(
+requirements=(
   qemu-system-x86_64:qemu-system-x86
   qemu-img:qemu-utils
   redis-server:redis-server
   skopeo:skopeo
   openssl:openssl
-  dockerd:docker.io
-  ceph-mon:ceph-mon
-  ceph-osd:ceph-osd
-  radosgw:radosgw
-  mmdebstrap:mmdebstrap
-  docker-compose:docker-compose
-  ip:iproute2
   mke2fs:e2fsprogs
   debugfs:e2fsprogs
   cpio:cpio
@@ -30,6 +24,24 @@ readonly requirements=(
   sysctl:procps
   /etc/ssl/certs/ca-certificates.crt:ca-certificates
 )
+readonly for_tests=(
+  dockerd:docker.io
+  ceph-mon:ceph-mon
+  ceph-osd:ceph-osd
+  radosgw:radosgw
+  mmdebstrap:mmdebstrap
+  docker-compose:docker-compose
+  ip:iproute2
+)
+case ${1-} in
+'') ;;
+tests) requirements+=("${for_tests[@]}") ;;
+*)
+  echo "usage: ${0##*/} [tests]" >&2
+  exit 2
+  ;;
+esac
+readonly requirements
 
 say() { printf 'setup: %s\n' "$*"; }
 
@@ -57,7 +69,7 @@ require_debian() {
   fail "this machine is not Debian or Ubuntu (it says ${ID:-nothing}); install these by hand:" \
     "  Node.js $node_major or any older one with npm" \
     "  nats-server $nats_minimum or later" \
-    "  the commands qemu-system-x86_64 qemu-img redis-server skopeo openssl dockerd docker-compose mmdebstrap radosgw ceph-mon ceph-osd ip mke2fs debugfs cpio xz setpriv" \
+    "  ${requirements[*]%%:*}" \
     '  the sysctl vm.unprivileged_userfaultfd=1' \
     'then: npm install && npm run generate (the test guest is made of Debian packages and needs apt)'
 }
