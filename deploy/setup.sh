@@ -21,6 +21,7 @@ requirements=(
   cpio:cpio
   xz:xz-utils
   setpriv:util-linux
+  rsync:rsync
   sysctl:procps
   /etc/ssl/certs/ca-certificates.crt:ca-certificates
 )

@@ -97,6 +97,8 @@ export interface EngineImage {
   /** Empty: SIGTERM. */
   readonly stopSignal: string;
   readonly hasHealthCheck: boolean;
+  /** Paths in the container that are to be volumes. */
+  readonly volumes: readonly string[];
 }
 
 export interface RegistryLogin {

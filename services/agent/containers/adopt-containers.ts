@@ -1,5 +1,7 @@
 import { ContainerState, RestartPolicy_Mode } from "#contracts/container/v1/container";
 import type { EngineEvent, SeenContainer, SeenState } from "../container-engine.ts";
+import { settleCheckpoints } from "./checkpoints/settle.ts";
+import { treeOf } from "./checkpoints/tree.ts";
 import type { Container } from "./container.ts";
 import type { ContainerParts } from "./container-parts.ts";
 import { projectOf } from "./create.ts";
@@ -37,6 +39,7 @@ export async function adoptContainers(
 export async function noteEvent(parts: ContainerParts, event: EngineEvent): Promise<void> {
   const container = parts.containers.find(event.uid);
   if (container === undefined || container.isLeaving || isOld(container, event.time)) return;
+  if (isOurs(container, event)) return;
   // One that was removed may have been made anew.
   if (event.kind === "removed") return void (await lookAgain(parts, container));
   if (event.kind === "outOfMemory") container.ranOutOfMemory = true;
@@ -47,7 +50,14 @@ export async function noteEvent(parts: ContainerParts, event: EngineEvent): Prom
   container.see({ ...status, lastExit: status.lastExit && { ...status.lastExit, error } }, event.time);
 }
 
+/** A checkpoint lets it stand still for a moment, or makes it anew. */
+function isOurs(container: Container, { kind }: EngineEvent): boolean {
+  const { pending, applying } = treeOf(container);
+  return (kind === "paused" && pending?.isPaused === true) || (kind === "removed" && applying !== null);
+}
+
 async function adopt(parts: ContainerParts, container: Container): Promise<void> {
+  if (!container.isActedOn && container.held === undefined) await settleCheckpoints(parts, container);
   if (container.manifest.image === "") return;
   if (container.definition.spec?.isolated === false) await parts.networks.ensure(projectOf(container), container.uid);
   const seen = await lookAgain(parts, container);

@@ -10,6 +10,9 @@ import type { Logger } from "#libs/logger";
 import { writeDurably } from "../durable-file.ts";
 import { writeManifest } from "../manifest.ts";
 import type { Happened, WorkloadDeps } from "../workload.ts";
+import type { Prepared } from "./checkpoints/copy-volumes.ts";
+import type { PausedTake } from "./checkpoints/paused-take.ts";
+import type { CheckpointTree } from "./checkpoints/tree.ts";
 import type { ContainerFolder } from "./container-folder.ts";
 import type { HostMount } from "./isolation.ts";
 import { differs, type Intent, NEVER_STARTED, reasonOf } from "./status.ts";
@@ -26,6 +29,8 @@ export interface ContainerManifest {
   readonly hostMounts: readonly HostMount[];
   /** Its owner has stopped it since it was last started: it is stopped again if the engine starts it. */
   readonly isStopped: boolean;
+  /** Absent before its first checkpoint. */
+  readonly tree?: CheckpointTree;
 }
 
 /** The last word on a container, so that one that comes back says what happened meanwhile. */
@@ -51,6 +56,10 @@ export class Container {
   ranOutOfMemory = false;
   /** It is being deleted: what happens to it is no news. */
   isLeaving = false;
+  /** A step acts on it. */
+  isActedOn = false;
+  /** It stands still for a checkpoint. */
+  held: { readonly take: PausedTake; readonly prepared: Prepared } | undefined;
 
   constructor(given: {
     readonly definition: ContainerDefinition;
@@ -146,8 +155,8 @@ export class Container {
       epoch,
       machineType: "",
       startTime: this.status.startTime,
-      checkpoints: [],
-      head: "",
+      checkpoints: Object.keys(this.#manifest.tree?.checkpoints ?? {}),
+      head: this.#manifest.tree?.head?.checkpoint ?? "",
       storage: undefined,
       container: this.status,
     };

@@ -1,6 +1,8 @@
-import type { StepResult } from "#contracts/host/v1/agent";
+import type { CheckpointOutcome, StepResult } from "#contracts/host/v1/agent";
 import { StillpointError } from "#libs/errors";
 import type { StepAction, StepContext } from "../steps/step-runner.ts";
+import { finishApply } from "./checkpoints/apply.ts";
+import { isCheckpointAction, performOnCheckpoints } from "./checkpoints/perform.ts";
 import type { Container } from "./container.ts";
 import type { ContainerParts } from "./container-parts.ts";
 import { createContainer } from "./create.ts";
@@ -22,10 +24,26 @@ export async function performOnContainer(
     await deleteContainer(parts, context.uid);
     return { workload: undefined, checkpoint: undefined };
   }
-  if (!isPower(action)) throw new StillpointError("CAPABILITY_MISSING", `${action.$case} is not for containers`);
   const container = parts.containers.get(context.uid);
+  container.isActedOn = true;
+  try {
+    return answer(context, container, await act(parts, context, container, action));
+  } finally {
+    container.isActedOn = false;
+  }
+}
+
+async function act(
+  parts: ContainerParts,
+  context: StepContext,
+  container: Container,
+  action: StepAction,
+): Promise<CheckpointOutcome | undefined> {
+  await finishApply(parts, container); // one that was cut off
+  if (isCheckpointAction(action)) return await performOnCheckpoints(parts, context, container, action);
+  if (!isPower(action)) throw new StillpointError("CAPABILITY_MISSING", `${action.$case} is not for containers`);
   await changePower(parts, container, action);
-  return answer(context, container);
+  return undefined;
 }
 
 function isPower(action: StepAction): action is PowerAction {
@@ -50,6 +68,6 @@ async function changePower(parts: ContainerParts, container: Container, action: 
   }
 }
 
-function answer({ epoch }: StepContext, container: Container): StepResult {
-  return { workload: container.describe(epoch), checkpoint: undefined };
+function answer({ epoch }: StepContext, container: Container, checkpoint?: CheckpointOutcome): StepResult {
+  return { workload: container.describe(epoch), checkpoint };
 }

@@ -1,5 +1,6 @@
 import { ContainerState, type RestartPolicy, RestartPolicy_Mode } from "#contracts/container/v1/container";
 import { isStillpointError, StillpointError } from "#libs/errors";
+import { removeImages } from "./checkpoints/roll-back.ts";
 import type { Container } from "./container.ts";
 import type { ContainerParts } from "./container-parts.ts";
 import { projectOf } from "./create.ts";
@@ -86,6 +87,7 @@ export async function deleteContainer(parts: ContainerParts, uid: string): Promi
   }
   await engine.remove(uid);
   await engine.removeVolumes(uid);
+  if (container !== undefined) await removeImages(parts, container);
   await secrets.remove(uid);
   await containers.remove(uid);
   if (container?.definition.spec?.isolated === false) networks.release(projectOf(container), uid);

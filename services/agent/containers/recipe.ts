@@ -16,7 +16,7 @@ export interface RecipeParts {
   readonly spec: ContainerSpec;
   /** What the engine calls the image, and what is in it. */
   readonly image: string;
-  readonly contents: Pick<EngineImage, "stopSignal">;
+  readonly contents: Pick<EngineImage, "stopSignal" | "volumes">;
   readonly network: string | null;
   readonly hostMounts: ReadonlyMap<string, HostMount>;
   /** The folder on the host with the secrets' files; undefined without secrets. */
@@ -30,7 +30,13 @@ export function recipeOf(parts: RecipeParts): ContainerRecipe {
     ...{ uid, hostname, image, network },
     stopSignal: parts.contents.stopSignal || DEFAULT_SIGNAL,
     process: spec,
-    mounts: [...spec.volumes.map((mount) => mountOf(parts, mount)), ...secretsMount(parts)],
+    mounts: [
+      ...spec.volumes.map((mount) => mountOf(parts, mount)),
+      ...imageVolumes(spec, parts.contents).map(({ id, path }) => ({
+        ...{ source: { volume: volumeName(uid, id) }, path, readOnly: false },
+      })),
+      ...secretsMount(parts),
+    ],
     ports: spec.ports.map((port) => ({ ...port, protocol: port.protocol || "tcp" })),
     cpuMillis: spec.limits?.cpuMillis || DEFAULTS.cpuMillis,
     memoryBytes: spec.limits?.memoryBytes || DEFAULTS.memoryBytes,
@@ -45,6 +51,34 @@ export function recipeOf(parts: RecipeParts): ContainerRecipe {
 /** What the engine calls a container's volume. */
 export function volumeName(uid: string, volume: string): string {
   return `stillpoint-${uid}-${volume}`;
+}
+
+/** A volume of a container. */
+export interface ContainerVolume {
+  readonly id: string;
+  /** In the container. */
+  readonly path: string;
+  /** Of no checkpoint, as its spec says. */
+  readonly isExcluded: boolean;
+}
+
+/** All volumes of a container: those of its spec, and those that its image asks for elsewhere. */
+export function volumesOf(spec: ContainerSpec, contents: Pick<EngineImage, "volumes">): ContainerVolume[] {
+  const named = spec.volumes.filter(({ volume }) => volume !== "");
+  return [
+    ...named.map(({ volume, path, excludeFromCheckpoints }) => ({
+      ...{ id: volume, path, isExcluded: excludeFromCheckpoints },
+    })),
+    ...imageVolumes(spec, contents),
+  ];
+}
+
+/** Given a name, so that they are not the engine's to remove and checkpoints hold them. */
+function imageVolumes(spec: ContainerSpec, { volumes }: Pick<EngineImage, "volumes">): ContainerVolume[] {
+  const mounted = new Set(spec.volumes.map(({ path }) => path));
+  return volumes
+    .filter((path) => !mounted.has(path))
+    .map((path) => ({ id: `image${path.replace(/[^a-zA-Z0-9.-]/g, "_")}`, path, isExcluded: false }));
 }
 
 function mountOf(

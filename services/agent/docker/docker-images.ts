@@ -104,5 +104,6 @@ function describe({ Id, Architecture, Size, Config }: Dockerode.ImageInspectInfo
     workingDir: Config.WorkingDir ?? "",
     stopSignal: (Config as { readonly StopSignal?: string }).StopSignal ?? "",
     hasHealthCheck: Healthcheck?.Test !== undefined && Healthcheck.Test[0] !== "NONE",
+    volumes: Object.keys((Config.Volumes as Record<string, unknown> | null | undefined) ?? {}),
   };
 }

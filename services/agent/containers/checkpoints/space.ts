@@ -1,0 +1,26 @@
+import { mkdir, statfs } from "node:fs/promises";
+import type { Container } from "../container.ts";
+import { changedBytes } from "./files.ts";
+import { treeOf } from "./tree.ts";
+import type { TakenVolume } from "./volumes.ts";
+
+/** Left free on the host. */
+const RESERVE_BYTES = 64 * 2 ** 20;
+
+/** Why there is no space for the copies of a checkpoint, in words; undefined when there is. */
+export async function spaceShortage(
+  container: Container,
+  volumes: readonly TakenVolume[],
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  const { head } = treeOf(container);
+  let neededBytes = RESERVE_BYTES;
+  for (const { files, basis } of volumes) {
+    neededBytes += await changedBytes(files, basis === undefined ? 0 : (head?.since ?? 0), signal);
+  }
+  await mkdir(container.folder.checkpoints, { recursive: true, mode: 0o700 });
+  const { bavail, bsize } = await statfs(container.folder.checkpoints);
+  const freeBytes = bavail * bsize;
+  if (freeBytes >= neededBytes) return undefined;
+  return `a checkpoint of ${container.name} may take ${neededBytes} bytes; ${freeBytes} are free`;
+}

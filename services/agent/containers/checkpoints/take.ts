@@ -1,0 +1,154 @@
+import type { CheckpointOutcome, HoldFrozen, TakeHeld, TakeProduction, ThawHeld } from "#contracts/host/v1/agent";
+import type { StepContext } from "../../steps/step-runner.ts";
+import type { Container } from "../container.ts";
+import type { ContainerParts } from "../container-parts.ts";
+import { commitTake, refused, storedOutcome } from "./commit-take.ts";
+import { beginTake, copyWhileItRuns } from "./copy-volumes.ts";
+import { type Paused, PausedTake } from "./paused-take.ts";
+import { rollBack } from "./roll-back.ts";
+import { spaceShortage } from "./space.ts";
+import { treeOf } from "./tree.ts";
+import { sortVolumes } from "./volumes.ts";
+
+const DEFAULT_WINDOW_MS = 10_000;
+
+/**
+ * Volumes are copied while it runs; then its application is brought to rest, all its processes are paused, what has
+ * changed is copied, and its writable layer becomes an image. What cannot be reached is an answer with a reason, and
+ * leaves nothing behind.
+ */
+export async function takeProduction(
+  parts: ContainerParts,
+  context: StepContext,
+  container: Container,
+  request: TakeProduction,
+): Promise<CheckpointOutcome> {
+  const held = await hold(parts, context, container, request);
+  if (!(held instanceof PausedTake)) return held;
+  await held.take();
+  return await finish(parts, context, container, true);
+}
+
+/** The first third of it, for several workloads at one instant: the container stands still when it answers. */
+export async function holdFrozen(
+  parts: ContainerParts,
+  context: StepContext,
+  container: Container,
+  request: HoldFrozen,
+): Promise<CheckpointOutcome> {
+  const held = await hold(parts, context, container, request);
+  return held instanceof PausedTake ? NOTHING_REFUSED : held;
+}
+
+/** The second third: its files, while it stands still. */
+export async function takeHeld(container: Container, { checkpointUid }: TakeHeld): Promise<CheckpointOutcome> {
+  const stored = await storedOutcome(container, checkpointUid);
+  if (stored !== undefined) return stored;
+  const { held } = container;
+  if (held?.take.checkpointUid !== checkpointUid) return refused(...INTERRUPTED);
+  const refusal = held.take.image === undefined ? await held.take.take() : undefined;
+  return refusal === undefined ? NOTHING_REFUSED : refused(refusal.reason, refusal.detail);
+}
+
+/** The last third: it goes on, and what was taken becomes a checkpoint if that is wanted and proven. */
+export async function thawHeld(
+  parts: ContainerParts,
+  context: StepContext,
+  container: Container,
+  { checkpointUid, commit }: ThawHeld,
+): Promise<CheckpointOutcome> {
+  const stored = await storedOutcome(container, checkpointUid);
+  if (stored !== undefined) return stored;
+  if (container.held?.take.checkpointUid === checkpointUid) return await finish(parts, context, container, commit);
+  if (treeOf(container).pending?.checkpoint === checkpointUid) await rollBack(parts, container);
+  return refused(...INTERRUPTED);
+}
+
+const NOTHING_REFUSED: CheckpointOutcome = { refusedReason: "", refusedDetail: "", evidence: {}, sizeBytes: 0 };
+
+const INTERRUPTED = [
+  "pause.interrupted",
+  "the host's agent ended while the container stood still; it was let go on",
+] as const;
+
+const NOT_WANTED = { reason: "group.member_failed", detail: "another member of the group could not be taken this way" };
+
+async function hold(
+  parts: ContainerParts,
+  context: StepContext,
+  container: Container,
+  { checkpointUid, freezeWindowMs, excludeDisks }: TakeProduction,
+): Promise<PausedTake | CheckpointOutcome> {
+  const stored = await storedOutcome(container, checkpointUid);
+  if (stored !== undefined) return stored;
+  await rollBack(parts, container);
+  const unfit = await refuseToPause(parts, container);
+  if (unfit !== undefined) return unfit;
+  const sorted = await sortVolumes(parts, container, { checkpointUid, excluded: excludeDisks });
+  const shortage = await spaceShortage(container, sorted.taken, context.signal);
+  if (shortage !== undefined) return refused("space.insufficient", shortage);
+  await beginTake(container, context, checkpointUid);
+  try {
+    const prepared = await copyWhileItRuns(parts, container, sorted, context);
+    const windowMs = freezeWindowMs === 0 ? DEFAULT_WINDOW_MS : freezeWindowMs;
+    const { volumes, since } = prepared;
+    const take = await PausedTake.begin(parts, container, { checkpointUid, windowMs, volumes, since });
+    if (take instanceof PausedTake) {
+      container.held = { take, prepared };
+      return take;
+    }
+    await rollBack(parts, container);
+    return refused(take.reason, take.detail);
+  } catch (error) {
+    await rollBack(parts, container);
+    throw error;
+  }
+}
+
+/** Lets it go on, and keeps what was taken when that is wanted and nothing speaks against it. */
+async function finish(
+  parts: ContainerParts,
+  context: StepContext,
+  container: Container,
+  commit: boolean,
+): Promise<CheckpointOutcome> {
+  const { held } = container;
+  if (held === undefined) return refused(...INTERRUPTED);
+  const { take, prepared } = held;
+  const paused = await take.end();
+  const evidence = evidenceOf(paused, container);
+  const { image, checkpointUid } = take;
+  const refusal = paused.refusal ?? (commit && image !== undefined ? undefined : NOT_WANTED);
+  if (refusal !== undefined || image === undefined) {
+    await rollBack(parts, container);
+    const { reason, detail } = refusal ?? NOT_WANTED;
+    return refused(reason, detail, evidence);
+  }
+  try {
+    return await commitTake(parts, context, container, {
+      ...prepared,
+      checkpointUid,
+      kind: "production",
+      image,
+      evidence,
+    });
+  } catch (error) {
+    await rollBack(parts, container);
+    throw error;
+  } finally {
+    container.held = undefined;
+  }
+}
+
+function evidenceOf({ pauseMs, windowMs, quiesce, timeline }: Paused, { definition }: Container) {
+  const program = definition.spec?.quiesceCommand[0] ?? "";
+  return { pauseMs, pause: { pauseMs, windowMs, quiesce: quiesce ? { program, ...quiesce } : null }, timeline };
+}
+
+async function refuseToPause({ engine }: ContainerParts, { uid, name }: Container) {
+  const state = (await engine.find(uid))?.state;
+  if (state === "running") return undefined;
+  if (state === "paused") return refused("container.paused", `${name} stands still already, and not by us`);
+  if (state === "restarting") return refused("container.restarting", `${name} is between two lives`);
+  return refused("container.off", `${name} does not run: its files are at rest`);
+}
