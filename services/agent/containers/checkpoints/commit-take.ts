@@ -66,11 +66,12 @@ export function refused(reason: string, detail: string, evidence: Record<string,
 }
 
 async function describe(
-  { images, engine, facts }: ContainerParts,
+  parts: ContainerParts,
   { manifest }: Container,
   { image, volumes, leftOut, evidence }: Taken,
   signal: AbortSignal,
 ): Promise<CheckpointOutcome> {
+  const { images, engine } = parts;
   const [over, under] = [await engine.images.find(image), await images.find(manifest.image)];
   const rootBytes = Math.max(0, (over?.sizeBytes ?? 0) - (under?.sizeBytes ?? 0));
   const disks = [{ id: "root", included: true, why: "", bytes: rootBytes, layer: image, digest: image }];
@@ -79,7 +80,7 @@ async function describe(
     disks.push({ id, included: true, why: "", bytes, layer: "", digest: "pending" });
   }
   const without = leftOut.map(({ id, why }) => ({ id, included: false, why, bytes: 0 }));
-  const { version, architecture } = facts();
+  const { version, architecture } = parts.facts();
   return {
     ...{ refusedReason: "", refusedDetail: "" },
     evidence: { ...evidence, disks: [...disks, ...without], machine: { engine: version, architecture } },
