@@ -1,5 +1,6 @@
 import { ContainerState, RestartPolicy_Mode } from "#contracts/container/v1/container";
 import type { EngineEvent, SeenContainer, SeenState } from "../container-engine.ts";
+import { heldTakes } from "./checkpoints/held.ts";
 import { settleCheckpoints } from "./checkpoints/settle.ts";
 import { treeOf } from "./checkpoints/tree.ts";
 import type { Container } from "./container.ts";
@@ -57,7 +58,7 @@ function isOurs(container: Container, { kind }: EngineEvent): boolean {
 }
 
 async function adopt(parts: ContainerParts, container: Container): Promise<void> {
-  if (!container.isActedOn && container.held === undefined) await settleCheckpoints(parts, container);
+  if (!container.isActedOn && !heldTakes.has(container)) await settleCheckpoints(parts, container);
   if (container.manifest.image === "") return;
   if (container.definition.spec?.isolated === false) await parts.networks.ensure(projectOf(container), container.uid);
   const seen = await lookAgain(parts, container);

@@ -10,9 +10,7 @@ import type { Logger } from "#libs/logger";
 import { writeDurably } from "../durable-file.ts";
 import { writeManifest } from "../manifest.ts";
 import type { Happened, WorkloadDeps } from "../workload.ts";
-import type { Prepared } from "./checkpoints/copy-volumes.ts";
-import type { PausedTake } from "./checkpoints/paused-take.ts";
-import type { CheckpointTree } from "./checkpoints/tree.ts";
+import type { CheckpointTree } from "./checkpoints/tree-shape.ts";
 import type { ContainerFolder } from "./container-folder.ts";
 import type { HostMount } from "./isolation.ts";
 import { differs, type Intent, NEVER_STARTED, reasonOf } from "./status.ts";
@@ -58,8 +56,6 @@ export class Container {
   isLeaving = false;
   /** A step acts on it. */
   isActedOn = false;
-  /** It stands still for a checkpoint. */
-  held: { readonly take: PausedTake; readonly prepared: Prepared } | undefined;
 
   constructor(given: {
     readonly definition: ContainerDefinition;

@@ -13,7 +13,8 @@ import { NEVER_STARTED } from "../status.ts";
 import { besideVolume, copyTree, isThere, writeBack } from "./files.ts";
 import { imageRepository } from "./paused-take.ts";
 import { NOW, rollBack } from "./roll-back.ts";
-import { type ContainerCheckpoint, checkpointOf, type PendingApply, saveTree, treeOf } from "./tree.ts";
+import { checkpointOf, saveTree, treeOf } from "./tree.ts";
+import type { ContainerCheckpoint, PendingApply } from "./tree-shape.ts";
 import { checkpointFolder, volumeCopy, volumeFiles } from "./volumes.ts";
 
 /**

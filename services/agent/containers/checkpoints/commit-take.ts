@@ -9,7 +9,8 @@ import type { Container } from "../container.ts";
 import type { ContainerParts } from "../container-parts.ts";
 import type { Prepared } from "./copy-volumes.ts";
 import { ownBytes, writeBack } from "./files.ts";
-import { type ContainerCheckpoint, saveTree, treeOf, withTaken } from "./tree.ts";
+import { saveTree, treeOf, withTaken } from "./tree.ts";
+import type { ContainerCheckpoint } from "./tree-shape.ts";
 import { checkpointFolder, unfinishedFolder } from "./volumes.ts";
 
 const OUTCOME_FILE = "outcome.json";

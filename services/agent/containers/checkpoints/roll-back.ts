@@ -1,6 +1,7 @@
 import { rm } from "node:fs/promises";
 import type { Container } from "../container.ts";
 import type { ContainerParts } from "../container-parts.ts";
+import { heldTakes } from "./held.ts";
 import { imageRepository, unpause } from "./paused-take.ts";
 import { saveTree, treeOf } from "./tree.ts";
 import { checkpointFolder, unfinishedFolder } from "./volumes.ts";
@@ -10,9 +11,9 @@ export const NOW = "now";
 
 /** Takes a take back that did not become a checkpoint; a container that it had paused goes on first of all. */
 export async function rollBack(parts: ContainerParts, container: Container): Promise<void> {
-  const { held } = container;
+  const held = heldTakes.get(container);
   if (held !== undefined) await held.take.end();
-  container.held = undefined;
+  heldTakes.delete(container);
   const { pending } = treeOf(container);
   if (pending === null) return;
   if (pending.isPaused) await unpause(parts, container);

@@ -4,6 +4,7 @@ import type { Container } from "../container.ts";
 import type { ContainerParts } from "../container-parts.ts";
 import { commitTake, refused, storedOutcome } from "./commit-take.ts";
 import { beginTake, copyWhileItRuns } from "./copy-volumes.ts";
+import { heldTakes } from "./held.ts";
 import { type Paused, PausedTake } from "./paused-take.ts";
 import { rollBack } from "./roll-back.ts";
 import { spaceShortage } from "./space.ts";
@@ -44,7 +45,7 @@ export async function holdFrozen(
 export async function takeHeld(container: Container, { checkpointUid }: TakeHeld): Promise<CheckpointOutcome> {
   const stored = await storedOutcome(container, checkpointUid);
   if (stored !== undefined) return stored;
-  const { held } = container;
+  const held = heldTakes.get(container);
   if (held?.take.checkpointUid !== checkpointUid) return refused(...INTERRUPTED);
   const refusal = held.take.image === undefined ? await held.take.take() : undefined;
   return refusal === undefined ? NOTHING_REFUSED : refused(refusal.reason, refusal.detail);
@@ -59,7 +60,8 @@ export async function thawHeld(
 ): Promise<CheckpointOutcome> {
   const stored = await storedOutcome(container, checkpointUid);
   if (stored !== undefined) return stored;
-  if (container.held?.take.checkpointUid === checkpointUid) return await finish(parts, context, container, commit);
+  if (heldTakes.get(container)?.take.checkpointUid === checkpointUid)
+    return await finish(parts, context, container, commit);
   if (treeOf(container).pending?.checkpoint === checkpointUid) await rollBack(parts, container);
   return refused(...INTERRUPTED);
 }
@@ -94,7 +96,7 @@ async function hold(
     const { volumes, since } = prepared;
     const take = await PausedTake.begin(parts, container, { checkpointUid, windowMs, volumes, since });
     if (take instanceof PausedTake) {
-      container.held = { take, prepared };
+      heldTakes.set(container, { take, prepared });
       return take;
     }
     await rollBack(parts, container);
@@ -112,7 +114,7 @@ async function finish(
   container: Container,
   commit: boolean,
 ): Promise<CheckpointOutcome> {
-  const { held } = container;
+  const held = heldTakes.get(container);
   if (held === undefined) return refused(...INTERRUPTED);
   const { take, prepared } = held;
   const paused = await take.end();
@@ -136,7 +138,7 @@ async function finish(
     await rollBack(parts, container);
     throw error;
   } finally {
-    container.held = undefined;
+    heldTakes.delete(container);
   }
 }
 
