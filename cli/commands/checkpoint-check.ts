@@ -1,12 +1,11 @@
 import type { Command } from "commander";
-import { vmName } from "#libs/names";
 import { type Api, type CommonOptions, withApi } from "../api.ts";
 import { CommandEnded } from "../command-ended.ts";
 import { exitCodes } from "../exit-codes.ts";
 import { leafCommand } from "../leaf-command.ts";
 import { printAnswer } from "../output/format.ts";
 import { showReadiness } from "../output/readiness.ts";
-import { parseWorkload } from "../parse/workload.ts";
+import { parseWorkload, workloadName } from "../parse/workload.ts";
 import type { Terminal } from "../terminal.ts";
 
 /** Ends with 1 when what the policy asks for first would not be had. */
@@ -21,7 +20,7 @@ export function checkpointCheckCommand(terminal: Terminal): Command {
 
 async function check(api: Api, vm: string): Promise<void> {
   const checkpoints = await api.checkpoints();
-  const readiness = await checkpoints.checkReadiness({ name: vmName(api.options.project, vm) });
+  const readiness = await checkpoints.checkReadiness({ name: workloadName(api.options.project, vm) });
   const { CheckpointReadiness } = await import("#contracts/vm/v1/vm");
   const json = CheckpointReadiness.toJSON(readiness);
   await printAnswer(api.terminal, api.options.output, { json, table: () => showReadiness(readiness) });

@@ -1,13 +1,12 @@
 import type { Command } from "commander";
 import type { Operation } from "#contracts/operation/v1/operation";
 import type { CheckpointType } from "#contracts/vm/v1/vm";
-import { vmName } from "#libs/names";
 import type { Api, CommonOptions } from "../api.ts";
 import { operationLeaf } from "../leaf-command.ts";
 import { showCheckpointLine } from "../output/checkpoints.ts";
 import { parseCheckpointType } from "../parse/checkpoint-type.ts";
 import { collect } from "../parse/collect.ts";
-import { parseWorkload } from "../parse/workload.ts";
+import { parseWorkload, workloadName } from "../parse/workload.ts";
 import { runOperation } from "../run-operation.ts";
 import type { Terminal } from "../terminal.ts";
 import type { WaitOptions } from "../wait-for-operation.ts";
@@ -31,7 +30,7 @@ export function checkpointCreateCommand(terminal: Terminal): Command {
 const create = (terminal: Terminal, vm: string, options: CreateOptions): Promise<void> =>
   runOperation(terminal, options, {
     start: async (api, requestId) => {
-      const parent = vmName(options.project, vm);
+      const parent = workloadName(options.project, vm);
       const type = options.type ?? "CHECKPOINT_TYPE_UNSPECIFIED";
       const { name: displayName = "", exclude = [] } = options;
       const excludeDisks = [...exclude];

@@ -1,13 +1,12 @@
 import type { Command } from "commander";
 import type { Operation } from "#contracts/operation/v1/operation";
 import type { CheckpointStorage } from "#contracts/vm/v1/vm";
-import { vmName } from "#libs/names";
 import type { Api, CommonOptions } from "../api.ts";
 import { operationLeaf } from "../leaf-command.ts";
 import { createProgressView } from "../output/progress.ts";
 import { isMerged, mergeDebt } from "../output/storage.ts";
 import { checkpointOf } from "../parse/checkpoint-of.ts";
-import { parseWorkload } from "../parse/workload.ts";
+import { parseWorkload, workloadName } from "../parse/workload.ts";
 import { runOperation } from "../run-operation.ts";
 import type { Terminal } from "../terminal.ts";
 import type { WaitOptions } from "../wait-for-operation.ts";
@@ -31,7 +30,7 @@ export function checkpointDeleteCommand(terminal: Terminal): Command {
           return (await api.checkpoints()).deleteCheckpoint({ name, requestId, subtree: options.subtree === true });
         },
         told: async (operation, api) => {
-          const storage = await mergedStorage(api, vmName(options.project, vm), options.wait === true);
+          const storage = await mergedStorage(api, workloadName(options.project, vm), options.wait === true);
           return `${tellDeleted(operation, checkpoint, vm)} ${tellStorage(storage)}`.trimEnd();
         },
       }),

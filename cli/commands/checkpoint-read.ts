@@ -1,6 +1,5 @@
 import type { Command } from "commander";
 import type { ListCheckpointsResponse } from "#contracts/checkpoint/v1/checkpoint";
-import { vmName } from "#libs/names";
 import { type Api, type CommonOptions, withApi } from "../api.ts";
 import { leafCommand } from "../leaf-command.ts";
 import { showTree } from "../output/checkpoint-tree.ts";
@@ -8,7 +7,7 @@ import { showCheckpoint, showCheckpoints } from "../output/checkpoints.ts";
 import { printAnswer, toYaml } from "../output/format.ts";
 import { showStorage } from "../output/storage.ts";
 import { checkpointOf } from "../parse/checkpoint-of.ts";
-import { parseWorkload } from "../parse/workload.ts";
+import { parseWorkload, workloadName } from "../parse/workload.ts";
 import type { Terminal } from "../terminal.ts";
 
 export function checkpointReadCommands(terminal: Terminal): Command[] {
@@ -40,7 +39,7 @@ export function checkpointReadCommands(terminal: Terminal): Command[] {
 
 async function list(api: Api, vm: string, show: (response: ListCheckpointsResponse) => string): Promise<void> {
   const checkpoints = await api.checkpoints();
-  const response = await checkpoints.listCheckpoints({ parent: vmName(api.options.project, vm) });
+  const response = await checkpoints.listCheckpoints({ parent: workloadName(api.options.project, vm) });
   const contract = await import("#contracts/checkpoint/v1/checkpoint");
   const json = contract.ListCheckpointsResponse.toJSON(response);
   await printAnswer(api.terminal, api.options.output, { json, table: () => show(response) });

@@ -1,5 +1,5 @@
-import { vmName } from "#libs/names";
+import { workloadName } from "./workload.ts";
 
 /** The name of a checkpoint as people give it: by id, or by display name. */
 export const checkpointOf = ({ project }: { readonly project: string }, vm: string, checkpoint: string): string =>
-  `${vmName(project, vm)}/checkpoints/${checkpoint}`;
+  `${workloadName(project, vm)}/checkpoints/${checkpoint}`;

@@ -71,9 +71,10 @@ test("a size is a positive safe integer, or refused", () => {
 test.each([
   ["web-1", "web-1"],
   ["vm/web-1", "web-1"],
-])("the workload %s is the VM %s", (text, vm) => expect(parseWorkload(text)).toBe(vm));
+  ["container/web-1", "container/web-1"],
+])("the workload %s is %s", (text, workload) => expect(parseWorkload(text)).toBe(workload));
 
-test.each(["container/a", "vm/a/b", "/a", "a/"])("%j is no workload", (text) =>
+test.each(["container/a/b", "vm/a/b", "/a", "a/"])("%j is no workload", (text) =>
   expect(() => parseWorkload(text)).toThrow(InvalidArgumentError),
 );
 

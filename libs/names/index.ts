@@ -17,6 +17,7 @@ export {
   parseProject,
   parseScheduleName,
   parseVmName,
+  parseWorkloadName,
   projectName,
   scheduleName,
   vmName,

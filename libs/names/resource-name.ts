@@ -5,7 +5,7 @@ const containerPattern = /^projects\/([^/]+)\/containers\/([^/]+)$/;
 const vmPattern = /^projects\/([^/]+)\/vms\/([^/]+)$/;
 const schedulePattern = /^projects\/([^/]+)\/schedules\/([^/]+)$/;
 // What follows may be a display name, with any character in it.
-const checkpointPattern = /^(projects\/[^/]+\/vms\/[^/]+)\/checkpoints\/(.+)$/s;
+const checkpointPattern = /^(projects\/[^/]+\/(?:vms|containers)\/[^/]+)\/checkpoints\/(.+)$/s;
 const groupPattern = /^projects\/([^/]+)\/groups\/([^/]+)$/;
 const groupCheckpointPattern = /^(projects\/[^/]+\/groups\/[^/]+)\/checkpoints\/(.+)$/s;
 
@@ -66,13 +66,23 @@ export function parseContainerName(name: string): { project: string; container: 
   return { project: checkName("project", match[1]), container: checkName("container", match[2]) };
 }
 
+/** The project and the last part of a VM's or a container's name. */
+export function parseWorkloadName(name: string): { project: string; workload: string } {
+  if (containerPattern.test(name)) {
+    const { project, container } = parseContainerName(name);
+    return { project, workload: container };
+  }
+  const { project, vm } = parseVmName(name);
+  return { project, workload: vm };
+}
+
 /** The workload and the last part of `<workload>/checkpoints/<id or display name>`; which of both it is stays open. */
 export function parseCheckpointName(name: string): { workload: string; checkpoint: string } {
   const match = checkpointPattern.exec(name);
   if (match?.[1] === undefined || match[2] === undefined) {
     throw malformed(name, "projects/<project>/vms/<vm>/checkpoints/<checkpoint>");
   }
-  parseVmName(match[1]);
+  parseWorkloadName(match[1]);
   return { workload: match[1], checkpoint: match[2] };
 }
 

@@ -2,7 +2,7 @@ import type { Checkpoint, CreateCheckpointRequest } from "#contracts/checkpoint/
 import type { Operation } from "#contracts/operation/v1/operation";
 import type { Vm } from "#contracts/vm/v1/vm";
 import { StillpointError } from "#libs/errors";
-import { checkDisplayName, parseVmName } from "#libs/names";
+import { checkDisplayName, parseWorkloadName } from "#libs/names";
 import type { StoredRecord } from "#libs/records";
 import type { CallScope } from "#libs/rpc";
 import { type AcceptDeps, accept, acceptOrRepeat, asked, checkPolicy } from "./accept.ts";
@@ -55,7 +55,7 @@ export async function newCheckpoint(
   const input: CreateInput = {
     workloadUid: vm.uid,
     checkpointUid: deps.random.id("ckpt"),
-    displayName: displayName || defaultDisplayName(parseVmName(vm.name).vm, deps.clock.now(), taken),
+    displayName: displayName || defaultDisplayName(parseWorkloadName(vm.name).workload, deps.clock.now(), taken),
     ...rest,
   };
   const inherited = await projectType(deps, vm.name);

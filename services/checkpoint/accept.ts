@@ -1,9 +1,9 @@
 import { CheckpointState } from "#contracts/checkpoint/v1/checkpoint";
 import type { Operation } from "#contracts/operation/v1/operation";
-import { type CheckpointType, Vm } from "#contracts/vm/v1/vm";
+import type { CheckpointType, Vm } from "#contracts/vm/v1/vm";
 import type { Clock, Random } from "#libs/clock";
 import { isStillpointError } from "#libs/errors";
-import { parseVmName } from "#libs/names";
+import { parseWorkloadName } from "#libs/names";
 import type { AcceptRequest, HoldTarget, Operations, RepeatedRequest } from "#libs/operations";
 import type { Json, StoredRecord } from "#libs/records";
 import type { CallScope } from "#libs/rpc";
@@ -12,6 +12,7 @@ import { chooseType, type TakenType } from "./domain/policy.ts";
 import { checkSettled, type FindDeps, type Found } from "./find-checkpoint.ts";
 import type { ProjectDeps } from "./projects.ts";
 import { notReady, typeRefused } from "./refusals.ts";
+import { workloadCodec } from "./workload-record.ts";
 
 export interface AcceptDeps extends FindDeps, Pick<ProjectDeps, "projects"> {
   readonly operations: Pick<Operations, "accept" | "repeated">;
@@ -32,13 +33,15 @@ export function asked(
   { target, requestId }: { readonly target: string; readonly requestId: string },
   { kind, fingerprint }: { readonly kind: string; readonly fingerprint: Json },
 ): Asked {
-  const { project } = parseVmName(target);
+  const { project } = parseWorkloadName(target);
   const trace = traceparent === undefined ? {} : { traceparent };
   return { kind, target, principal: principal.name, project, requestId, fingerprint, ...trace };
 }
 
 const isGone = (error: unknown): boolean =>
-  (["CHECKPOINT_NOT_FOUND", "VM_NOT_FOUND", "GROUP_NOT_FOUND"] as const).some((it) => isStillpointError(error, it));
+  (["CHECKPOINT_NOT_FOUND", "VM_NOT_FOUND", "CONTAINER_NOT_FOUND", "GROUP_NOT_FOUND"] as const).some((it) =>
+    isStillpointError(error, it),
+  );
 
 /** Accepts by `work`; when that no longer finds what the request names, a repetition is given its first operation. */
 export async function acceptOrRepeat(
@@ -67,7 +70,7 @@ export async function accept(
   check: (held: StoredRecord<Vm>) => void,
 ): Promise<Operation> {
   if (request.requestId === "") check(vm);
-  const hold: HoldTarget<Vm> = { codec: Vm, uid: vm.uid, expect: check, missingReason: "VM_NOT_FOUND" };
+  const hold: HoldTarget<Vm> = { codec: workloadCodec, uid: vm.uid, expect: check, missingReason: "VM_NOT_FOUND" };
   return operations.accept(request, hold);
 }
 

@@ -28,6 +28,10 @@ export interface CheckpointStoreDeps {
   readonly heads: RecordStore<Head>;
 }
 
+async function listOfBoth<T>(list: (of: string) => Promise<T[]>): Promise<T[]> {
+  return [...(await list("rec.projects.*.vms.*")), ...(await list("rec.projects.*.containers.*"))];
+}
+
 /** Every record that this service owns: checkpoints and heads. Reads come from the leader. */
 export class CheckpointStore {
   readonly #deps: CheckpointStoreDeps;
@@ -54,8 +58,8 @@ export class CheckpointStore {
   async workloads(): Promise<Workload[]> {
     const { log, heads } = this.#deps;
     const [checkpoints, headRecords] = await Promise.all([
-      listRecords(log, this.#deps.checkpoints, "rec.projects.*.vms.*.checkpoints.*"),
-      listRecords(log, heads, "rec.projects.*.vms.*.head"),
+      listOfBoth((of) => listRecords(log, this.#deps.checkpoints, `${of}.checkpoints.*`)),
+      listOfBoth((of) => listRecords(log, heads, `${of}.head`)),
     ]);
     const found = [
       ...checkpoints.map(({ name, body }) => ({ name: workloadOf(name), uid: body.workloadUid })),

@@ -9,7 +9,7 @@ import { accepting } from "./accepting.ts";
 import { type FindDeps, type Found, findCheckpoint } from "./find-checkpoint.ts";
 import type { ReceiveInput } from "./jobs/receive.ts";
 import type { Source } from "./jobs/receive-state.ts";
-import { notReady } from "./refusals.ts";
+import { notReady, refuseContainer } from "./refusals.ts";
 import { vmLike } from "./vm-from-checkpoint.ts";
 
 export interface CloneDeps extends FindDeps {
@@ -25,6 +25,7 @@ export async function cloneCheckpoint(
 ): Promise<Operation> {
   const { name, vmId, fullCopy, start, ports, requestId } = request;
   const found = await findCheckpoint(deps, name);
+  refuseContainer(found.vm.name, "a clone");
   const own = parseVmName(found.vm.name).project;
   const project = request.project === "" ? own : parseProject(request.project);
   const input: ReceiveInput = {

@@ -8,6 +8,7 @@ import { accepting } from "./accepting.ts";
 import { type CloneDeps, cloneSource, holdReady, newUids } from "./clone.ts";
 import { findCheckpoint } from "./find-checkpoint.ts";
 import type { DrillInput } from "./jobs/drill.ts";
+import { refuseContainer } from "./refusals.ts";
 import { vmLike } from "./vm-from-checkpoint.ts";
 
 const defaultSeconds = 600;
@@ -28,6 +29,7 @@ export async function drillCheckpoint(
   if (request.command[0] === "") throw new StillpointError("ARGUMENT_INVALID", "command must begin with a program");
   const found = await findCheckpoint(deps, request.name);
   const { vm, checkpoint } = found;
+  refuseContainer(vm.name, "a drill");
   const { project } = parseVmName(vm.name);
   const uids = newUids(deps.random);
   const newVm = { project, vmId: `drill-${uids.checkpointUid.slice(-12)}`, labels: { [drillLabel]: checkpoint.uid } };

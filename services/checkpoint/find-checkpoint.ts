@@ -1,21 +1,20 @@
 import { Checkpoint } from "#contracts/checkpoint/v1/checkpoint";
 import { type Vm, VmState } from "#contracts/vm/v1/vm";
-import { StillpointError } from "#libs/errors";
-import { operationName, parseCheckpointName, parseVmName } from "#libs/names";
+import { operationName, parseCheckpointName, parseWorkloadName } from "#libs/names";
 import type { RecordStore, StoredRecord } from "#libs/records";
 import type { CheckpointStore, StoredTree } from "./checkpoint-store.ts";
-import { noCheckpoint, wrongState } from "./refusals.ts";
+import { noCheckpoint, noWorkload, wrongState } from "./refusals.ts";
 
 export interface FindDeps {
   readonly vms: RecordStore<Vm>;
   readonly store: CheckpointStore;
 }
 
-/** The VM of that name; NAME_INVALID or VM_NOT_FOUND. */
+/** The VM or container of that name; NAME_INVALID, VM_NOT_FOUND or CONTAINER_NOT_FOUND. */
 export async function findVm({ vms }: FindDeps, name: string): Promise<StoredRecord<Vm>> {
-  parseVmName(name);
+  parseWorkloadName(name);
   const vm = await vms.get(name);
-  if (vm === undefined) throw new StillpointError("VM_NOT_FOUND", `there is no VM ${name}`);
+  if (vm === undefined) throw noWorkload(name);
   return vm;
 }
 

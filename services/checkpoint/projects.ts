@@ -3,7 +3,7 @@ import { CheckpointType, type Vm } from "#contracts/vm/v1/vm";
 import { authorise } from "#libs/auth";
 import type { Random } from "#libs/clock";
 import { isStillpointError, StillpointError } from "#libs/errors";
-import { parseProject, parseVmName, projectName } from "#libs/names";
+import { parseProject, parseVmName, parseWorkloadName, projectName } from "#libs/names";
 import type { Log, RecordStore, RecordView, StoredRecord } from "#libs/records";
 import type { CallScope } from "#libs/rpc";
 import { listRecords } from "./list-records.ts";
@@ -17,7 +17,7 @@ export interface ProjectDeps {
 
 /** The default of the project that a VM belongs to; UNSPECIFIED where nobody has set one. */
 export async function projectType({ projects }: Pick<ProjectDeps, "projects">, vm: string): Promise<CheckpointType> {
-  const stored = await projects.get(projectName(parseVmName(vm).project));
+  const stored = await projects.get(projectName(parseWorkloadName(vm).project));
   return stored?.body.checkpointType ?? CheckpointType.UNSPECIFIED;
 }
 

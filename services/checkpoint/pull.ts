@@ -12,7 +12,7 @@ import { treeOf } from "./checkpoint-store.ts";
 import { type CloneDeps, newUids } from "./clone.ts";
 import { checkSettled, findVm } from "./find-checkpoint.ts";
 import type { ReceiveInput } from "./jobs/receive.ts";
-import { full, nameTaken } from "./refusals.ts";
+import { full, nameTaken, refuseContainer } from "./refusals.ts";
 import { type FoundRemote, findRemote } from "./remote-checkpoint.ts";
 import { wantedVm } from "./vm-from-checkpoint.ts";
 
@@ -79,6 +79,7 @@ async function intoVm(
   const { workload: name, requestId } = request;
   const vm = await findVm(deps, name);
   const { nodes } = treeOf(await deps.store.tree({ name, uid: vm.uid }));
+  refuseContainer(name, "a pull");
   const workload = { name, uid: vm.uid, host: vm.body.host };
   const expect = (held: StoredRecord<Vm>) => {
     checkSettled(held);

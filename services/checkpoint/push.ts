@@ -7,6 +7,7 @@ import { type CloneDeps, holdReady } from "./clone.ts";
 import { findCheckpoint } from "./find-checkpoint.ts";
 import type { PushInput } from "./jobs/push.ts";
 import { pushTarget } from "./push-reference.ts";
+import { refuseContainer } from "./refusals.ts";
 
 /** Accepts the job that sends a checkpoint to the registry; it holds the checkpoint, not its VM. */
 export async function acceptPush(
@@ -16,6 +17,7 @@ export async function acceptPush(
 ): Promise<Operation> {
   const found = await findCheckpoint(deps, name);
   const { checkpoint, vm } = found;
+  refuseContainer(vm.name, "a push");
   const { project, vm: vmId } = parseVmName(vm.name);
   const { uid } = checkpoint;
   const target = pushTarget(reference, { project, vm: vmId, uid, displayName: checkpoint.body.displayName });

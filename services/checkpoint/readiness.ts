@@ -5,6 +5,7 @@ import { policyType, typeWords } from "./contract-words.ts";
 import { excludedDisks } from "./domain/exclusions.ts";
 import { checkSettled, type FindDeps, findVm } from "./find-checkpoint.ts";
 import { type ProjectDeps, projectType } from "./projects.ts";
+import { refuseContainer } from "./refusals.ts";
 
 export interface ReadinessDeps extends FindDeps, Pick<ProjectDeps, "projects"> {
   readonly agents: Pick<HostAgents, "inspectReadiness">;
@@ -17,6 +18,7 @@ export async function checkReadiness(
   signal: AbortSignal,
 ): Promise<CheckpointReadiness> {
   const vm = await findVm(deps, name);
+  refuseContainer(name, "a foretelling");
   checkSettled(vm);
   const seen = await deps.agents.inspectReadiness({ host: vm.body.host, uid: vm.uid }, signal);
   const inherited = await projectType(deps, name);

@@ -2,6 +2,7 @@ import type { VmState } from "#contracts/vm/v1/vm";
 import { StillpointError } from "#libs/errors";
 import { adviceFor } from "#libs/readiness";
 import type { Cause, TakenType } from "./domain/policy.ts";
+import { isContainerName } from "./workload-record.ts";
 
 /** Why a request is refused, in one place, so that handlers and jobs say the same. */
 export function typeRefused(workload: string, why: "disabled" | "not-allowed", asked?: TakenType): StillpointError {
@@ -65,6 +66,20 @@ export function notReady(checkpoint: string): StillpointError {
 
 export function isProtected(checkpoint: string): StillpointError {
   return new StillpointError("CHECKPOINT_PROTECTED", `${checkpoint} is protected`);
+}
+
+export function noWorkload(name: string): StillpointError {
+  return isContainerName(name)
+    ? new StillpointError("CONTAINER_NOT_FOUND", `there is no container ${name}`)
+    : new StillpointError("VM_NOT_FOUND", `there is no VM ${name}`);
+}
+
+/** @throws StillpointError CAPABILITY_MISSING for a container: what is asked for works with VMs alone */
+export function refuseContainer(workload: string, what: string): void {
+  if (!isContainerName(workload)) return;
+  throw new StillpointError("CAPABILITY_MISSING", `${what} is for VMs only, and ${workload} is a container`, {
+    help: "Checkpoints of containers are created, applied, listed, renamed, protected and deleted.",
+  });
 }
 
 export function noCheckpoint(name: string): StillpointError {

@@ -33,6 +33,7 @@ import { checkpointsHandlers } from "./handlers.ts";
 import { jobsOf } from "./jobs.ts";
 import { projectsHandlers } from "./projects.ts";
 import { startSchedules } from "./schedules/start.ts";
+import { workloadCodec } from "./workload-record.ts";
 
 /**
  * Wires the service together; only this file knows which Redis, which NATS and which port. With a `server` it adds
@@ -58,7 +59,9 @@ export async function startCheckpoint(
   lifecycle.add("runner", startRunner(operations, { jobs, ttlMs: config.OPERATION_TTL_MS }), (runner) =>
     runner.close(),
   );
-  void lifecycle.add("deleted VMs", followDeletedVms({ ...deps, signal }), (loop) => loop);
+  for (const view of [parts.vmView, parts.containerView]) {
+    void lifecycle.add("deleted workloads", followDeletedVms({ ...deps, vmView: view, signal }), (loop) => loop);
+  }
   const take = takeDigests.bind(undefined, parts.store);
   void lifecycle.add(
     "observations",
@@ -101,12 +104,15 @@ async function openRecords(log: Log, clock: Clock, { signal }: Lifecycle) {
     createRecordStore({ log, codec, clock, random: systemRandom });
   return {
     log,
-    vms: open<Vm>(Vm),
+    vms: open<Vm>(workloadCodec),
     projects: open<Project>(Project),
     groups: open<Group>(Group),
     groupCheckpoints: open<GroupCheckpoint>(GroupCheckpoint),
     hosts: open<Host>(Host),
     store: new CheckpointStore({ log, checkpoints: open<Checkpoint>(Checkpoint), heads: open<Head>(Head) }),
+    containerView: await RecordView.start<Vm>({
+      ...{ log, filter: "rec.projects.*.containers.*", codec: workloadCodec, signal },
+    }),
     vmView: await RecordView.start<Vm>({ log, filter: "rec.projects.*.vms.*", codec: Vm, signal }),
   };
 }

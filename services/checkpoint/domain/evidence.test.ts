@@ -34,3 +34,10 @@ test("the moments of freeze and thaw are found in the timeline", () => {
   expect(momentsOf({ timeline })).toEqual({ frozen: "2026-03-01T09:05:00.100Z", thawed: "2026-03-01T09:05:00.300Z" });
   expect(momentsOf({})).toEqual({});
 });
+
+test("a container that stood still is whole; at rest with a quiesce command that ended well", () => {
+  const pause = (quiesce: object | null) => judgeFreeze({ pause: { pauseMs: 80, windowMs: 10_000, quiesce } });
+  expect(pause({ exitCode: 0 })).toEqual({ proven: true, consistency: "application" });
+  expect(pause(null)).toMatchObject({ consistency: "filesystem", cause: { code: "quiesce.absent" } });
+  expect(pause({ exitCode: null })).toMatchObject({ proven: false, cause: { code: "quiesce.failed" } });
+});

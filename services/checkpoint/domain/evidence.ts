@@ -2,7 +2,12 @@ import type { Cause } from "./policy.ts";
 import type { Consistency, JsonObject } from "./receipt.ts";
 
 export type Judgement =
-  | { readonly proven: true; readonly consistency: Extract<Consistency, "application" | "filesystem"> }
+  | {
+      readonly proven: true;
+      readonly consistency: Extract<Consistency, "application" | "filesystem">;
+      /** What keeps it from being more. */
+      readonly cause?: Cause;
+    }
   | { readonly proven: false; readonly cause: Cause };
 
 /**
@@ -16,6 +21,7 @@ export type Judgement =
  * many and at least one; writers, where there are any, must all have confirmed, which makes it application-consistent.
  */
 export function judgeFreeze(evidence: JsonObject): Judgement {
+  if (isObject(evidence.pause)) return judgePause(evidence.pause);
   const freeze = objectOf(evidence.freeze);
   const count = numberOf(freeze.count);
   const thawCount = numberOf(freeze.thawCount);
@@ -29,6 +35,19 @@ export function judgeFreeze(evidence: JsonObject): Judgement {
   const present = writers.filter(({ state }) => state !== "absent");
   return { proven: true, consistency: present.length > 0 ? "application" : "filesystem" };
 }
+
+/**
+ * Of a container: all its processes stood still, and nothing that they had written is lost; with a quiesce command its
+ * application was at rest besides, which it said before the pause and held until after it.
+ */
+function judgePause(pause: JsonObject): Judgement {
+  if (!isObject(pause.quiesce)) return { proven: true, consistency: "filesystem", cause: quiesceAbsent };
+  return pause.quiesce.exitCode === 0
+    ? { proven: true, consistency: "application" }
+    : unproven("quiesce.failed", "the quiesce command did not end well");
+}
+
+const quiesceAbsent: Cause = { code: "quiesce.absent", detail: "the container has no quiesce command" };
 
 /** Events in the guest's life that a checkpoint caused, with their own times (RFC 3339). */
 export function momentsOf(evidence: JsonObject): { readonly frozen?: string; readonly thawed?: string } {
@@ -44,5 +63,7 @@ const unproven = (code: string, detail: string): Judgement => ({ proven: false, 
 
 const numberOf = (value: unknown): number => (typeof value === "number" ? value : 0);
 
-const objectOf = (value: unknown): JsonObject =>
-  typeof value === "object" && value !== null && !Array.isArray(value) ? Object.fromEntries(Object.entries(value)) : {};
+const isObject = (value: unknown): value is JsonObject =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
+
+const objectOf = (value: unknown): JsonObject => (isObject(value) ? value : {});

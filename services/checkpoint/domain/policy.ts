@@ -22,6 +22,10 @@
  * With a disk left out, nothing that holds RAM is taken of a VM that has any: RAM and a disk of another time do not fit
  * together. `standard` is refused then, and `production` does not fall back.
  *
+ * A container whose application nobody brings to rest (no quiesce command) gives production with that reason: its
+ * processes stand still at one instant, so its files are whole. production-only asks for an application at rest, and
+ * refuses it.
+ *
  * A paused VM is never frozen: the freeze would wait in its queue and catch the guest when it goes on.
  * The disks of a VM that crashed are only crash-consistent, and the receipt says so.
  */
@@ -80,7 +84,7 @@ export function decideFirst(type: TakenType, condition: Condition, excludes: boo
  * no freeze.
  */
 export function decideWithoutProduction(type: TakenType, cause: Cause, excludes: boolean): Decision {
-  if (cause.code === "vm.off") return { action: "offline" };
+  if (cause.code === "vm.off" || cause.code === "container.off") return { action: "offline" };
   if (type === "production-only") return { action: "refuse", cause };
   if (excludes) return { action: "refuse", cause: { ...cause, detail: neither(cause) } };
   return { action: "standard", fellBack: true, cause };

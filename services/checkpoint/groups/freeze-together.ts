@@ -95,7 +95,7 @@ function takenOf(member: MemberContext, answer: Answer | undefined): Taken {
   if (answer === undefined) return { ...nothing, taken: false, decision: { action: "production" } };
   // What a failed attempt has left on the host is discarded before anything else is taken.
   if ("code" in answer) return { ...nothing, taken: true, ...without(member, answer) };
-  const cause = causeOf(answer);
+  const cause = causeOf(answer, createState(member).prepared.type);
   const { evidence = {}, sizeBytes, refusedReason } = answer;
   const next = cause === undefined ? { decision: { action: "production" } as const } : without(member, cause);
   return { evidence, sizeBytes, taken: refusedReason === "", ...next };

@@ -1,5 +1,4 @@
 import type { Vm as VmBody } from "#contracts/vm/v1/vm";
-import { Vm } from "#contracts/vm/v1/vm";
 import { groupCheckpointName } from "#libs/names";
 import type { JobContext, JobOutput, Step } from "#libs/operations";
 import type { RecordEvent } from "#libs/records";
@@ -8,6 +7,7 @@ import { checkSettled } from "../find-checkpoint.ts";
 import type { CreateInput } from "../jobs/create-state.ts";
 import { releaseVm } from "../jobs/held-vm.ts";
 import type { JobDeps } from "../jobs/job-deps.ts";
+import { workloadCodec } from "../workload-record.ts";
 import type { GroupStore } from "./group-store.ts";
 
 /** What the jobs of groups work with. */
@@ -43,7 +43,12 @@ export function holdMembersStep({ operations }: GroupDeps): Step<GroupInput> {
     name: "hold",
     async run({ operationId, input }) {
       for (const { vm, workloadUid } of input.members.toSorted((a, b) => (a.vm < b.vm ? -1 : 1))) {
-        const hold = { codec: Vm, uid: workloadUid, expect: checkSettled, missingReason: "VM_NOT_FOUND" } as const;
+        const hold = {
+          codec: workloadCodec,
+          uid: workloadUid,
+          expect: checkSettled,
+          missingReason: "VM_NOT_FOUND",
+        } as const;
         await operations.holdAlso<VmBody>(operationId, vm, hold);
       }
       return undefined;

@@ -1,13 +1,13 @@
 import type { Vm } from "#contracts/vm/v1/vm";
-import { StillpointError } from "#libs/errors";
 import type { JobContext } from "#libs/operations";
 import type { RecordEvent, RecordStore } from "#libs/records";
+import { noWorkload } from "../refusals.ts";
 
 /** The VM that the operation holds; VM_NOT_FOUND when it is gone or was made again meanwhile. */
 export async function heldVm(vms: RecordStore<Vm>, context: JobContext<{ readonly workloadUid: string }>): Promise<Vm> {
   const stored = await vms.get(context.target);
   if (stored === undefined || stored.uid !== context.input.workloadUid) {
-    throw new StillpointError("VM_NOT_FOUND", `${context.target} is gone`);
+    throw noWorkload(context.target);
   }
   return stored.body;
 }

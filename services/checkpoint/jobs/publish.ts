@@ -89,7 +89,8 @@ function verdictOf(state: CreateState): Verdict {
   }
   const judgement = judgeFreeze(production?.evidence ?? {});
   const consistency = judgement.proven ? judgement.consistency : "crash";
-  return { requestedType, kind: "production", consistency, fellBack: false };
+  const reason = judgement.cause === undefined ? {} : { cause: judgement.cause };
+  return { requestedType, kind: "production", consistency, fellBack: false, ...reason };
 }
 
 const lastTaken = ({ standard, offline, production }: CreateState) => standard ?? offline ?? production;

@@ -3,7 +3,7 @@ import { isStillpointError, type Reason, StillpointError } from "#libs/errors";
 import type { AgentAction } from "#libs/host-agent";
 import type { JobContext, Step } from "#libs/operations";
 import { judgeFreeze } from "../domain/evidence.ts";
-import { type Cause, decideUncleanOffline, decideWithoutProduction } from "../domain/policy.ts";
+import { type Cause, decideUncleanOffline, decideWithoutProduction, type TakenType } from "../domain/policy.ts";
 import { productionNotReached } from "../refusals.ts";
 import { type CreateInput, createState, type Prepared, type Taken } from "./create-state.ts";
 import type { JobDeps } from "./job-deps.ts";
@@ -22,7 +22,7 @@ export function productionStep(deps: JobDeps): Step<CreateInput> {
       const outcome = await attempt.catch(causeOfFailure);
       // What a failed attempt has left on the host is discarded before anything else is taken.
       if ("code" in outcome) return { ...without(context, outcome), ...nothing, taken: true };
-      const cause = causeOf(outcome);
+      const cause = causeOf(outcome, createState(context).prepared.type);
       if (cause === undefined) return taken(outcome, { action: "production" });
       return { ...without(context, cause), ...facts(outcome), taken: outcome.refusedReason === "" };
     },
@@ -162,10 +162,13 @@ export function causeOfFailure(error: unknown): Cause {
 }
 
 /** Why production was not reached; undefined when the evidence carries the claim. */
-export function causeOf({ refusedReason, refusedDetail, evidence }: CheckpointOutcome): Cause | undefined {
+export function causeOf(
+  { refusedReason, refusedDetail, evidence }: CheckpointOutcome,
+  type: TakenType,
+): Cause | undefined {
   if (refusedReason !== "") return { code: refusedReason, detail: refusedDetail };
   const judgement = judgeFreeze(evidence ?? {});
-  return judgement.proven ? undefined : judgement.cause;
+  return judgement.proven && type !== "production-only" ? undefined : judgement.cause;
 }
 
 /** What follows when production was not reached. */

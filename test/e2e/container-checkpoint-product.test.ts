@@ -1,0 +1,71 @@
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { dockerEngine, type TestEngine } from "#libs/testing";
+import { type Product, startProduct } from "../harness/product.ts";
+import { busyboxImage, pushImage } from "../images/build.ts";
+
+let engine: TestEngine;
+let product: Product;
+
+beforeAll(async () => {
+  engine = await dockerEngine();
+  product = await startProduct({ AGENT_DOCKER_HOST: `unix://${engine.socketPath}` });
+  await pushImage(engine, await busyboxImage(engine), new URL(product.registryUrl).host, "busybox");
+}, 180_000);
+
+afterAll(async () => {
+  await product?.[Symbol.asyncDispose]();
+  await engine?.[Symbol.asyncDispose]();
+});
+
+async function stillpoint(...args: string[]): Promise<string> {
+  const { code, stdout, stderr } = await product.stillpoint(...args);
+  if (code !== 0) throw new Error(`${args.join(" ")}: ${stderr}`);
+  return stdout;
+}
+
+const run = (name: string, ...options: string[]) =>
+  stillpoint("container", "run", name, "--image", "busybox", ...options, "--", "sleep", "1000");
+const shell = (name: string, script: string) => stillpoint("container", "exec", name, "--", "sh", "-c", script);
+const receipt = async (name: string, checkpoint: string) =>
+  (await product.json("checkpoint", "receipt", `container/${name}`, checkpoint)) as Record<string, unknown>;
+
+test("a container is checkpointed, brought back twice and cleaned up from the command line", async () => {
+  await run("web", "--volume", "data:/data", "--volume", "tmp:/scratch:exclude", "--quiesce", "echo ready; cat >&2");
+  await shell("web", "echo one >/data/a; echo one >/root-file; echo one >/scratch/a");
+  await stillpoint("checkpoint", "create", "container/web", "--name", "first");
+  expect(await receipt("web", "first")).toMatchObject({
+    workload: "projects/default/containers/web",
+    ...{ kind: "production", consistency: "application", requestedType: "production", fellBack: false, reason: "" },
+    pauseMs: expect.any(Number),
+    disks: [{ id: "root" }, { id: "data", included: true }, { id: "tmp", included: false }],
+  });
+  await shell("web", "echo two >/data/a; rm /root-file; echo two >/scratch/a");
+  const lost = ["--checkpoint-first", "second", "--yes"];
+  await stillpoint("checkpoint", "apply", "container/web", "first", ...lost);
+  await stillpoint("container", "start", "web");
+  expect(await shell("web", "cat /data/a /root-file /scratch/a")).toBe("one\none\ntwo\n");
+  await stillpoint("checkpoint", "apply", "container/web", "second", "--yes");
+  expect(await stillpoint("checkpoint", "tree", "container/web")).toMatch(/first[\s\S]*second/);
+  await stillpoint("checkpoint", "create", "container/web", "--name", "still");
+  expect(await receipt("web", "still")).toMatchObject({ consistency: "offline" });
+  await stillpoint("container", "start", "web");
+  expect(await shell("web", "cat /data/a; ls /root-file 2>/dev/null || true")).toBe("two\n");
+  await stillpoint("checkpoint", "delete", "container/web", "first");
+  await stillpoint("checkpoint", "rename", "container/web", "second", "2nd");
+  await expect(stillpoint("container", "delete", "web", "--force")).rejects.toThrow(/checkpoints/);
+  await stillpoint("container", "delete", "web", "--force", "--with-checkpoints");
+}, 120_000);
+
+test("without a quiesce command production says so, and production-only leaves nothing", async () => {
+  await run("plain", "--volume", "data:/data");
+  await stillpoint("checkpoint", "create", "container/plain", "--name", "p");
+  expect(await receipt("plain", "p")).toMatchObject({ consistency: "filesystem", reason: "quiesce.absent" });
+  const only = stillpoint("checkpoint", "create", "container/plain", "--type", "production-only");
+  await expect(only).rejects.toThrow(/quiesce\.absent/);
+  const standard = stillpoint("checkpoint", "create", "container/plain", "--type", "standard");
+  await expect(standard).rejects.toThrow(/no CRIU/);
+  const { checkpoints } = (await product.json("checkpoint", "list", "container/plain")) as { checkpoints: unknown[] };
+  expect(checkpoints).toHaveLength(1);
+  await expect(stillpoint("checkpoint", "push", "container/plain", "p")).rejects.toThrow();
+  await stillpoint("container", "delete", "plain", "--force", "--with-checkpoints");
+}, 60_000);
