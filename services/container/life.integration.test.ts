@@ -120,7 +120,7 @@ describe("what the host sees", () => {
     ]);
   });
 
-  test("an end is told also when the host has gone on to another by then; an old word changes nothing", async () => {
+  test("each end is told also when the host has gone on by then; an old word changes nothing", async () => {
     const { uid } = await container.made({ start: true });
     const running = ContainerStatus.fromPartial({ ...workload(uid)?.container });
     const times = [1, 2, 3].map((seconds) => new Date(later(workload(uid)).getTime() + seconds * 300));
@@ -131,6 +131,8 @@ describe("what the host sees", () => {
     const observe = (value: ContainerStatus) =>
       plane.observe({ uid, workload: name, happened: { $case: "container", value } });
     await observe(first);
+    await isIn(ContainerState.RESTARTING);
+    await observe({ ...running, ...second });
     await isIn(ContainerState.EXITED);
     const told = ["created", "started", "exited", "restarted", "exited"];
     expect(await plane.happened(name)).toEqual(told);

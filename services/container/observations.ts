@@ -3,7 +3,7 @@ import type { ContainerStatus, Observation } from "#contracts/host/v1/agent";
 import { isStillpointError } from "#libs/errors";
 import type { HostAgents } from "#libs/host-agent";
 import type { RecordStore, StoredRecord } from "#libs/records";
-import { type Folded, foldObserved, foldStorage, observed, type Readiness } from "#libs/workloads";
+import { foldObserved, foldStorage, observed, type Readiness } from "#libs/workloads";
 import { foldStatus, foldWorkload } from "./container-record.ts";
 import { isUnwhole } from "./domain/container-state.ts";
 
@@ -53,12 +53,11 @@ async function foldSeen(
   const { host, uid, reason } = observation;
   const workload = await deps.agents.getWorkload({ host, uid }, AbortSignal.timeout(askWithinMs));
   if (workload?.container === undefined) return true;
-  const first = foldEarlier(stored.body, seen, workload.container);
-  const now = foldWorkload(first.body, workload, reason);
-  const events = [...first.events, ...now.events];
-  if (events.length === 0 && isSame(stored.body, now.body)) return true;
+  const isBetween = goneOn(stored.body, seen, workload.container);
+  const { body, events } = isBetween ? foldStatus(stored.body, seen) : foldWorkload(stored.body, workload, reason);
+  if (events.length === 0 && isSame(stored.body, body)) return true;
   try {
-    await deps.records.update(stored, { body: now.body, events });
+    await deps.records.update(stored, { body, events });
     return true;
   } catch (error) {
     // Someone else wrote meanwhile: what the host said may be older than that.
@@ -67,12 +66,14 @@ async function foldSeen(
   }
 }
 
-/** As it was seen, where the host has gone on since: what lies between is told too. An older word says nothing. */
-function foldEarlier(container: Container, seen: ContainerStatus, now: ContainerStatus): Folded<Container> {
+/**
+ * Whether the host has gone on since it was seen so, and the record has yet to: then what was seen is folded by itself,
+ * as the host tells of each change that came after it. An older word says nothing.
+ */
+function goneOn(container: Container, seen: ContainerStatus, now: ContainerStatus): boolean {
   const lastChange = ({ startTime, lastExit }: Pick<ContainerStatus, "startTime" | "lastExit">) =>
     Math.max(startTime?.getTime() ?? 0, lastExit?.time?.getTime() ?? 0);
-  const isBetween = lastChange(container) < lastChange(seen) && lastChange(seen) < lastChange(now);
-  return isBetween ? foldStatus(container, seen) : { body: container, events: [] };
+  return lastChange(container) < lastChange(seen) && lastChange(seen) < lastChange(now);
 }
 
 function isSame(one: Container, other: Container): boolean {
