@@ -65,7 +65,7 @@ function verifyCheckpoint(container: Container, checkpointUid: string): Checkpoi
 }
 
 function noCriu({ name }: Container): StillpointError {
-  return new StillpointError("STANDARD_FAILED", `the memory of ${name} cannot be saved: its host has no CRIU`, {
+  return new StillpointError("STANDARD_FAILED", `the memory of ${name} cannot be saved: that is for VMs only`, {
     metadata: { reason: "criu.absent" },
     help: "Give it a quiesce command and take production checkpoints; they need no memory.",
   });
