@@ -26,7 +26,7 @@ export interface MergeProgress {
   readonly doneBytes: number;
   /** 0 while no merge runs. */
   readonly totalBytes: number;
-  /** "space.insufficient" or "clone.linked"; empty when nothing waits. */
+  /** "space.insufficient", "clone.linked" or "merge.failed"; empty when nothing waits. */
   readonly waitsFor: string;
 }
 

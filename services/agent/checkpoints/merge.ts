@@ -31,6 +31,9 @@ async function mergeNext(parts: AgentParts, workload: Workload, signal: AbortSig
   let why: MergeProgress["waitsFor"] = waitsFor;
   try {
     if (planned.length > 0) why = await attempt(parts, workload, planned, signal);
+  } catch (error) {
+    if (!signal.aborted) why = "merge.failed"; // and is tried again soon
+    throw error;
   } finally {
     workload.merging = { doneBytes: 0, totalBytes: 0, waitsFor: why };
     parts.storage.changed(workload);

@@ -1,6 +1,7 @@
 import { once } from "node:events";
 import { readFile } from "node:fs/promises";
 import type { Duplex } from "node:stream";
+import { setTimeout as delay } from "node:timers/promises";
 import type Dockerode from "dockerode";
 import type { ExecCommand, ExecSession } from "../container-engine.ts";
 import { askEngine, askUnless } from "./engine-error.ts";
@@ -30,6 +31,8 @@ export async function startExec(docker: Dockerode, uid: string, command: ExecCom
 }
 
 const END_OF_TRANSMISSION = "\x04";
+/** Milliseconds that a process may take until it stands. */
+const STOP_LOOKS = 100;
 
 class DockerExec implements ExecSession {
   readonly output: ExecSession["output"];
@@ -85,14 +88,27 @@ async function* rawOutput(stream: Duplex): ExecSession["output"] {
   for await (const bytes of stream) yield { stream: "stdout", bytes };
 }
 
+/** Each process is stopped before its children are looked for: it could begin another one meanwhile. */
 async function killTree(pid: number, containerId: string): Promise<void> {
   const groups = await readFile(`/proc/${pid}/cgroup`, "utf8").catch(() => "");
   if (!groups.includes(containerId)) return;
-  const children = await readFile(`/proc/${pid}/task/${pid}/children`, "utf8").catch(() => "");
   try {
+    process.kill(pid, "SIGSTOP");
+    await untilStopped(pid);
+    const children = await readFile(`/proc/${pid}/task/${pid}/children`, "utf8").catch(() => "");
     process.kill(pid, "SIGKILL");
-  } catch {
-    return; // it has ended by itself
+    for (const child of children.split(" ").filter(Boolean)) await killTree(Number(child), containerId);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error; // else it has ended by itself
   }
-  for (const child of children.split(" ").filter(Boolean)) await killTree(Number(child), containerId);
+}
+
+/** It may be in the middle of a system call; gives up where it stays in one, or has ended. */
+async function untilStopped(pid: number): Promise<void> {
+  for (let look = 0; look < STOP_LOOKS; look++) {
+    const status = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => "");
+    const state = status.slice(status.lastIndexOf(")") + 2, status.lastIndexOf(")") + 3);
+    if (!["R", "S", "D"].includes(state)) return;
+    await delay(1);
+  }
 }

@@ -55,7 +55,7 @@ export class MergeStage implements AsyncDisposable {
     this.#agent = new AgentProcess({
       AGENT_DATA: this.#data,
       NATS_URL: nats.url,
-      LOG_LEVEL: process.env.MD_LOG ?? "error",
+      LOG_LEVEL: "error",
     });
     await this.agent.start();
     await this.host.act(this.uid, { $case: "createVm", value: { definition: this.#vm } });
