@@ -107,7 +107,7 @@ async function made<Body extends WorkloadBody>(
   context: JobContext<CreateInput>,
   body: Body,
 ): Promise<Folded<Body>> {
-  const answer = await askHost(agents, body);
+  const answer = kind.isFollowed ? undefined : await askHost(agents, body);
   const { start, make } = context.outputs;
   const left = workloadIn(start ?? make);
   const folded = kind.fold(body, answer === undefined || answer === "unknown" ? left : answer);

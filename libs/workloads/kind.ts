@@ -52,6 +52,8 @@ export interface WorkloadKind<Body extends WorkloadBody> {
   /** The project in a resource name. Fails with NAME_INVALID for the name of anything else. */
   projectOf(name: string): string;
   refusal(action: string, state: string, force: boolean): Refusal | undefined;
+  /** Its host tells of every change after a step, in order: what is told is not to be overtaken by a look at it. */
+  readonly isFollowed: boolean;
   /** The workload with what its host says of it. `reason`: why it is so, for people. */
   fold(body: Body, workload: Workload, reason?: string): Folded<Body>;
 }

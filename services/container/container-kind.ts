@@ -19,5 +19,6 @@ export const containerKind: WorkloadKind<Container> = {
   },
   projectOf: (name) => parseContainerName(name).project,
   refusal,
+  isFollowed: true,
   fold: foldWorkload,
 };

@@ -48,8 +48,8 @@ async function foldSeen(
   observation: Observation,
   seen: ContainerStatus,
 ): Promise<boolean> {
-  // The operation that makes or removes it reads the host's word itself, at its end.
-  if (isUnwhole(stored.body.state)) return true;
+  // What has happened since comes after the word of the operation that makes or removes it.
+  if (isUnwhole(stored.body.state)) return stored.operation === undefined;
   const { host, uid, reason } = observation;
   const workload = await deps.agents.getWorkload({ host, uid }, AbortSignal.timeout(askWithinMs));
   if (workload?.container === undefined) return true;

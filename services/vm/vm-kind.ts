@@ -19,5 +19,6 @@ export const vmKind: WorkloadKind<Vm> = {
   },
   projectOf: (name) => parseVmName(name).project,
   refusal: (action, state, force) => refusal(action as Action, state, force),
+  isFollowed: false,
   fold: foldWorkload,
 };

@@ -48,6 +48,18 @@ describe("what has happened between two looks", () => {
     ["the engine has lost it", running, { ...running, state: "CONTAINER_STATE_FAILED" }, ["lost"]],
     ["nothing, but its start is known better", running, { ...running, startTime: at(10.2) }, []],
     [
+      "it ended, and its start is known better by now",
+      running,
+      { ...running, state: "CONTAINER_STATE_RESTARTING", startTime: at(10.2), lastExit: exit(1, 10.5) },
+      ["exited"],
+    ],
+    [
+      "its next life ended as the one before, and at once",
+      { ...running, startTime: at(20.3), restarts: 1, lastExit: exit(1, 20) },
+      { ...running, state: "CONTAINER_STATE_RESTARTING", startTime: at(20.3), restarts: 1, lastExit: exit(1, 20.6) },
+      ["exited"],
+    ],
+    [
       "nothing, but its end is known better",
       { ...running, state: "CONTAINER_STATE_EXITED", lastExit: exit(1, 20) },
       { ...running, state: "CONTAINER_STATE_EXITED", lastExit: exit(1, 20.3) },

@@ -67,8 +67,15 @@ function startOf(before: Status, after: Status): Happening[] {
   const time = after.startTime;
   if (restarts > before.restarts) return [{ happened: "restarted", data: { restarts }, time }];
   if (millis(after.startTime) <= millis(before.startTime)) return [];
-  // Of one that went on all the time, the agent only knows the moment better by now.
-  return isLive(before) && isLive(after) && !hasEnded(before, after) ? [] : [{ happened: "started", data: {}, time }];
+  // Of one life, the agent only knows its beginning better by now.
+  return isLive(before) && isSameLife(before, after) ? [] : [{ happened: "started", data: {}, time }];
+}
+
+/** It went on all the time, or has ended once since. */
+function isSameLife(before: Status, after: Status): boolean {
+  if (!hasEnded(before, after)) return isLive(after);
+  const laterMs = millis(after.startTime) - millis(before.startTime);
+  return laterMs < sameStartMs && millis(after.lastExit?.time) > millis(after.startTime);
 }
 
 function endOf(before: Status, after: Status): Happening[] {
@@ -87,10 +94,15 @@ function endOf(before: Status, after: Status): Happening[] {
 
 /** Two looks at one end may differ by a moment: by the engine's event, and by what it keeps of the container. */
 const sameEndMs = 1_000;
+/** The agent's time of a start, and the engine's. */
+const sameStartMs = 2_000;
 
 function hasEnded(before: Status, after: Status): boolean {
   const laterMs = millis(after.lastExit?.time) - millis(before.lastExit?.time);
-  const mayBeSame = before.restarts === after.restarts && before.lastExit?.exitCode === after.lastExit?.exitCode;
+  const began = millis(before.startTime);
+  const isOfThisLife = began > millis(before.lastExit?.time) && millis(after.lastExit?.time) > began;
+  const mayBeSame =
+    !isOfThisLife && before.restarts === after.restarts && before.lastExit?.exitCode === after.lastExit?.exitCode;
   return laterMs > (mayBeSame ? sameEndMs : 0);
 }
 
