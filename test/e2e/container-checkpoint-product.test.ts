@@ -63,7 +63,7 @@ test("without a quiesce command production says so, and production-only leaves n
   const only = stillpoint("checkpoint", "create", "container/plain", "--type", "production-only");
   await expect(only).rejects.toThrow(/quiesce\.absent/);
   const standard = stillpoint("checkpoint", "create", "container/plain", "--type", "standard");
-  await expect(standard).rejects.toThrow(/no CRIU/);
+  await expect(standard).rejects.toThrow(/for VMs only/);
   const { checkpoints } = (await product.json("checkpoint", "list", "container/plain")) as { checkpoints: unknown[] };
   expect(checkpoints).toHaveLength(1);
   await expect(stillpoint("checkpoint", "push", "container/plain", "p")).rejects.toThrow();
