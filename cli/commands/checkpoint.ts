@@ -13,7 +13,10 @@ import { checkpointTransportCommands } from "./checkpoint-transport.ts";
 
 /** stillpoint checkpoint ... */
 export function checkpointCommand(terminal: Terminal): Command {
-  const noun = nounCommand("checkpoint", "Checkpoints of VMs. WORKLOAD is vm/NAME, or NAME.");
+  const noun = nounCommand(
+    "checkpoint",
+    "Checkpoints of VMs and containers. WORKLOAD is vm/NAME, container/NAME, or NAME for a VM.",
+  );
   const verbs = [
     checkpointCreateCommand(terminal),
     checkpointApplyCommand(terminal),
