@@ -22,6 +22,7 @@ requirements=(
   xz:xz-utils
   setpriv:util-linux
   rsync:rsync
+  bwrap:bubblewrap
   sysctl:procps
   /etc/ssl/certs/ca-certificates.crt:ca-certificates
 )
