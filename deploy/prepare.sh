@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Makes what docker-compose.yml mounts: certificates, passwords, and the users of NATS and Redis. What is there stays;
-# --renew makes every certificate anew. As root, as the files belong to the user that the containers run as.
+# Makes what docker-compose.yml mounts: certificates, passwords, the key that seals secrets, and the users of NATS and
+# Redis. What is there stays; --renew makes every certificate anew. As root, as the files belong to the user that the
+# containers run as.
 #
 #   deploy/prepare.sh --name control.example --name 203.0.113.7 --host n1 --host n2 --admin ada
 #
@@ -116,6 +117,7 @@ for host in ${hosts[@]+"${hosts[@]}"}; do
   write "$state/hosts/$host/nats-url" <<<"tls://host-$host:$(password "host-$host")@$public:${STILLPOINT_NATS_PORT:-4222}"
   write "$state/hosts/$host/registry-url" <<<"https://$public:${STILLPOINT_REGISTRY_PORT:-7080}"
 done
+[ -s "$state/container/secrets-key" ] || openssl rand -base64 32 | write "$state/container/secrets-key"
 passwords hashed <deploy/redis/users.acl | write "$state/redis/users.acl"
 {
   passwords password <deploy/nats/users.conf | sed '/@hosts@/,$d'

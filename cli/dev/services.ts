@@ -6,6 +6,7 @@ import type { Lifecycle } from "#libs/lifecycle";
 import { createLogger } from "#libs/logger";
 import { connectNats, natsHealth } from "#libs/records";
 import { createRpcClient, RpcServer } from "#libs/rpc";
+import { readKeyFile } from "#libs/secrets";
 import type { ServerUrls } from "./servers.ts";
 
 export interface ServicesOptions {
@@ -21,7 +22,7 @@ export interface ServicesOptions {
  * gRPC port but the agent, which listens on its own socket as on any other host. Resolves when VMs can be placed.
  */
 export async function startServices(lifecycle: Lifecycle, options: ServicesOptions): Promise<void> {
-  const env = environment(options);
+  const env = await environment(options);
   const nats = await connectNats(options.urls, lifecycle);
   const server = new RpcServer({ logger: createLogger({ name: "dev" }), health: natsHealth(nats) });
   for (const start of sharingAPort) await start(env, lifecycle, server);
@@ -34,8 +35,9 @@ export async function startServices(lifecycle: Lifecycle, options: ServicesOptio
 type Environment = Readonly<Record<string, string | undefined>>;
 
 /** What each service's config.ts reads. */
-function environment({ folder, address, registryAddress, urls }: ServicesOptions): Environment {
+async function environment({ folder, address, registryAddress, urls }: ServicesOptions): Promise<Environment> {
   return {
+    STILLPOINT_SECRETS_KEY: await readKeyFile(join(folder, "secrets-key")),
     // One process holds every worker: what a crash left is nobody else's, and need not wait long.
     OPERATION_TTL_MS: "5000",
     ...process.env,

@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { z } from "zod";
+import { SecretKeys } from "#libs/secrets";
 
 /**
  * Reads the environment once, at start. Fails with one error that names each wrong variable and the form it should
@@ -91,3 +92,21 @@ export const registryLoginConfig = {
   STILLPOINT_REGISTRY_PASSWORD: z.string().min(1).describe("its password").optional(),
   STILLPOINT_REGISTRY_PASSWORD_FILE: z.string().startsWith("/").describe("an absolute path of a file").optional(),
 };
+
+/** Of whoever keeps values of secrets; see libs/secrets. */
+export const secretsKeyConfig = {
+  STILLPOINT_SECRETS_KEY: z
+    .string()
+    .refine(isKeys)
+    .describe("base64 of 32 random bytes, as `openssl rand -base64 32` prints it; several in lines, the first seals")
+    .optional(),
+};
+
+function isKeys(text: string): boolean {
+  try {
+    SecretKeys.parse(text);
+    return true;
+  } catch {
+    return false;
+  }
+}

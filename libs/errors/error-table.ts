@@ -103,6 +103,11 @@ export const errorTable = {
     code: Code.INVALID_ARGUMENT,
     help: "Name a program that the image has; no shell is put between.",
   },
+  SECRET_KEY_MISSING: {
+    code: Code.FAILED_PRECONDITION,
+    help: "Have an operator put that key into the file of STILLPOINT_SECRETS_KEY_FILE, and restart the service.",
+  },
+  SECRET_DAMAGED: { code: Code.INTERNAL, help: "Make it again with the secret's value." },
   PORT_TAKEN: { code: Code.FAILED_PRECONDITION, help: "Publish another port, or free this one on the host." },
   IMAGE_ARCHITECTURE: { code: Code.FAILED_PRECONDITION, help: "Build the image for the host's architecture." },
 

@@ -1,6 +1,6 @@
 import { hostname } from "node:os";
 import { z } from "zod";
-import { address, commonConfig, readConfig, registryLoginConfig } from "#libs/config";
+import { address, commonConfig, readConfig, registryLoginConfig, secretsKeyConfig } from "#libs/config";
 
 const count = z.coerce.number().int();
 
@@ -46,6 +46,8 @@ const shape = {
     .default(""),
   /** Whom the agent and its container engine log in to the registry as; nobody when unset. */
   ...registryLoginConfig,
+  /** Seals the values of secrets in the data folder; when unset, with a key that is made there. */
+  ...secretsKeyConfig,
 };
 
 export type AgentConfig = z.infer<z.ZodObject<typeof shape>>;

@@ -13,17 +13,20 @@ import { containerName, parseProject } from "#libs/names";
 import type { Operations } from "#libs/operations";
 import type { Json } from "#libs/records";
 import type { CallScope } from "#libs/rpc";
+import type { SecretKeys } from "#libs/secrets";
 import { labelProblems, type Problem } from "#libs/spec-checks";
 import { accepting, refuseProblems } from "#libs/workloads";
 import { containerKind } from "./container-kind.ts";
 import { wholeLimits } from "./domain/build-plan.ts";
 import { validateSpec } from "./domain/validate-spec.ts";
+import { fingerprinted, sealSecrets } from "./sealed-secrets.ts";
 
 export interface CreateDeps {
   readonly operations: Pick<Operations, "accept">;
   readonly images: Pick<ImagesClient, "getImage">;
   readonly clock: Clock;
   readonly random: Random;
+  readonly secretKeys: SecretKeys | undefined;
 }
 
 /** Checks a request for a container, pins its image to a digest, and accepts the job that makes it. */
@@ -33,7 +36,7 @@ export async function acceptCreate(deps: CreateDeps, request: CreateContainerReq
   if (spec === undefined) throw new StillpointError("ARGUMENT_INVALID", "spec is missing");
   refuseProblems([...validateSpec(spec), ...labelProblems("labels", labels), ...sizeProblems(spec)]);
   const imageDigest = await pinnedImage(deps.images, spec);
-  const body = Container.fromPartial({
+  const container = Container.fromPartial({
     name,
     uid: deps.random.id("ctr"),
     spec: wholeSpec(spec),
@@ -42,16 +45,22 @@ export async function acceptCreate(deps: CreateDeps, request: CreateContainerReq
     imageDigest,
     createTime: deps.clock.now(),
   });
-  const fingerprint = CreateContainerRequest.toJSON({ ...request, requestId: "" }) as Json;
+  const body = sealSecrets(deps.secretKeys, container);
   return deps.operations.accept<Container>(
     {
       ...accepting(containerKind, call, { name, requestId: request.requestId }),
       kind: "container.create",
       input: { uid: body.uid, start: request.start },
-      fingerprint,
+      fingerprint: fingerprintOf(deps, request, spec),
     },
     { codec: Container, create: { uid: body.uid, body }, existsReason: containerKind.reasons.exists },
   );
+}
+
+/** What has to be equal for a repeated request. */
+function fingerprintOf({ secretKeys }: CreateDeps, request: CreateContainerRequest, spec: ContainerSpec): Json {
+  const asked = CreateContainerRequest.toJSON({ ...request, requestId: "", spec: { ...spec, secrets: [] } }) as Json;
+  return { ...asked, secrets: fingerprinted(secretKeys, spec.secrets) };
 }
 
 /** A record is one message, and a message of the log holds 1 MiB at most; what else is in it needs room too. */

@@ -1,4 +1,4 @@
-import { address, commonConfig, readConfig } from "#libs/config";
+import { address, commonConfig, readConfig, secretsKeyConfig } from "#libs/config";
 
 const shape = {
   ...commonConfig,
@@ -6,6 +6,8 @@ const shape = {
   /** Where these are reached; STILLPOINT_ADDRESS if unsaid. */
   SCHEDULER_ADDRESS: address.optional(),
   REGISTRY_ADDRESS: address.optional(),
+  /** Seals the values of secrets in records; without it containers have none. */
+  ...secretsKeyConfig,
 };
 
 /** Reads the container service's configuration; fails with one error that names each wrong variable. */

@@ -68,6 +68,18 @@ describe("requests", () => {
     expect(Buffer.from(secret ?? []).toString()).toBe("hunter2");
   });
 
+  test("a repeated request is known by its secrets too", async () => {
+    const request = (value: string) => ({
+      ...container.asked({ secrets: [{ name: "db", value: new TextEncoder().encode(value) }] }),
+      requestId: container.containerId,
+    });
+    const first = await plane.containers.createContainer(request("hunter2"));
+    expect(await plane.containers.createContainer(request("hunter2"))).toMatchObject({ name: first.name });
+    const other = plane.containers.createContainer(request("hunter3"));
+    await expect(other).rejects.toMatchObject({ reason: "REQUEST_ID_REUSED" });
+    await plane.succeeded(first);
+  });
+
   test("the largest spec that is allowed fits into a record; a larger one is refused", async () => {
     const secrets = [1, 2, 3, 4].map((i) => ({ name: `s${i}`, value: new Uint8Array(64 * 1024).fill(i) }));
     const env = { A: "x".repeat(60 * 1024) };

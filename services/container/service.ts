@@ -5,12 +5,14 @@ import type { Lifecycle } from "#libs/lifecycle";
 import { createLogger } from "#libs/logger";
 import { natsHealth } from "#libs/records";
 import { RpcServer } from "#libs/rpc";
+import { SecretKeys } from "#libs/secrets";
 import { type CheckpointPolicy, openWorkloads } from "#libs/workloads";
 import type { ContainerConfig } from "./config.ts";
 import { containerKind } from "./container-kind.ts";
 import { containerHandlers } from "./handlers.ts";
 import { containerJobs } from "./jobs/container-jobs.ts";
 import { foldObservation } from "./observations.ts";
+import { resealAll } from "./reseal.ts";
 
 /** Wires the service together. With `server`, the API is added there and `address` is empty. */
 export async function startContainer(
@@ -21,7 +23,12 @@ export async function startContainer(
   const logger = createLogger({ name: "container", level: config.LOG_LEVEL });
   const { signal } = lifecycle;
   const filter = "rec.projects.*.containers.*";
-  const deps = await openWorkloads(config, lifecycle, { kind: containerKind, filter, policy, logger });
+  const { STILLPOINT_SECRETS_KEY: key } = config;
+  const deps = {
+    ...(await openWorkloads(config, lifecycle, { kind: containerKind, filter, policy, logger })),
+    secretKeys: key === undefined ? undefined : SecretKeys.parse(key),
+  };
+  await resealAll(deps);
   deps.run(containerJobs(deps), config.OPERATION_TTL_MS);
   const following = followObservations(
     { ...deps, service: "container", filter: "obs.container.*", signal },

@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { type CheckpointsClient, CheckpointsDefinition } from "#contracts/checkpoint/v1/checkpoint";
@@ -103,6 +104,7 @@ async function settings(folder: string, natsUrl: string, redisUrl: string) {
     AGENT_DATA: join(folder, "agent"),
     AGENT_ADDRESS: `unix:${join(folder, "agent.sock")}`,
     AGENT_HOST_NAME: "n1",
+    STILLPOINT_SECRETS_KEY: randomBytes(32).toString("base64"),
   };
   return { environment, addresses };
 }

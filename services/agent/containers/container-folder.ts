@@ -6,7 +6,7 @@ export interface ContainerFolder {
   readonly root: string;
   /** Its definition, without the values of secrets. */
   readonly spec: string;
-  /** Values of secrets, for the agent alone: memory is empty after a boot. */
+  /** Values of secrets, sealed. */
   readonly secrets: string;
   readonly manifest: string;
   /** What was last told of it. */
@@ -19,7 +19,7 @@ export function containerFolder(data: DataFolder, uid: string): ContainerFolder 
   return {
     root,
     spec: join(root, "spec.json"),
-    secrets: join(root, "secrets.json"),
+    secrets: join(root, "secrets"),
     manifest: join(root, "manifest.json"),
     status: join(root, "status.json"),
     checkpoints: join(root, "checkpoints"),

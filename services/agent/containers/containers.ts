@@ -1,26 +1,30 @@
 import { mkdir, readdir, readFile, rm } from "node:fs/promises";
 import { ContainerDefinition, ContainerStatus } from "#contracts/host/v1/agent";
 import { StillpointError } from "#libs/errors";
+import type { SecretKeys } from "#libs/secrets";
 import { syncFolder, writeDurably } from "../durable-file.ts";
 import { readManifest, writeManifest } from "../manifest.ts";
 import type { DataFolder } from "../workload-folder.ts";
 import { Container, type ContainerDeps, type ContainerManifest, type ToldStatus } from "./container.ts";
 import { containerFolder } from "./container-folder.ts";
+import { sealValues } from "./sealed-values.ts";
 
 /** The containers that have a folder on this host. */
 export class Containers {
   readonly #data: DataFolder;
   readonly #deps: ContainerDeps;
+  readonly #keys: SecretKeys;
   readonly #byUid = new Map<string, Container>();
 
-  private constructor(data: DataFolder, deps: ContainerDeps) {
+  private constructor(data: DataFolder, deps: ContainerDeps, keys: SecretKeys) {
     this.#data = data;
     this.#deps = deps;
+    this.#keys = keys;
   }
 
   /** Reads every container's files; the engine is asked by the watch over it. */
-  static async open(data: DataFolder, deps: ContainerDeps): Promise<Containers> {
-    const containers = new Containers(data, deps);
+  static async open(data: DataFolder, deps: ContainerDeps, keys: SecretKeys): Promise<Containers> {
+    const containers = new Containers(data, deps, keys);
     await mkdir(data.containers, { recursive: true, mode: 0o700 });
     for (const uid of await readdir(data.containers)) await containers.#load(uid);
     return containers;
@@ -53,7 +57,7 @@ export class Containers {
     const folder = containerFolder(this.#data, definition.uid);
     await mkdir(folder.root, { recursive: true, mode: 0o700 });
     const { secrets = [] } = definition.spec ?? {};
-    if (secrets.length > 0) await writeDurably(folder.secrets, JSON.stringify(secrets.map(secretAsText)));
+    if (secrets.length > 0) await writeDurably(folder.secrets, sealValues(this.#keys, definition.uid, secrets));
     const kept = withoutSecrets(definition);
     const container = new Container({ definition: kept, folder, manifest, deps: this.#deps });
     const both = await Promise.allSettled([make(container), this.#write(container)]);
@@ -107,8 +111,4 @@ function withoutSecrets(definition: ContainerDefinition): ContainerDefinition {
   if (spec === undefined) return definition;
   const secrets = spec.secrets.map(({ name }) => ({ name, value: new Uint8Array() }));
   return { ...definition, spec: { ...spec, secrets } };
-}
-
-function secretAsText({ name, value }: { readonly name: string; readonly value: Uint8Array }) {
-  return { name, value: Buffer.from(value).toString("base64") };
 }

@@ -1,7 +1,9 @@
+import { join } from "node:path";
 import type { Clock } from "#libs/clock";
 import { registryLogin } from "#libs/config";
 import type { Lifecycle } from "#libs/lifecycle";
 import type { Logger } from "#libs/logger";
+import { readKeyFile, SecretKeys } from "#libs/secrets";
 import type { AgentConfig } from "../config.ts";
 import { DockerEngine } from "../docker/docker-engine.ts";
 import type { DataFolder } from "../workload-folder.ts";
@@ -45,16 +47,17 @@ export async function openContainers(wiring: ContainerWiring): Promise<HostConta
   const socketPath = socketOf(config.AGENT_DOCKER_HOST);
   if (socketPath === undefined) return undefined;
   const engine = new DockerEngine({ socketPath, hostData });
+  const keys = SecretKeys.parse(config.STILLPOINT_SECRETS_KEY ?? (await readKeyFile(join(data.root, "secrets-key"))));
   const parts: ContainerParts = {
     ...{ engine, clock, logger },
-    containers: await Containers.open(data, deps),
+    containers: await Containers.open(data, deps, keys),
     images: new ContainerImages({
       images: engine.images,
       registryUrl: config.REGISTRY_HTTP_URL,
       login: loginOf(config),
     }),
     networks: new ProjectNetworks({ engine, hostData, clock, logger }),
-    secrets: new SecretFiles(MEMORY, data.root),
+    secrets: new SecretFiles(MEMORY, data.root, keys),
     programs: new Programs(engine),
     policy: {
       hostRoot: config.AGENT_CONTAINER_HOST_ROOT,

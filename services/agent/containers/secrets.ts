@@ -2,23 +2,27 @@ import { createHash } from "node:crypto";
 import { chmod, chown, lstat, mkdir, readdir, readFile, rm, rmdir, statfs, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { StillpointError } from "#libs/errors";
+import type { SecretKeys } from "#libs/secrets";
 import { checkUid } from "../workload-folder.ts";
 import type { Container } from "./container.ts";
+import { openValues } from "./sealed-values.ts";
 
 /** The kernel's number for tmpfs. */
 const TMPFS_MAGIC = 0x01021994;
 
 /**
  * Values of secrets as files in memory, a folder for each container, which it mounts read-only. They outlive the agent,
- * not the host: after a boot they come back from the agent's own files.
+ * not the host: after a boot they come back from the container's folder, where they are sealed.
  */
 export class SecretFiles {
   readonly #root: string;
+  readonly #keys: SecretKeys;
   /** What makes and removes folders takes turns. */
   #turn: Promise<void> = Promise.resolve();
 
   /** @param memory a folder on a tmpfs; @param data the agent's, so that agents do not share */
-  constructor(memory: string, data: string) {
+  constructor(memory: string, data: string, keys: SecretKeys) {
+    this.#keys = keys;
     const hash = createHash("sha256").update(data).digest("hex");
     this.#root = join(memory, `stillpoint-${hash.slice(0, 16)}`);
   }
@@ -40,13 +44,13 @@ export class SecretFiles {
   async restore(container: Container): Promise<void> {
     const folder = this.folderOf(container);
     if (folder === undefined) return;
-    const secrets = JSON.parse(await readFile(container.folder.secrets, "utf8")) as { name: string; value: string }[];
+    const secrets = openValues(this.#keys, container.uid, await readFile(container.folder.secrets, "utf8"));
     await this.#inTurn(async () => {
       await this.#makeRoot();
       await rm(folder, { recursive: true, force: true });
       await mkdir(folder, { mode: 0o755 });
       for (const { name, value } of secrets) {
-        await writeFile(join(folder, name), Buffer.from(value, "base64"), { mode: 0o400, flag: "wx" });
+        await writeFile(join(folder, name), value, { mode: 0o400, flag: "wx" });
       }
     });
   }

@@ -1,7 +1,7 @@
 import type { Container } from "#contracts/container/v1/container";
 import type { Job } from "#libs/operations";
 import { createJob, deleteJob, hostJob, type WorkloadInput, type WorkloadJobDeps } from "#libs/workloads";
-import { making } from "./making.ts";
+import { destroy, type MakingDeps, makingWith, start } from "./making.ts";
 import { updateJob } from "./update.ts";
 
 interface StopInput extends WorkloadInput {
@@ -14,10 +14,10 @@ interface KillInput extends WorkloadInput {
 }
 
 /** Every long job of a container's life. */
-export function containerJobs(deps: WorkloadJobDeps<Container>): Job[] {
+export function containerJobs(deps: WorkloadJobDeps<Container> & MakingDeps): Job[] {
   return [
-    createJob(deps, making),
-    hostJob(deps, { kind: "container.start", step: "start", action: () => making.start }),
+    createJob(deps, makingWith(deps)),
+    hostJob(deps, { kind: "container.start", step: "start", action: () => start }),
     hostJob<Container, StopInput>(deps, {
       kind: "container.stop",
       step: "stop",
@@ -31,6 +31,6 @@ export function containerJobs(deps: WorkloadJobDeps<Container>): Job[] {
       facts: ({ signal }) => ({ signal }),
     }),
     updateJob(deps),
-    deleteJob(deps, making.destroy),
+    deleteJob(deps, destroy),
   ] as Job[];
 }

@@ -19,12 +19,15 @@ export interface ContainerPlane extends TestControlPlane {
   sees(uid: string, change: Partial<ContainerStatus>): Promise<void>;
 }
 
+const keyInTest = Buffer.alloc(32, 7).toString("base64");
+
 export async function startContainerPlane(): Promise<ContainerPlane> {
   const plane = await startTestControlPlane({
     word: "container",
     effect,
     serve: standInContainerAgent,
-    start: (env, lifecycle, server) => startContainer(readContainerConfig(env), lifecycle, { server }),
+    start: (env, lifecycle, server) =>
+      startContainer(readContainerConfig({ ...env, STILLPOINT_SECRETS_KEY: keyInTest }), lifecycle, { server }),
   });
   const client = createRpcClient(ContainersDefinition, plane.address);
   const containers = plane.lifecycle.add("client", client, (it) => it.close());

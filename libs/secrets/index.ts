@@ -1,0 +1,2 @@
+export { readKeyFile } from "./key-file.ts";
+export { SecretKeys } from "./secret-keys.ts";
