@@ -1,5 +1,6 @@
 import { resolve } from "node:path";
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
+import type { ImageFormat } from "#libs/disk-image";
 import type { CommonOptions } from "../api.ts";
 import { leafCommand } from "../leaf-command.ts";
 import { printAnswer } from "../output/format.ts";
@@ -12,12 +13,18 @@ interface ImportOptions extends CommonOptions, RegistryOptions {
   readonly kernel?: string;
   readonly initrd?: string;
   readonly cmdline?: string;
+  readonly format?: ImageFormat;
+  readonly disk?: string;
 }
+
+const formats: readonly ImageFormat[] = ["raw", "qcow2", "vmdk", "vhdx", "vhd", "ova"];
 
 export function imageImportCommand(terminal: Terminal): Command {
   return leafCommand("import", "Bring a disk image into the registry.")
-    .argument("<file>", "a raw or qcow2 image that stands alone")
+    .argument("<file>", `an image that stands alone: ${formats.join(", ")}`)
     .argument("<ref>", "what to call it, such as debian:12")
+    .addOption(new Option("--format <format>", "what the file is (default: by its content)").choices(formats))
+    .option("--disk <disk>", "which disk of an OVA with several: its id or its file's name")
     .option("--kernel <file>", "a kernel, for guests without a boot loader")
     .option("--initrd <file>", "its initial RAM disk")
     .option("--cmdline <text>", "its command line")
@@ -37,6 +44,7 @@ function importImage(terminal: Terminal, file: string, reference: string, option
       registry,
       reference,
       file: resolve(file),
+      read: { format: options.format, disk: options.disk },
       ...bootParts(options),
       signal: terminal.signal,
       onProgress: ({ doneBytes, totalBytes }) =>

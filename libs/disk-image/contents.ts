@@ -4,7 +4,8 @@ import { join } from "node:path";
 import { StillpointError } from "#libs/errors";
 import { checkImage, escapeComma } from "./check-image.ts";
 import type { DiskFormat } from "./image-format.ts";
-import { type ImageInfo, inspectImage } from "./inspect-image.ts";
+import { sourceArgument } from "./image-source.ts";
+import { type ImageInfo, type InspectOptions, inspectImage } from "./inspect-image.ts";
 import { filePath, type QemuImgLimits, qemuImg, UNTRUSTED } from "./qemu-img.ts";
 
 /** QEMU counts in these. */
@@ -19,18 +20,20 @@ export interface GuestRange {
 /**
  * Inspects an image that a user hands in and writes its disk as a sparse raw file to `target`, which must not
  * exist; nothing stays there when it fails.
- * @throws StillpointError of `inspectImage`; IMAGE_CORRUPT when its metadata is damaged or it is cut short
+ * @throws StillpointError of `inspectImage`; IMAGE_CORRUPT when its metadata is damaged or it is cut short,
+ * SPACE_INSUFFICIENT
  */
 export async function convertToRaw(
-  { path, target, maxVirtualSizeBytes }: { path: string; target: string; maxVirtualSizeBytes?: number },
+  { path, target, ...options }: { readonly path: string; readonly target: string } & InspectOptions,
   limits: QemuImgLimits = {},
 ): Promise<ImageInfo> {
-  const info = await inspectImage(path, maxVirtualSizeBytes === undefined ? {} : { maxVirtualSizeBytes });
+  const info = await inspectImage(path, options);
   if (info.format === "qcow2") await refuseDamaged(path, limits);
   await (await open(target, "wx", 0o600)).close();
   try {
-    const options = { ...UNTRUSTED, ...limits, reason: "IMAGE_CORRUPT" } as const;
-    await qemuImg(["convert", "-q", "-f", info.format, "-O", "raw", filePath(path), filePath(target)], options);
+    const source = sourceArgument({ path, format: info.format });
+    const convert = { ...UNTRUSTED, ...limits, reason: "IMAGE_CORRUPT" } as const;
+    await qemuImg(["convert", "-q", "-O", "raw", source, filePath(target)], convert);
     return info;
   } catch (error) {
     await rm(target, { force: true });

@@ -3,17 +3,30 @@ import { StillpointError } from "#libs/errors";
 /** The two formats that we keep disks in. */
 export type DiskFormat = "raw" | "qcow2";
 
+/** What `image import` takes; an OVA is an archive with disks in it. */
+export type ImageFormat = "raw" | "qcow2" | "vmdk" | "vhdx" | "vhd" | "ova";
+
+/** Those that hold one disk. */
+export type SingleDiskFormat = Exclude<ImageFormat, "ova">;
+
 interface Magic {
-  readonly what: string;
   readonly at: number;
   readonly bytes: Buffer;
 }
 
-const foreignMagics: readonly Magic[] = [
-  { what: "a VMDK image", at: 0, bytes: Buffer.from("KDMV") },
+const knownMagics: readonly (Magic & { readonly format: ImageFormat })[] = [
+  { format: "qcow2", at: 0, bytes: Buffer.from([0x51, 0x46, 0x49, 0xfb]) },
+  { format: "vmdk", at: 0, bytes: Buffer.from("KDMV") },
+  { format: "vhdx", at: 0, bytes: Buffer.from("vhdxfile") },
+  { format: "vhd", at: 0, bytes: Buffer.from("conectix") },
+  // POSIX.1-1988 ustar; GNU tar has two spaces behind it.
+  { format: "ova", at: 257, bytes: Buffer.from("ustar") },
+];
+
+const foreignMagics: readonly (Magic & { readonly what: string })[] = [
   { what: "a VMDK descriptor", at: 0, bytes: Buffer.from("# Disk DescriptorFile") },
-  { what: "a VHDX image", at: 0, bytes: Buffer.from("vhdxfile") },
-  { what: "a VHD image", at: 0, bytes: Buffer.from("conectix") },
+  { what: "a VMDK extent of ESX", at: 0, bytes: Buffer.from("COWD") },
+  { what: "a VMDK extent of ESX", at: 0, bytes: Buffer.from([0xbe, 0xba, 0xfe, 0xca, 0, 0, 0, 0]) },
   { what: "a VDI image", at: 0x40, bytes: Buffer.from([0x7f, 0x10, 0xda, 0xbe]) },
   { what: "a QED image", at: 0, bytes: Buffer.from("QED\0") },
   { what: "a Parallels image", at: 0, bytes: Buffer.from("WithoutFreeSpace") },
@@ -25,20 +38,24 @@ const foreignMagics: readonly Magic[] = [
   { what: "bzip2 data", at: 0, bytes: Buffer.from("BZh") },
 ];
 
-const qcowMagic = Buffer.from([0x51, 0x46, 0x49, 0xfb]);
-
 /**
- * The format of an image that a user hands in, by our own look at its first bytes (128 are enough). Only for
+ * The format of an image that a user hands in, by our own look at its first bytes (512 are enough). Only for
  * import: a disk that a guest has written to is never probed, its format is in our records.
  * @throws StillpointError IMAGE_INVALID for formats that are not supported, with their name
  */
-export function detectFormat(head: Buffer): DiskFormat {
-  if (head.subarray(0, 4).equals(qcowMagic)) return "qcow2";
-  const foreign = foreignMagics.find(({ at, bytes }) => head.subarray(at, at + bytes.length).equals(bytes));
+export function detectFormat(head: Buffer): ImageFormat {
+  const matches = ({ at, bytes }: Magic) => head.subarray(at, at + bytes.length).equals(bytes);
+  const known = knownMagics.find(matches);
+  if (known !== undefined) return known.format;
+  const foreign = foreignMagics.find(matches);
   if (foreign === undefined) return "raw";
-  throw new StillpointError("IMAGE_INVALID", `this is ${foreign.what}, not a raw or qcow2 disk`, {
-    help: foreign.what.endsWith("data")
-      ? "Decompress it first."
-      : "Convert it on a machine you trust: qemu-img convert -O qcow2 IN OUT.",
-  });
+  const { what } = foreign;
+  throw new StillpointError("IMAGE_INVALID", `this is ${what}, which cannot be imported`, { help: adviceOn(what) });
+}
+
+function adviceOn(what: string): string {
+  if (what.endsWith("data")) return "Decompress it first.";
+  const convert = "Convert it on a machine you trust: qemu-img convert -O qcow2 IN OUT.";
+  if (!what.includes("VMDK")) return convert;
+  return `Its data lies in other files; export the VM as one OVA. ${convert.replace("Convert", "Or convert")}`;
 }

@@ -1,5 +1,4 @@
 import { describe, expect, it } from "vitest";
-import { detectFormat } from "./image-format.ts";
 import { parseQcow2Header } from "./qcow2-header.ts";
 
 interface Fields {
@@ -72,29 +71,5 @@ describe("parseQcow2Header", () => {
     ["nearly nothing", craft({}).subarray(0, 8)],
   ])("refuses %s", (_case, head) => {
     expect(() => parseQcow2Header(head)).toThrow(expect.objectContaining({ reason: "IMAGE_INVALID" }));
-  });
-});
-
-describe("detectFormat", () => {
-  it("takes qcow2 by its magic and everything without a known one as raw", () => {
-    expect(detectFormat(craft({}))).toBe("qcow2");
-    expect([detectFormat(Buffer.alloc(512)), detectFormat(Buffer.from("MZ")), detectFormat(Buffer.alloc(0))]).toEqual([
-      "raw",
-      "raw",
-      "raw",
-    ]);
-  });
-
-  it.each([
-    ["VMDK", Buffer.from("KDMV\x01")],
-    ["VHDX", Buffer.from("vhdxfile")],
-    ["VHD", Buffer.from("conectix")],
-    ["VDI", Buffer.concat([Buffer.alloc(0x40), Buffer.from([0x7f, 0x10, 0xda, 0xbe])])],
-    ["gzip", Buffer.from([0x1f, 0x8b, 0x08, 0x00])],
-    ["LUKS", Buffer.from([0x4c, 0x55, 0x4b, 0x53, 0xba, 0xbe])],
-  ])("refuses %s by name", (name, head) => {
-    expect(() => detectFormat(head)).toThrow(
-      expect.objectContaining({ reason: "IMAGE_INVALID", message: expect.stringContaining(name) }),
-    );
   });
 });

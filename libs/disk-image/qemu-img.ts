@@ -23,7 +23,9 @@ const QUICK = { deadlineMs: 30_000, cpuSeconds: 20, addressSpaceBytes: 4 * 2 ** 
 /** For the calls that move a disk's data. */
 export const LONG: QemuImgLimits = { deadlineMs: 3_600_000, cpuSeconds: 3_600 };
 /** For the data of images that a user hands in; the limit that OpenStack's Nova uses. */
-export const UNTRUSTED: QemuImgLimits = { ...LONG, addressSpaceBytes: 2 ** 30 };
+export const UNTRUSTED = { ...LONG, addressSpaceBytes: 2 ** 30 } satisfies QemuImgLimits;
+/** For a look at one. */
+export const UNTRUSTED_LOOK = { ...QUICK, addressSpaceBytes: UNTRUSTED.addressSpaceBytes } satisfies QemuImgLimits;
 
 /** One that outlived us would go on writing to files that are not its own any more. */
 const DIES_WITH_US = ["--pdeathsig", "KILL", "--"];
@@ -58,13 +60,19 @@ async function run(args: string[], deadlineMs: number | undefined, signal: Abort
   }
 }
 
-/** Runs qemu-img and answers its output. @throws StillpointError `reason` with its own words when it fails */
+/**
+ * Runs qemu-img and answers its output.
+ * @throws StillpointError SPACE_INSUFFICIENT; `reason` with its own words when it fails otherwise
+ */
 export async function qemuImg(
   args: readonly string[],
   limits: QemuImgLimits & { readonly reason?: "IMAGE_INVALID" | "IMAGE_CORRUPT" | "INTERNAL" } = {},
 ): Promise<string> {
   const { exitCode, stdout, stderr } = await tryQemuImg(args, limits);
   if (exitCode === 0) return stdout;
+  if (stderr.includes("No space left on device")) {
+    throw new StillpointError("SPACE_INSUFFICIENT", `qemu-img ${args[0]} found no room: ${stderr.trim()}`);
+  }
   throw new StillpointError(limits.reason ?? "INTERNAL", `qemu-img ${args[0]} failed: ${stderr.trim() || exitCode}`);
 }
 

@@ -112,7 +112,10 @@ export const errorTable = {
   IMAGE_ARCHITECTURE: { code: Code.FAILED_PRECONDITION, help: "Build the image for the host's architecture." },
 
   IMAGE_NOT_FOUND: { code: Code.NOT_FOUND, help: "List images with: stillpoint image list" },
-  IMAGE_INVALID: { code: Code.INVALID_ARGUMENT, help: "Import a plain raw or qcow2 disk image." },
+  IMAGE_INVALID: {
+    code: Code.INVALID_ARGUMENT,
+    help: "Import a raw, qcow2, vmdk, vhdx, vhd or ova image that stands alone.",
+  },
   IMAGE_BACKING_FILE: { code: Code.INVALID_ARGUMENT, help: "Flatten the image first: qemu-img convert." },
   IMAGE_DATA_FILE: { code: Code.INVALID_ARGUMENT, help: "Flatten the image first: qemu-img convert." },
   IMAGE_TOO_LARGE: { code: Code.INVALID_ARGUMENT, help: "Raise the size quota, or use a smaller image." },

@@ -1,6 +1,6 @@
+import { isZero } from "#libs/disk-image";
 import { isStillpointError } from "#libs/errors";
 import { type BlobSource, bytesSource } from "./blob-source.ts";
-import { isZero } from "./chunks.ts";
 import { digestOf } from "./digest.ts";
 import { chunkLayer, contentsOf } from "./disk-chunks.ts";
 import { type Descriptor, mediaTypes } from "./manifest.ts";

@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { access, open } from "node:fs/promises";
 import { pipeline } from "node:stream/promises";
-import { createEmpty, openGuestDisk } from "#libs/disk-image";
+import { createEmpty, dataPieces, openGuestDisk } from "#libs/disk-image";
 import { StillpointError } from "#libs/errors";
 import {
   type CheckpointContents,
@@ -10,7 +10,7 @@ import {
   checkpointConfigOf,
   readCheckpoint,
 } from "./checkpoint-artifact.ts";
-import { chunksAtATime, dataPieces } from "./chunks.ts";
+import { chunksAtATime } from "./chunks.ts";
 import { digestOf } from "./digest.ts";
 import type { ChunkDescriptor } from "./disk-chunks.ts";
 import { fetchChunk, isContent } from "./fetch-chunk.ts";

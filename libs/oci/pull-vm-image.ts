@@ -1,9 +1,9 @@
 import { randomUUID } from "node:crypto";
 import { mkdir, open, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { DEFAULT_MAX_VIRTUAL_SIZE_BYTES } from "#libs/disk-image";
+import { DEFAULT_MAX_VIRTUAL_SIZE_BYTES, dataPieces } from "#libs/disk-image";
 import { StillpointError } from "#libs/errors";
-import { chunksAtATime, dataPieces } from "./chunks.ts";
+import { chunksAtATime } from "./chunks.ts";
 import { type Digest, parseDigest } from "./digest.ts";
 import { fetchChunk } from "./fetch-chunk.ts";
 import { cancellable, inParallel } from "./in-parallel.ts";
