@@ -1,4 +1,5 @@
 import { LRUCache } from "lru-cache";
+import type { ByteSource } from "./byte-source.ts";
 import { keys } from "./keys.ts";
 import type { ObjectStore, OpenObject } from "./object-store.ts";
 
@@ -55,7 +56,7 @@ export class ContentStore {
   }
 
   /** Streams content in; `accept` verifies the digest. */
-  async receive(digest: string, body: AsyncIterable<Buffer>, accept: () => void): Promise<number> {
+  async receive(digest: string, body: ByteSource, accept: () => void): Promise<number> {
     return await this.#objects.receive(keys.content(digest), body, accept);
   }
 

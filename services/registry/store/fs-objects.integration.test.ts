@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { Readable } from "node:stream";
 import { afterAll, expect, test } from "vitest";
 import { temporaryFolder } from "#libs/testing";
+import { PiecesSource } from "./byte-source.ts";
 import { FsObjects } from "./fs-objects.ts";
 import { objectStoreContract } from "./object-store.contract.ts";
 
@@ -36,6 +37,8 @@ test("what a crash left in the making is swept once it is old", async () => {
 test("a folder that cannot be written is no lost content", async () => {
   await mkdir(join(folder.path, "blocked"));
   await writeFile(join(folder.path, "blocked", "file"), "");
-  await expect(store.receive("blocked/file/below", Readable.from([randomBytes(10)]))).rejects.toThrow();
+  await expect(
+    store.receive("blocked/file/below", new PiecesSource(Readable.from([randomBytes(10)]))),
+  ).rejects.toThrow();
   expect(await readdir(join(folder.path, "tmp"))).toEqual([]);
 });

@@ -1,5 +1,6 @@
 import { createReadStream } from "node:fs";
 import { open, rm, stat } from "node:fs/promises";
+import { type ByteSource, PiecesSource } from "./byte-source.ts";
 import { DurableFolder } from "./durable-folder.ts";
 import { listFiles } from "./list-files.ts";
 import type { ListOptions, ObjectFacts, ObjectStore, OpenObject, StoredObject } from "./object-store.ts";
@@ -62,7 +63,7 @@ export class FsObjects implements ObjectStore {
     }
   }
 
-  async receive(key: string, body: AsyncIterable<Buffer>, accept?: () => void): Promise<number> {
+  async receive(key: string, body: ByteSource, accept?: () => void): Promise<number> {
     let sizeBytes = 0;
     await this.#publish(key, async (temporary) => {
       using taken = this.#buffers.take();
@@ -76,7 +77,7 @@ export class FsObjects implements ObjectStore {
     const [only, ...more] = keys;
     if (only === undefined) return await this.put(target, "");
     if (more.length > 0) {
-      await this.receive(target, this.#joined(keys));
+      await this.receive(target, new PiecesSource(this.#joined(keys)));
       return await this.delete(keys);
     }
     try {

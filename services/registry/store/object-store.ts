@@ -1,4 +1,5 @@
 import type { Writable } from "node:stream";
+import type { ByteSource } from "./byte-source.ts";
 
 export interface ObjectFacts {
   readonly sizeBytes: number;
@@ -58,7 +59,7 @@ export interface ObjectStore {
    * Streams an object of any size in. `accept` runs after the last byte and before the object is visible; when it, or
    * the body, fails, nothing is. Answers the size in bytes.
    */
-  receive(key: string, body: AsyncIterable<Buffer>, accept?: () => void): Promise<number>;
+  receive(key: string, body: ByteSource, accept?: () => void): Promise<number>;
   /** Makes an object of any size of others, in order, and deletes them. Whole or not at all; may be repeated. */
   assemble(keys: readonly string[], target: string): Promise<void>;
   open(key: string): Promise<OpenObject | undefined>;

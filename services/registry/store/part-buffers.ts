@@ -1,3 +1,5 @@
+import type { ByteSource } from "./byte-source.ts";
+
 /** Buffers of one size that are used again; whoever finds none waits for the next that is given back. */
 export class PartBuffers {
   readonly #free: Buffer[] = [];
@@ -37,21 +39,10 @@ export class PartBuffers {
  * Fills the buffer again and again with what comes in; a piece is valid until the next is asked for. The last one may
  * be shorter; there is one at least.
  */
-export async function* inParts(
-  body: AsyncIterable<Buffer>,
-  buffer: Buffer,
-): AsyncGenerator<{ bytes: Buffer; isLast: boolean }> {
-  let filled = 0;
-  for await (const piece of body) {
-    for (let taken = 0; taken < piece.length; ) {
-      if (filled === buffer.length) {
-        yield { bytes: buffer, isLast: false };
-        filled = 0;
-      }
-      const copied = piece.copy(buffer, filled, taken);
-      filled += copied;
-      taken += copied;
-    }
+export async function* inParts(body: ByteSource, buffer: Buffer): AsyncGenerator<{ bytes: Buffer; isLast: boolean }> {
+  for (let isLast = false; !isLast; ) {
+    const bytes = buffer.subarray(0, await body.fill(buffer));
+    isLast = await body.isOver();
+    yield { bytes, isLast };
   }
-  yield { bytes: buffer.subarray(0, filled), isLast: true };
 }

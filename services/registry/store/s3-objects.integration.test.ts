@@ -9,6 +9,7 @@ import {
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { type S3Server, startCeph, startS3rver } from "#libs/testing";
 import { startFaultyProxy } from "../testing/faulty-proxy.ts";
+import { PiecesSource } from "./byte-source.ts";
 import { objectStoreContract } from "./object-store.contract.ts";
 import { createS3Client } from "./s3-client.ts";
 import { S3Objects } from "./s3-objects.ts";
@@ -68,7 +69,8 @@ test("a store that lacks parts of S3 is served all the same", async () => {
   useKeys(server.accessKey, server.secretKey);
   const pieces = [randomBytes(9 * 2 ** 20), randomBytes(6 * 2 ** 20), randomBytes(10)];
   const keys = pieces.map((_piece, place) => `pieces/${place}`);
-  for (const [place, piece] of pieces.entries()) await lesser.receive(keys[place] ?? "", Readable.from([piece]));
+  for (const [place, piece] of pieces.entries())
+    await lesser.receive(keys[place] ?? "", new PiecesSource(Readable.from([piece])));
   await lesser.assemble(keys, "whole");
   expect((await lesser.read("whole"))?.bytes.equals(Buffer.concat(pieces))).toBe(true);
   expect(await lesser.list("pieces/")).toEqual([]);
@@ -87,7 +89,7 @@ test.each(["fail", "hang"] as const)("a store that %ss is told in time, and leav
   };
   const refusal = { code: "UNAVAILABLE", status: 503 };
   const began = performance.now();
-  await expect(faulty.receive(key, body())).rejects.toMatchObject(refusal);
+  await expect(faulty.receive(key, new PiecesSource(body()))).rejects.toMatchObject(refusal);
   await expect(faulty.read("any")).rejects.toMatchObject(refusal);
   await expect(faulty.list("any/")).rejects.toMatchObject(refusal);
   expect(performance.now() - began).toBeLessThan(10_000);

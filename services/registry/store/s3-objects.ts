@@ -7,6 +7,7 @@ import {
   paginateListObjectsV2,
 } from "@aws-sdk/client-s3";
 import { OciError } from "../domain/oci-error.ts";
+import { type ByteSource, PiecesSource } from "./byte-source.ts";
 import { keys as known } from "./keys.ts";
 import type { ListOptions, ObjectFacts, ObjectStore, OpenObject, StoredObject } from "./object-store.ts";
 import { inParts, PartBuffers } from "./part-buffers.ts";
@@ -102,7 +103,7 @@ export class S3Objects implements ObjectStore {
     for await (const { key, modifiedTime } of this.#entries(prefix)) if (modifiedTime < before) yield key;
   }
 
-  async receive(key: string, body: AsyncIterable<Buffer>, accept?: () => void): Promise<number> {
+  async receive(key: string, body: ByteSource, accept?: () => void): Promise<number> {
     using taken = await this.#buffers.take();
     const parts = inParts(body, taken.buffer);
     const first = await parts.next();
@@ -164,7 +165,7 @@ export class S3Objects implements ObjectStore {
         if (!isNotImplemented(error)) throw error;
       }
     }
-    await this.receive(target, this.#joined(pieces));
+    await this.receive(target, new PiecesSource(this.#joined(pieces)));
   }
 
   async #copy(key: string, target: string): Promise<void> {

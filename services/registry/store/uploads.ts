@@ -60,7 +60,7 @@ export class Uploads {
     const { content, repositories, maxBlobBytes } = this.#deps;
     await repositories.refuseBeyond(repository, digest, announcedBytes);
     const hash = hashFor(digest);
-    const intake = new Intake(body, { hash, maxBytes: maxBlobBytes });
+    using intake = new Intake(body, { hash, maxBytes: maxBlobBytes });
     const size = await content.receive(digest, intake, () => refuseOtherContent(hash, digest));
     await this.#link(repository, digest, size);
   }
@@ -135,13 +135,13 @@ export class Uploads {
     const { id, offset } = session;
     if (range !== undefined && range.first !== offset) throw outOfOrder(session);
     const hash = this.#hashFrom(session);
-    const intake = this.#intake(session, body, hash);
+    using intake = this.#intake(session, body, hash);
     const key = keys.piece(id, `${offset}-${randomUUID()}`);
     const refuseOtherLength = () => {
       if (range === undefined || intake.sizeBytes === range.last - range.first + 1) return;
       throw new OciError("SIZE_INVALID", "the chunk is not as long as its Content-Range says");
     };
-    if (await intake.isEmpty()) refuseOtherLength();
+    if (await intake.isOver()) refuseOtherLength();
     else await objects.receive(key, intake, refuseOtherLength);
     const advanced = await sessions.advance(session, { key, sizeBytes: intake.sizeBytes });
     if (advanced === undefined) {
