@@ -33,13 +33,24 @@ export function answer({ response }: Exchange, status: number, headers: Outgoing
   response.end();
 }
 
+interface JsonOptions {
+  readonly status?: number;
+  readonly headers?: OutgoingHttpHeaders;
+}
+
 /** Answers a JSON document; to a HEAD without it. */
-export function answerJson(
+export function answerJson(exchange: Exchange, body: unknown, options?: JsonOptions): void {
+  writeJson(exchange, body, options);
+  exchange.response.end();
+}
+
+/** The same, without ending the response. */
+export function writeJson(
   { request, response }: Pick<Exchange, "request" | "response">,
   body: unknown,
-  { status = 200, headers = {} }: { status?: number; headers?: OutgoingHttpHeaders } = {},
+  { status = 200, headers = {} }: JsonOptions = {},
 ): void {
   const bytes = Buffer.from(JSON.stringify(body));
   response.writeHead(status, { "content-type": "application/json", ...headers, "content-length": bytes.length });
-  response.end(request.method === "HEAD" ? undefined : bytes);
+  if (request.method !== "HEAD") response.write(bytes);
 }

@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { isStillpointError } from "#libs/errors";
 import type { Logger } from "#libs/logger";
 import { OciError } from "../domain/oci-error.ts";
-import { answerJson } from "./exchange.ts";
+import { writeJson } from "./exchange.ts";
 
 /** How long a client may go on to send what was refused, so that it reads why before the connection ends. */
 const LINGER_MS = 5_000;
@@ -23,14 +23,26 @@ export function refuse(
     return;
   }
   const body = { errors: [{ code: refusal.code, message: refusal.message, detail: {} }] };
-  answerJson(exchange, body, { status: refusal.status, headers: refusal.headers });
-  if (!request.complete) linger(request);
+  writeJson(exchange, body, { status: refusal.status, headers: refusal.headers });
+  whenReceived(request, () => response.end());
 }
 
-function linger(request: IncomingMessage): void {
+/**
+ * Calls `then` when the client has sent its request to the end, or the time for that is over. What ends a response may
+ * end its connection; one that is closed with bytes unread is reset, and the client, or a proxy that asked for the
+ * close, loses an answer that it has not read yet.
+ */
+function whenReceived(request: IncomingMessage, then: () => void): void {
+  if (request.complete) {
+    then();
+    return;
+  }
   const timer = setTimeout(() => request.destroy(), LINGER_MS);
   timer.unref();
-  request.once("close", () => clearTimeout(timer));
+  request.once("close", () => {
+    clearTimeout(timer);
+    then();
+  });
   request.resume();
 }
 

@@ -1,11 +1,14 @@
 import { execFile } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
+import { once } from "node:events";
 import { readdir } from "node:fs/promises";
-import { request as startRequest } from "node:http";
+import { type IncomingMessage, request as startRequest } from "node:http";
+import { Readable } from "node:stream";
+import { json } from "node:stream/consumers";
 import { promisify } from "node:util";
 import { CreateBucketCommand, ListMultipartUploadsCommand, ListObjectsV2Command } from "@aws-sdk/client-s3";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
-import { digestOf } from "#libs/oci";
+import { digestOf, mediaTypes } from "#libs/oci";
 import { eventually, startCeph, startRedis, type TestServer, temporaryFolder } from "#libs/testing";
 import { pushManifest } from "../http/oci-fixture.ts";
 import { type RegistryReplica, startReplica } from "../testing/registry-replica.ts";
@@ -190,3 +193,22 @@ it("a full disk is told with 507, and nothing stays; with room again the same pu
   expect((await sendChunk(`${replica.url}${location}`, blob, `0-${blob.length - 1}`)).status).toBe(202);
   expect((await fetch(`${replica.url}${location}?digest=${digestOf(blob)}`, { method: "PUT" })).status).toBe(201);
 });
+
+it("who wants the connection closed reads why it is refused, however much it has still to send", async () => {
+  await using ending = new AsyncDisposableStack();
+  const { settings } = await startFolder(ending);
+  const redis = ending.use(await startRedis());
+  const replica = ending.use(await startReplica({ ...settings, REDIS_URL: redis.url }));
+  for (let round = 0; round < 5; round += 1) {
+    const target = `${replica.url}/v2/team/app/manifests/large`;
+    const headers = { "content-type": mediaTypes.manifest };
+    const put = startRequest(target, { method: "PUT", agent: false, headers });
+    Readable.from(pieces(30 * MIB)).pipe(put);
+    const [answer] = (await once(put, "response")) as [IncomingMessage];
+    expect([answer.statusCode, await json(answer)]).toMatchObject([413, { errors: [{ code: "SIZE_INVALID" }] }]);
+  }
+});
+
+function* pieces(sizeBytes: number) {
+  for (let sent = 0; sent < sizeBytes; sent += 65_536) yield Buffer.alloc(65_536);
+}
