@@ -1,29 +1,49 @@
+import type { Redis } from "ioredis";
+import { AccountsDefinition } from "#contracts/registry/v1/accounts";
 import { CollectionDefinition } from "#contracts/registry/v1/collection";
+import { QuotasDefinition } from "#contracts/registry/v1/quotas";
 import { ImagesDefinition } from "#contracts/registry/v1/registry";
 import { authorise } from "#libs/auth";
 import { type Clock, systemRandom as random, systemClock } from "#libs/clock";
 import type { Lifecycle } from "#libs/lifecycle";
-import { connectRedis, RedisLeases } from "#libs/locks";
+import { connectRedis, type Leases, RedisLeases } from "#libs/locks";
 import { createLogger, type Logger } from "#libs/logger";
-import { connectNats, openStreams } from "#libs/records";
 import { RpcServer } from "#libs/rpc";
 import { openAccess } from "./auth/access.ts";
+import { lateAuth } from "./auth/late-auth.ts";
 import { openAuth } from "./auth/open-auth.ts";
 import { collectionHandlers } from "./collection-handlers.ts";
 import type { RegistryConfig } from "./config.ts";
 import { imagesHandlers } from "./handlers.ts";
 import { listen } from "./http/listen.ts";
 import { createOciServer } from "./http/oci-server.ts";
+import type { Late } from "./late.ts";
+import { lateHandlers } from "./late-handlers.ts";
 import { requestMetrics } from "./metrics.ts";
+import { lateMeter } from "./quota/late-meter.ts";
 import { openQuotas } from "./quota/open-quotas.ts";
+import { openRecords } from "./records.ts";
+import type { LinkMeter } from "./store/link-meter.ts";
+import type { ObjectStore } from "./store/object-store.ts";
 import { openObjects } from "./store/open-objects.ts";
-import { openStore } from "./store/open-store.ts";
+import { openStore, type RegistryStore } from "./store/open-store.ts";
 import { redisBlobHolders } from "./store/redis-blob-holders.ts";
 import { UploadSessions } from "./store/upload-sessions.ts";
 import type { Uploads } from "./store/uploads.ts";
 import { startUpkeep } from "./upkeep.ts";
 
 const EXPIRY_EVERY_MS = 600_000;
+/** For so long a start waits for NATS; then the registry serves without it, until it comes. */
+const PATIENCE_MS = 2_000;
+
+interface Foundation {
+  readonly config: RegistryConfig;
+  readonly redis: Redis;
+  readonly leases: Leases;
+  readonly objects: ObjectStore;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
 
 /** Wires the service together. With `server`, the gRPC part is added there and `address` is empty. */
 export async function startRegistry(
@@ -32,16 +52,52 @@ export async function startRegistry(
   { server, clock = systemClock }: { server?: RpcServer; clock?: Clock } = {},
 ): Promise<{ address: string; httpAddress: string }> {
   const logger = createLogger({ name: "registry", level: config.LOG_LEVEL });
-  const ttlMs = config.REGISTRY_UPLOAD_TTL_SECONDS * 1_000;
   const redis = await connectRedis(config, lifecycle);
   const leases = new RedisLeases(redis, { clock, random });
   const objects = await openObjects(config, lifecycle);
-  const nats = await connect(config, lifecycle);
-  const log = nats?.log;
-  const quotas = log && (await openQuotas({ log, redis, objects, leases, clock, logger }, lifecycle));
+  const base: Foundation = { config, redis, leases, objects, clock, logger };
+  const records = openRecords(config, lifecycle);
+  const quotas = records?.map(({ log }) => openQuotas({ ...base, log }, lifecycle));
+  const store = openRegistryStore(base, quotas && lateMeter(quotas), lifecycle);
+  const { signal } = lifecycle;
+  const uploadOwner = store.uploads.owner.bind(store.uploads);
+  const publicUrl = config.REGISTRY_PUBLIC_URL;
+  const auth = records?.map(({ log }) => openAuth({ ...base, log, signal, publicUrl, uploadOwner }));
+  await waitFor([records, quotas, auth], base);
+
+  const upkeep = startUpkeep({ ...base, store, records, random }, lifecycle);
+  const telling = { ...upkeep, holders: redisBlobHolders(redis), countRequest: requestMetrics(), clock, logger };
+  // Accounts may be made before anybody is asked for one.
+  const entrance = auth !== undefined && config.REGISTRY_AUTH === "token" ? lateAuth(auth) : { access: openAccess };
+  const http = await listen(createOciServer({ ...store, ...entrance, ...telling }), config.REGISTRY_HTTP_ADDRESS);
+  lifecycle.add("http", http, (it) => it.close());
+
+  const grpc = server ?? lifecycle.add("grpc", new RpcServer({ logger }), (it) => it.close());
+  if (auth) grpc.add(AccountsDefinition, lateHandlers(auth.map(({ handlers }) => handlers)));
+  if (quotas) grpc.add(QuotasDefinition, lateHandlers(quotas.map(({ handlers }) => handlers)));
+  grpc.add(CollectionDefinition, collectionHandlers({ ...upkeep, ...upkeep.sweep, authorise }));
+  grpc.add(ImagesDefinition, imagesHandlers({ ...store, ...upkeep, authorise }));
+  const address = server === undefined ? await grpc.listen(config.REGISTRY_ADDRESS) : "";
+  return { address, httpAddress: http.address };
+}
+
+/** What fails in time is the start's failure; what comes later is told in the log. */
+async function waitFor(parts: readonly (Late<unknown> | undefined)[], { clock, logger }: Foundation): Promise<void> {
+  await Promise.all(parts.map((part) => part?.wait(PATIENCE_MS, clock)));
+  if (parts.every((part) => part === undefined || part.now !== undefined)) return;
+  logger.warn("NATS does not answer: accounts and quotas are not known yet, events wait");
+  for (const part of parts) part?.onFailure((err) => logger.error({ err }, "NATS cannot be used"));
+}
+
+function openRegistryStore(
+  { config, objects, redis, clock, logger }: Foundation,
+  meter: LinkMeter | undefined,
+  lifecycle: Lifecycle,
+): RegistryStore {
+  const ttlMs = config.REGISTRY_UPLOAD_TTL_SECONDS * 1_000;
   const store = openStore({
     objects,
-    meter: quotas?.meter,
+    meter,
     sessions: new UploadSessions(redis, { ttlMs }),
     maxBlobBytes: config.REGISTRY_MAX_BLOB_BYTES,
     clock,
@@ -50,37 +106,7 @@ export async function startRegistry(
   });
   const running = expireUploads(store.uploads, { ttlMs, clock, signal: lifecycle.signal, logger });
   lifecycle.add("upload expiry", { running }, (expiry) => expiry.running);
-
-  const upkeep = startUpkeep({ store, config, redis, leases, nats, clock, random, logger }, lifecycle);
-
-  const { signal } = lifecycle;
-  const { REGISTRY_PUBLIC_URL: publicUrl } = config;
-  const uploadOwner = store.uploads.owner.bind(store.uploads);
-  const auth = log && (await openAuth({ log, redis, clock, logger, signal, publicUrl, uploadOwner }));
-  const telling = { ...upkeep, holders: redisBlobHolders(redis), countRequest: requestMetrics(), clock, logger };
-  // Accounts may be made before anybody is asked for one.
-  const entrance = auth !== undefined && config.REGISTRY_AUTH === "token" ? auth : { access: openAccess };
-  const http = await listen(createOciServer({ ...store, ...entrance, ...telling }), config.REGISTRY_HTTP_ADDRESS);
-  lifecycle.add("http", http, (it) => it.close());
-
-  const add = (to: RpcServer) => {
-    for (const part of [auth, quotas]) part?.addTo(to);
-    to.add(CollectionDefinition, collectionHandlers({ ...upkeep, ...upkeep.sweep, authorise }));
-    return to.add(ImagesDefinition, imagesHandlers({ ...store, ...upkeep, authorise }));
-  };
-  if (server !== undefined) {
-    add(server);
-    return { address: "", httpAddress: http.address };
-  }
-  const own = lifecycle.add("grpc", add(new RpcServer({ logger })), (it) => it.close());
-  return { address: await own.listen(config.REGISTRY_ADDRESS), httpAddress: http.address };
-}
-
-/** Accounts, quotas and events are records; where none of them is wanted, no NATS is needed. */
-async function connect(config: RegistryConfig, lifecycle: Lifecycle) {
-  if (config.REGISTRY_AUTH === "none" && config.REGISTRY_EVENTS === "none") return undefined;
-  const connection = await connectNats(config, lifecycle);
-  return { connection, log: (await openStreams(connection)).rec };
+  return store;
 }
 
 async function expireUploads(

@@ -1,10 +1,8 @@
-import type { NatsConnection } from "@nats-io/transport-node";
 import type { Redis } from "ioredis";
 import type { Clock, Random } from "#libs/clock";
 import type { Lifecycle } from "#libs/lifecycle";
 import type { Leases } from "#libs/locks";
 import type { Logger } from "#libs/logger";
-import type { Log } from "#libs/records";
 import type { Collector } from "./collect/collector.ts";
 import { startCollection } from "./collect/start.ts";
 import type { SweepDeps } from "./collect/sweep-repository.ts";
@@ -16,7 +14,9 @@ import type { Pulls } from "./events/pulls.ts";
 import { startEvents } from "./events/start.ts";
 import type { ImageIndex } from "./index/image-index.ts";
 import { startIndex } from "./index/start.ts";
+import type { Late } from "./late.ts";
 import { collectionMetrics } from "./metrics.ts";
+import type { Records } from "./records.ts";
 import type { RegistryStore } from "./store/open-store.ts";
 
 export interface UpkeepDeps {
@@ -25,7 +25,7 @@ export interface UpkeepDeps {
   readonly redis: Redis;
   readonly leases: Leases;
   /** Where there are logins or events. */
-  readonly nats: { readonly connection: NatsConnection; readonly log: Log } | undefined;
+  readonly records: Late<Records> | undefined;
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
@@ -41,11 +41,14 @@ export interface Upkeep {
 }
 
 /** Starts what goes on beside requests: the index, events, collection. */
-export function startUpkeep({ store, config, redis, leases, nats, ...deps }: UpkeepDeps, lifecycle: Lifecycle): Upkeep {
+export function startUpkeep(
+  { store, config, redis, leases, records, ...deps }: UpkeepDeps,
+  lifecycle: Lifecycle,
+): Upkeep {
   const { clock, logger } = deps;
   const index = startIndex({ ...store, logger }, { clock, signal: lifecycle.signal });
   const lastPulls = new LastPulls(redis);
-  const told = config.REGISTRY_EVENTS === "none" || nats === undefined ? {} : { nats };
+  const told = config.REGISTRY_EVENTS === "none" || records === undefined ? {} : { records };
   const telling = startEvents({ ...deps, objects: store.objects, index, lastPulls, ...told }, lifecycle);
   const observer = tellCollection({ ...telling, metrics: collectionMetrics(), logger });
   const collection = startCollection({ store, config, leases, observer, clock, logger }, lifecycle);

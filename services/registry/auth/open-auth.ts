@@ -1,9 +1,9 @@
 import type { Redis } from "ioredis";
-import { AccountsDefinition } from "#contracts/registry/v1/accounts";
+import type { AccountsServiceImplementation } from "#contracts/registry/v1/accounts";
 import type { Clock } from "#libs/clock";
 import type { Logger } from "#libs/logger";
 import type { Log } from "#libs/records";
-import type { RpcServer } from "#libs/rpc";
+import type { CallScope } from "#libs/rpc";
 import type { Access } from "./access.ts";
 import { AccountStore } from "./account-store.ts";
 import { accountsHandlers } from "./handlers.ts";
@@ -26,7 +26,7 @@ export interface OpenAuthDeps extends Pick<TokenAccessDeps, "publicUrl" | "uploa
 export interface Auth {
   readonly access: Access;
   readonly tokenEndpoint: TokenEndpoint;
-  addTo(server: RpcServer): RpcServer;
+  readonly handlers: AccountsServiceImplementation<CallScope>;
 }
 
 /** Everything that a login needs: REGISTRY_AUTH=token. */
@@ -39,6 +39,6 @@ export async function openAuth({ redis, ...deps }: OpenAuthDeps): Promise<Auth> 
   return {
     access: new TokenAccess({ ...deps, accounts, logins, tokens }),
     tokenEndpoint: tokenEndpoint({ logins, tokens, clock }),
-    addTo: (server) => server.add(AccountsDefinition, accountsHandlers({ accounts, keys, clock })),
+    handlers: accountsHandlers({ accounts, keys, clock }),
   };
 }

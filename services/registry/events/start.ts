@@ -1,9 +1,10 @@
-import type { NatsConnection } from "@nats-io/transport-node";
 import type { Clock, Random } from "#libs/clock";
 import type { Lifecycle } from "#libs/lifecycle";
 import type { Logger } from "#libs/logger";
-import { createRecordStore, type Log, rawCodec } from "#libs/records";
+import { createRecordStore, rawCodec } from "#libs/records";
 import type { ImageIndex } from "../index/image-index.ts";
+import type { Late } from "../late.ts";
+import type { Records } from "../records.ts";
 import type { ObjectStore } from "../store/object-store.ts";
 import { type ChangeListener, Changes } from "./changes.ts";
 import type { LastPulls } from "./last-pulls.ts";
@@ -11,7 +12,7 @@ import { tellNeighbours } from "./nats-neighbours.ts";
 import { pullStream } from "./nats-pulls.ts";
 import { Outbox } from "./outbox.ts";
 import { publishOutbox } from "./publisher.ts";
-import { Pulls } from "./pulls.ts";
+import { type PullSink, Pulls } from "./pulls.ts";
 
 export interface EventsDeps {
   readonly objects: ObjectStore;
@@ -21,29 +22,48 @@ export interface EventsDeps {
   readonly random: Random;
   readonly logger: Logger;
   /** Without it there are no events, and the index follows this process alone. */
-  readonly nats?: { readonly connection: NatsConnection; readonly log: Log };
+  readonly records?: Late<Records>;
 }
 
 /** Starts telling what happens in the registry, until the lifecycle ends. */
 export function startEvents(deps: EventsDeps, lifecycle: Lifecycle): { changes: Changes; pulls: Pulls } {
-  const { index, lastPulls, nats, random } = deps;
+  const { index, lastPulls, records } = deps;
   const listeners: ChangeListener[] = [(change) => index.follow(change)];
   const sinks = [lastPulls.remember];
-  if (nats !== undefined) {
-    listeners.push(startPublishing(deps, nats.log, lifecycle));
-    listeners.push(tellNeighbours(nats.connection, random, index));
-    sinks.push(pullStream(nats.connection, random));
+  if (records !== undefined) {
+    listeners.push(startPublishing(deps, records, lifecycle));
+    listeners.push(startTellingNeighbours(deps, records));
+    sinks.push(startTellingPulls(deps, records));
   }
   const pulls = new Pulls({ ...deps, sinks });
   lifecycle.add("pulls", { running: pulls.run(lifecycle.signal) }, (it) => it.running);
   return { changes: new Changes(listeners), pulls };
 }
 
-function startPublishing(deps: EventsDeps, log: Log, lifecycle: Lifecycle): ChangeListener {
+/** What happens before NATS is there waits in the outbox. */
+function startPublishing(deps: EventsDeps, records: Late<Records>, lifecycle: Lifecycle): ChangeListener {
   const { clock, random } = deps;
   const outbox = new Outbox(deps);
-  const records = createRecordStore({ log, codec: rawCodec, clock, random });
-  const running = publishOutbox({ ...deps, outbox, records }, lifecycle.signal);
-  lifecycle.add("events", { running }, (it) => it.running);
+  const publishing = records.map(({ log }) => {
+    const store = createRecordStore({ log, codec: rawCodec, clock, random });
+    return { running: publishOutbox({ ...deps, outbox, records: store }, lifecycle.signal) };
+  });
+  lifecycle.add("events", publishing, (it) => it.now?.running);
   return (change) => outbox.add(change);
+}
+
+/** The index is made anew when NATS comes, since other replicas told of changes meanwhile. */
+function startTellingNeighbours({ index, random }: EventsDeps, records: Late<Records>): ChangeListener {
+  const isThere = records.now !== undefined;
+  const telling = records.map(({ connection }) => {
+    const tell = tellNeighbours(connection, random, index);
+    if (!isThere) index.rebuild();
+    return { tell };
+  });
+  return (change) => telling.now?.tell(change);
+}
+
+function startTellingPulls({ random }: EventsDeps, records: Late<Records>): PullSink {
+  const telling = records.map(({ connection }) => ({ tell: pullStream(connection, random) }));
+  return async (pulls) => await telling.now?.tell(pulls);
 }

@@ -1,11 +1,11 @@
 import type { Redis } from "ioredis";
-import { QuotasDefinition } from "#contracts/registry/v1/quotas";
+import type { QuotasServiceImplementation } from "#contracts/registry/v1/quotas";
 import type { Clock } from "#libs/clock";
 import type { Lifecycle } from "#libs/lifecycle";
 import type { Leases } from "#libs/locks";
 import type { Logger } from "#libs/logger";
 import type { Log } from "#libs/records";
-import type { RpcServer } from "#libs/rpc";
+import type { CallScope } from "#libs/rpc";
 import type { LinkMeter } from "../store/link-meter.ts";
 import type { ObjectStore } from "../store/object-store.ts";
 import { RepositoryStore } from "../store/repository-store.ts";
@@ -26,7 +26,7 @@ export interface OpenQuotasDeps {
 
 export interface Quotas {
   readonly meter: LinkMeter;
-  addTo(server: RpcServer): RpcServer;
+  readonly handlers: QuotasServiceImplementation<CallScope>;
 }
 
 const RECOUNT_EVERY_MS = 3_600_000;
@@ -43,7 +43,7 @@ export async function openQuotas(deps: OpenQuotasDeps, lifecycle: Lifecycle): Pr
   lifecycle.add("counting of quotas", { running }, (it) => it.running);
   return {
     meter: new QuotaMeter({ quotas, usage, recounter, logger }),
-    addTo: (server) => server.add(QuotasDefinition, quotasHandlers({ quotas, usage, recounter })),
+    handlers: quotasHandlers({ quotas, usage, recounter }),
   };
 }
 
