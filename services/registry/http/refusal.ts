@@ -6,6 +6,8 @@ import { writeJson } from "./exchange.ts";
 
 /** How long a client may go on to send what was refused, so that it reads why before the connection ends. */
 const LINGER_MS = 5_000;
+/** What does not answer now may in a moment. */
+const RETRY_AFTER_SECONDS = "5";
 
 /** Answers an error as the OCI API writes them; what is no refusal is logged, and its words stay here. */
 export function refuse(
@@ -23,7 +25,8 @@ export function refuse(
     return;
   }
   const body = { errors: [{ code: refusal.code, message: refusal.message, detail: {} }] };
-  writeJson(exchange, body, { status: refusal.status, headers: refusal.headers });
+  const headers = { ...(refusal.status === 503 && { "retry-after": RETRY_AFTER_SECONDS }), ...refusal.headers };
+  writeJson(exchange, body, { status: refusal.status, headers });
   whenReceived(request, () => response.end());
 }
 

@@ -86,10 +86,17 @@ export function isNotImplemented(error: unknown): boolean {
   return cause instanceof S3ServiceException && cause.$metadata.httpStatusCode === 501;
 }
 
-const FULL = new Set(["QuotaExceeded", "EntityTooLarge", "XMinioStorageFull", "InsufficientStorage"]);
+/** Of Ceph, MinIO and others. S3 itself is never full. */
+const FULL = new Set([
+  "QuotaExceeded",
+  "XMinioAdminBucketQuotaExceeded",
+  "XMinioStorageFull",
+  "InsufficientStorage",
+  "InsufficientCapacity",
+]);
 
 function asRefusal(cause: unknown): Error {
-  if (cause instanceof S3ServiceException && FULL.has(cause.name)) {
+  if (cause instanceof S3ServiceException && (FULL.has(cause.name) || cause.$metadata.httpStatusCode === 507)) {
     return new OciError("UNAVAILABLE", "the registry has no space left", { status: 507, cause });
   }
   return new OciError("UNAVAILABLE", "the registry's object store does not answer as it should: try again", { cause });

@@ -3,6 +3,7 @@ import { Readable } from "node:stream";
 import {
   CreateBucketCommand,
   CreateMultipartUploadCommand,
+  HeadObjectCommand,
   ListMultipartUploadsCommand,
   UploadPartCommand,
 } from "@aws-sdk/client-s3";
@@ -56,6 +57,46 @@ test("parts that a crash left behind are aborted once they are old", async () =>
   await store.sweep(new Date(Date.now() + 60_000));
   expect(await unfinishedUploads()).toEqual([]);
   client.destroy();
+});
+
+test("pieces larger than one request may copy become one object, copied part by part inside the store", async () => {
+  const splitting = await S3Objects.open({ ...settings(), copyBytes: 12 * 2 ** 20 });
+  const client = createS3Client(settings());
+  for (const [name, sizes, parts] of [
+    ["one", [25], 3],
+    ["some", [13, 7, 1], 4],
+  ] as const) {
+    const pieces = sizes.map((mib) => randomBytes(mib * 2 ** 20));
+    const keys = pieces.map((_piece, place) => `pieces/${name}-${place}`);
+    for (const [place, piece] of pieces.entries()) await splitting.receive(keys[place] ?? "", Readable.from([piece]));
+    const Key = `copied/${name}`;
+    await splitting.assemble(keys, Key);
+    expect((await store.read(Key))?.bytes.equals(Buffer.concat(pieces))).toBe(true);
+    // It ends with the number of parts: had the bytes come through here, it would be another.
+    const { ETag } = await client.send(new HeadObjectCommand({ Bucket: "registry", Key }));
+    expect(ETag).toMatch(new RegExp(`-${parts}"$`));
+    expect([await store.list(`pieces/${name}-`), await unfinishedUploads()]).toEqual([[], []]);
+  }
+  client.destroy();
+  splitting.close();
+});
+
+test("a store that is slow, or has too much to do for a moment, is waited for; for longer, it is told", async () => {
+  await using proxy = await startFaultyProxy(server.url);
+  const slow = await S3Objects.open({ ...settings(), endpoint: proxy.url });
+  const blob = randomBytes(9 * 2 ** 20);
+  proxy.turn("delay");
+  await slow.receive("slow/delay", Readable.from([blob]));
+  expect((await slow.read("slow/delay"))?.bytes.equals(blob)).toBe(true);
+  for (const fault of ["throttle", "fail"] as const) {
+    proxy.turn(fault, 2);
+    await slow.put(`slow/${fault}`, "x");
+    expect(await slow.head(`slow/${fault}`)).toMatchObject({ sizeBytes: 1 });
+  }
+  proxy.turn("throttle");
+  await expect(slow.put("slow/never", "x")).rejects.toMatchObject({ code: "UNAVAILABLE", status: 503 });
+  slow.close();
+  expect(await store.head("slow/never")).toBeUndefined();
 });
 
 test("a bucket that is not there is told at once", async () => {

@@ -35,24 +35,28 @@ const PAGE = 1_000;
 export interface S3ObjectsOptions extends S3Settings {
   /** Size of the largest object; parts are made so large that it fits. */
   readonly maxObjectBytes: number;
+  /** What one request copies inside the store; S3 allows 5 GB. */
+  readonly copyBytes?: number;
 }
 
 /** Objects in a bucket of S3 or of what speaks like it. Reads after writes must be consistent, as S3's are. */
 export class S3Objects implements ObjectStore {
   readonly #bucket: Bucket;
   readonly #buffers: PartBuffers;
+  readonly #copyBytes: number;
 
-  private constructor(bucket: Bucket, partBytes: number) {
+  private constructor(bucket: Bucket, { partBytes, copyBytes }: { partBytes: number; copyBytes: number }) {
     this.#bucket = bucket;
     this.#buffers = new PartBuffers({ sizeBytes: partBytes, count: PART_BUFFERS });
+    this.#copyBytes = copyBytes;
   }
 
   /** @throws StillpointError UNAVAILABLE when the bucket cannot be used */
-  static async open({ maxObjectBytes, ...settings }: S3ObjectsOptions): Promise<S3Objects> {
+  static async open({ maxObjectBytes, copyBytes = COPY_BYTES, ...settings }: S3ObjectsOptions): Promise<S3Objects> {
     const client = createS3Client(settings);
     await checkBucket(client, settings.bucket);
     const partBytes = Math.max(8 * MIB, Math.ceil(maxObjectBytes / MOST_PARTS / MIB) * MIB);
-    return new S3Objects({ client, bucket: settings.bucket }, partBytes);
+    return new S3Objects({ client, bucket: settings.bucket }, { partBytes, copyBytes });
   }
 
   close(): void {
@@ -150,8 +154,9 @@ export class S3Objects implements ObjectStore {
   /** Copies inside the store where its rules allow it; else the bytes come through here. */
   async #join(pieces: readonly SourceRange[], target: string): Promise<void> {
     const [only, ...more] = pieces;
-    if (only !== undefined && more.length === 0 && only.length <= COPY_BYTES) return await this.#copy(only.key, target);
-    const ranges = pieces.flatMap(inRanges);
+    if (only !== undefined && more.length === 0 && only.length <= this.#copyBytes)
+      return await this.#copy(only.key, target);
+    const ranges = pieces.flatMap((piece) => inRanges(piece, this.#copyBytes));
     const isAllowed =
       ranges.length <= MOST_PARTS && ranges.slice(0, -1).every(({ length }) => length >= SMALLEST_PART_BYTES);
     if (isAllowed && ranges.length > 0) {
@@ -211,8 +216,8 @@ export class S3Objects implements ObjectStore {
 }
 
 /** Equal parts that one request may copy. */
-function inRanges({ key, length }: SourceRange): SourceRange[] {
-  const step = Math.ceil(length / Math.max(1, Math.ceil(length / COPY_BYTES)));
+function inRanges({ key, length }: SourceRange, copyBytes: number): SourceRange[] {
+  const step = Math.ceil(length / Math.max(1, Math.ceil(length / copyBytes)));
   const ranges: SourceRange[] = [];
   for (let offset = 0; offset < length; offset += step) {
     ranges.push({ key, offset, length: Math.min(step, length - offset) });
