@@ -16,6 +16,8 @@ export interface S3Server extends AsyncDisposable {
   readonly url: string;
   readonly accessKey: string;
   readonly secretKey: string;
+  /** Runs radosgw-admin with these. */
+  admin(...args: readonly string[]): Promise<void>;
 }
 
 /** Ceph's S3 gateway over a cluster of one monitor and one store in memory. Takes about five seconds. */
@@ -42,21 +44,18 @@ export async function startCeph(): Promise<S3Server> {
   await start(["ceph-osd", "-i", "0"]);
   await run("ceph-authtool", ["--create-keyring", join(folder, "rgw", "keyring"), "--gen-key", "-n", "client.rgw"]);
   const [accessKey, secretKey] = [randomUUID(), randomUUID()];
-  const user = [
-    "user",
-    "create",
-    "--uid=test",
-    "--display-name=test",
-    `--access-key=${accessKey}`,
-    `--secret=${secretKey}`,
-  ];
-  await run("radosgw-admin", ["-c", conf, ...user]);
+  const admin = async (...args: readonly string[]) => {
+    await run("radosgw-admin", ["-c", conf, ...args]);
+  };
+  const keys = [`--access-key=${accessKey}`, `--secret=${secretKey}`];
+  await admin("user", "create", "--uid=test", "--display-name=test", ...keys);
   await start(["radosgw", "-n", "client.rgw"], s3Port);
   const owned = stack.move();
   return {
     url: `http://127.0.0.1:${s3Port}`,
     accessKey,
     secretKey,
+    admin,
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
 }

@@ -26,6 +26,8 @@ export interface UpkeepDeps {
   readonly leases: Leases;
   /** Where there are logins or events. */
   readonly records: Late<Records> | undefined;
+  /** Makes the reserves of the store that are missing. */
+  readonly replenish: () => Promise<void>;
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
@@ -42,7 +44,7 @@ export interface Upkeep {
 
 /** Starts what goes on beside requests: the index, events, collection. */
 export function startUpkeep(
-  { store, config, redis, leases, records, ...deps }: UpkeepDeps,
+  { store, config, redis, leases, records, replenish, ...deps }: UpkeepDeps,
   lifecycle: Lifecycle,
 ): Upkeep {
   const { clock, logger } = deps;
@@ -51,6 +53,6 @@ export function startUpkeep(
   const told = config.REGISTRY_EVENTS === "none" || records === undefined ? {} : { records };
   const telling = startEvents({ ...deps, objects: store.objects, index, lastPulls, ...told }, lifecycle);
   const observer = tellCollection({ ...telling, metrics: collectionMetrics(), logger });
-  const collection = startCollection({ store, config, leases, observer, clock, logger }, lifecycle);
+  const collection = startCollection({ store, config, leases, observer, replenish, clock, logger }, lifecycle);
   return { index, lastPulls, ...telling, ...collection };
 }

@@ -3,6 +3,7 @@ import { OciError } from "../domain/oci-error.ts";
 import type { ContentStore } from "../store/content-store.ts";
 import type { Link } from "../store/link.ts";
 import type { ManifestToStore, RepositoryStore } from "../store/repository-store.ts";
+import type { Candidates } from "./candidates.ts";
 import type { Guard } from "./guard.ts";
 import type { Intents } from "./intents.ts";
 import type { CollectionQueue } from "./queue.ts";
@@ -13,6 +14,7 @@ export interface ManifestPushesDeps {
   readonly content: ContentStore;
   readonly guard: Guard;
   readonly intents: Intents;
+  readonly candidates: Pick<Candidates, "mark">;
   readonly queue: CollectionQueue;
 }
 
@@ -36,16 +38,22 @@ export class ManifestPushes {
    * @throws OciError MANIFEST_BLOB_UNKNOWN, MANIFEST_INVALID where it says another size, and nothing was stored
    */
   async push(repository: string, { bytes, manifest, facts }: ManifestPush): Promise<void> {
-    const { intents, guard, content, repositories, queue } = this.#deps;
+    const { intents, guard, content, repositories, candidates, queue } = this.#deps;
     const parts = [...new Set([...facts.blobs, ...facts.manifests])];
     const digests = [manifest.digest, ...parts];
     await using intent = await intents.declare("pushing", { repository, digests });
     refuse(await guard.whenFree(repository, digests));
     refuse(await this.#missing(repository, facts));
-    await content.put(bytes, manifest.digest);
     const takesTags = await this.#takesTags(repository, manifest);
-    intent.assertInTime();
-    await repositories.addManifest(repository, manifest);
+    try {
+      await content.put(bytes, manifest.digest);
+      intent.assertInTime();
+      await repositories.addManifest(repository, manifest);
+    } catch (error) {
+      // Collection looks whether anybody needs the content.
+      await candidates.mark("", manifest.digest).catch(() => {});
+      throw error;
+    }
     await guard.referred(repository, digests);
     if (takesTags) await queue.add(repository);
   }

@@ -13,6 +13,8 @@ export interface CollectionDeps {
   readonly config: RegistryConfig;
   readonly leases: Leases;
   readonly observer: CollectionObserver;
+  /** Makes the reserves of the store that are missing. */
+  replenish(): Promise<void>;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -30,7 +32,11 @@ export function startCollection(
     untaggedMs: config.REGISTRY_UNTAGGED_SECONDS * 1_000,
   };
   const collector = new Collector({ ...sweep, verification });
-  const running = repeat(collector, { ...deps, lifecycle, everyMs: config.REGISTRY_COLLECT_SECONDS * 1_000 });
+  const pass = async () => {
+    await deps.replenish().catch((err: unknown) => deps.logger.warn({ err }, "the store has no reserves"));
+    await collector.pass();
+  };
+  const running = repeat(pass, { ...deps, lifecycle, everyMs: config.REGISTRY_COLLECT_SECONDS * 1_000 });
   lifecycle.add("collection", { running }, (it) => it.running);
   return { collector, sweep };
 }
@@ -42,10 +48,10 @@ interface Repetition {
   readonly logger: Logger;
 }
 
-async function repeat(collector: Collector, { lifecycle: { signal }, everyMs, clock, logger }: Repetition) {
+async function repeat(pass: () => Promise<void>, { lifecycle: { signal }, everyMs, clock, logger }: Repetition) {
   while (!signal.aborted) {
     await clock.sleep(everyMs, signal).catch(() => {});
     if (signal.aborted) return;
-    await collector.pass().catch((err: unknown) => logger.error({ err }, "collection failed"));
+    await pass().catch((err: unknown) => logger.error({ err }, "collection failed"));
   }
 }

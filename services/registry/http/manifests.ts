@@ -8,6 +8,8 @@ import { answer, type Exchange, type OciDeps } from "./exchange.ts";
 
 const MAX_MANIFEST_BYTES = 4 * 2 ** 20;
 const MAX_TAGS = 100;
+/** Images have fewer layers; the chunks of disks are not mounted without a source. */
+const HINTED_BLOBS = 128;
 
 /** GET and HEAD of a manifest by tag or digest, byte for byte as it came. */
 export async function getManifest({ repositories, content, pulls }: OciDeps, exchange: Exchange): Promise<void> {
@@ -43,6 +45,7 @@ export async function putManifest(deps: OciDeps, exchange: Exchange): Promise<vo
   refuseMalformed(facts);
   const manifest = toStore({ digest, tags, sizeBytes: bytes.length }, facts);
   await deps.manifestPushes.push(repository, { bytes, manifest, facts });
+  for (const blob of facts.blobs.slice(0, HINTED_BLOBS)) deps.holders.add(blob, repository);
   const { mediaType, sizeBytes } = manifest;
   const pushed = { actor: principal.name, tags, digests: [digest], mediaType, sizeBytes };
   await deps.changes.tell({ action: "pushed", repository, ...pushed });

@@ -49,16 +49,24 @@ export async function cancelUpload({ uploads }: OciDeps, exchange: Exchange): Pr
 
 /** Links a blob that a repository has which the caller may read: the one that is named, or else any that is known. */
 async function mount(deps: OciDeps, { query, principal, repository }: Exchange, digest: string): Promise<boolean> {
-  const { repositories, blobLinks, holders } = deps;
   const from = query.get("from");
-  for (const source of from === null ? await holders.of(digest) : [from]) {
+  for (const source of from === null ? await deps.holders.of(digest) : [from]) {
     const isReadable = isRepository(source) && may(principal, "get", `repositories/${source}`);
-    const link = isReadable ? await repositories.blob(source, digest) : undefined;
-    if (link === undefined || !(await blobLinks.add(repository, digest, link.sizeBytes))) continue;
-    holders.add(digest, repository);
-    return true;
+    if (isReadable && (await mountFrom(deps, source, { repository, digest }))) return true;
   }
   return false;
+}
+
+async function mountFrom(
+  { repositories, blobLinks, holders }: OciDeps,
+  source: string,
+  { repository, digest }: { readonly repository: string; readonly digest: string },
+): Promise<boolean> {
+  const link = await repositories.blob(source, digest);
+  if (link === undefined) holders.forget(digest, source);
+  if (link === undefined || !(await blobLinks.add(repository, digest, link.sizeBytes))) return false;
+  holders.add(digest, repository);
+  return true;
 }
 
 /** Which one an upload has is told by its last request; an unknown one is refused before any byte is sent. */

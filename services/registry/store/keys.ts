@@ -19,6 +19,7 @@ export type LinkKind = "_blobs" | "_manifests";
  * - `collect/queue/<name>/<when>-<id>`: that collection should look at a repository
  * - `outbox/<id>`: an event that is not published yet
  * - `collect/verified`: written when everything was looked at
+ * - `reserve/<n>`: nothing, for its size
  */
 export const keys = {
   contents: "blobs/",
@@ -51,6 +52,8 @@ export const keys = {
   queued: (repository: string, id: string) => `${keys.queues}${scopeName(repository)}/${id}`,
   known: (repository: string) => `known/${repository.replaceAll("/", "!")}`,
   catalog: (repository: string) => `catalog/${repository.replaceAll("/", "!")}`,
+  reserves: "reserve/",
+  reserve: (place: number) => `${keys.reserves}${place}`,
   pieces: "uploads/",
   piece: (uploadId: string, piece: string) => `${keys.pieces}${uploadId}.${piece}`,
 };

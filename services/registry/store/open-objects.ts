@@ -1,6 +1,6 @@
 import type { Lifecycle } from "#libs/lifecycle";
 import { FsObjects } from "./fs-objects.ts";
-import type { ObjectStore } from "./object-store.ts";
+import { ReservedObjects } from "./reserved-objects.ts";
 
 export interface ObjectsConfig {
   readonly REGISTRY_STORE: "file" | "s3";
@@ -12,8 +12,8 @@ export interface ObjectsConfig {
 }
 
 /** The object store that the configuration names. @throws StillpointError UNAVAILABLE when it cannot be used */
-export async function openObjects(config: ObjectsConfig, lifecycle: Lifecycle): Promise<ObjectStore> {
-  if (config.REGISTRY_STORE === "file") return await FsObjects.open(config.REGISTRY_DATA);
+export async function openObjects(config: ObjectsConfig, lifecycle: Lifecycle): Promise<ReservedObjects> {
+  if (config.REGISTRY_STORE === "file") return new ReservedObjects(await FsObjects.open(config.REGISTRY_DATA));
   // The SDK takes 75 MB of memory.
   const { S3Objects } = await import("./s3-objects.ts");
   const store = await S3Objects.open({
@@ -22,5 +22,5 @@ export async function openObjects(config: ObjectsConfig, lifecycle: Lifecycle): 
     endpoint: config.REGISTRY_S3_ENDPOINT,
     maxObjectBytes: config.REGISTRY_MAX_BLOB_BYTES,
   });
-  return lifecycle.add("object store", store, (it) => it.close());
+  return new ReservedObjects(lifecycle.add("object store", store, (it) => it.close()));
 }

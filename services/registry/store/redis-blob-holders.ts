@@ -5,8 +5,10 @@ import type { Redis } from "ioredis";
  * repository itself, and what Redis has lost is uploaded again.
  */
 export interface BlobHolders {
-  /** Remembers it; never fails, and nobody waits for it. */
+  /** Remembers it anew; never fails, and nobody waits for it. */
   add(digest: string, repository: string): void;
+  /** The same when it was asked and has the blob no more. */
+  forget(digest: string, repository: string): void;
   /** Repositories that may have the blob. */
   of(digest: string): Promise<readonly string[]>;
 }
@@ -23,6 +25,9 @@ export function redisBlobHolders(redis: Redis): BlobHolders {
         .expire(key, KEPT_SECONDS)
         .exec()
         .catch(() => {});
+    },
+    forget(digest, repository) {
+      redis.srem(keyOf(digest), repository).catch(() => {});
     },
     async of(digest) {
       return await redis.smembers(keyOf(digest)).catch(() => []);

@@ -166,32 +166,26 @@ describe.each([
     return await eventually(isSwept, { deadlineMs: 2_000 });
   }
 
-  it("lose open uploads with Redis, and no image", async () => {
+  it("lose open uploads with Redis, and no image; mounts without a source find it again when it is used", async () => {
     const blob = randomBytes(100_000);
     const digest = await pushInChunks(urls, blob, 40_000);
     const open = await startUpload(url);
+    const mount = (repository: string) =>
+      fetch(`${url}/v2/${repository}/blobs/uploads/?mount=${digest}`, { method: "POST" });
+    expect((await mount("team/before")).status).toBe(201);
     await run("redis-cli", ["-p", `${redis.port}`, "FLUSHALL"]);
     expect((await fetch(`${url}${open}`)).status).toBe(404);
     for (const replica of replicas) expect(await digestAt(replica.url, digest)).toBe(digest);
-  });
-});
 
-it("a full disk is told with 507, and nothing stays; with room again the same push succeeds", async () => {
-  await using ending = new AsyncDisposableStack();
-  const place = await startFolder(ending);
-  const redis = ending.use(await startRedis());
-  const replica = ending.use(await startReplica({ ...place.settings, REDIS_URL: redis.url }));
-  const limit = (bytes: string) => run("prlimit", ["--pid", `${replica.pid}`, `--fsize=${bytes}`]);
-  const blob = randomBytes(8 * MIB);
-  const location = await startUpload(replica.url);
-  await limit(`${3 * MIB}:`);
-  const refused = await sendChunk(`${replica.url}${location}`, blob, `0-${blob.length - 1}`);
-  expect(refused.status).toBe(507);
-  expect(await refused.json()).toMatchObject({ errors: [{ code: "UNAVAILABLE", message: /no space left/ }] });
-  expect(await place.remains()).toEqual([]);
-  await limit("unlimited:");
-  expect((await sendChunk(`${replica.url}${location}`, blob, `0-${blob.length - 1}`)).status).toBe(202);
-  expect((await fetch(`${replica.url}${location}?digest=${digestOf(blob)}`, { method: "PUT" })).status).toBe(201);
+    const begun = await mount("team/flushed");
+    expect(begun.status).toBe(202);
+    const target = `${url}${begun.headers.get("location")}?digest=${digest}`;
+    expect((await fetch(target, { method: "PUT", body: new Uint8Array(blob) })).status).toBe(201);
+    await pushManifest(url, "team/app", "config");
+    await run("redis-cli", ["-p", `${redis.port}`, "FLUSHALL"]);
+    await pushManifest(url, "team/app", "hinted", { layers: [blob], areLayersThere: true });
+    expect((await mount("team/after")).status).toBe(201);
+  });
 });
 
 it("who wants the connection closed reads why it is refused, however much it has still to send", async () => {

@@ -68,7 +68,8 @@ test("pieces larger than one request may copy become one object, copied part by 
   ] as const) {
     const pieces = sizes.map((mib) => randomBytes(mib * 2 ** 20));
     const keys = pieces.map((_piece, place) => `pieces/${name}-${place}`);
-    for (const [place, piece] of pieces.entries()) await splitting.receive(keys[place] ?? "", Readable.from([piece]));
+    for (const [place, piece] of pieces.entries())
+      await splitting.receive(keys[place] ?? "", new PiecesSource(Readable.from([piece])));
     const Key = `copied/${name}`;
     await splitting.assemble(keys, Key);
     expect((await store.read(Key))?.bytes.equals(Buffer.concat(pieces))).toBe(true);
@@ -86,7 +87,7 @@ test("a store that is slow, or has too much to do for a moment, is waited for; f
   const slow = await S3Objects.open({ ...settings(), endpoint: proxy.url });
   const blob = randomBytes(9 * 2 ** 20);
   proxy.turn("delay");
-  await slow.receive("slow/delay", Readable.from([blob]));
+  await slow.receive("slow/delay", new PiecesSource(Readable.from([blob])));
   expect((await slow.read("slow/delay"))?.bytes.equals(blob)).toBe(true);
   for (const fault of ["throttle", "fail"] as const) {
     proxy.turn(fault, 2);

@@ -3,6 +3,7 @@ import type { Readable } from "node:stream";
 import { LRUCache } from "lru-cache";
 import type { Clock } from "#libs/clock";
 import type { BlobLinks } from "../collect/blob-links.ts";
+import type { Candidates } from "../collect/candidates.ts";
 import { OciError } from "../domain/oci-error.ts";
 import { type ByteRange, uploadRange } from "../domain/ranges.ts";
 import type { ContentStore } from "./content-store.ts";
@@ -17,6 +18,7 @@ export interface UploadsDeps {
   readonly content: ContentStore;
   readonly repositories: RepositoryStore;
   readonly blobLinks: BlobLinks;
+  readonly candidates: Pick<Candidates, "mark">;
   readonly sessions: UploadSessions;
   readonly maxBlobBytes: number;
   readonly clock: Clock;
@@ -184,8 +186,15 @@ export class Uploads {
     return hash;
   }
 
+  /** When it fails, collection looks whether anybody needs the content. */
   async #link(repository: string, digest: string, sizeBytes: number): Promise<void> {
-    if (await this.#deps.blobLinks.add(repository, digest, sizeBytes)) return;
+    const { blobLinks, candidates } = this.#deps;
+    try {
+      if (await blobLinks.add(repository, digest, sizeBytes)) return;
+    } catch (error) {
+      await candidates.mark("", digest).catch(() => {});
+      throw error;
+    }
     throw new OciError("UNKNOWN", "the blob was being collected at this very moment: send it again", { status: 503 });
   }
 

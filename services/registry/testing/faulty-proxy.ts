@@ -1,4 +1,4 @@
-import { createServer, type IncomingMessage, request as startRequest } from "node:http";
+import { createServer, type IncomingMessage, type ServerResponse, request as startRequest } from "node:http";
 import { pipeline } from "node:stream/promises";
 import { setTimeout } from "node:timers/promises";
 import { listen } from "../http/listen.ts";
@@ -20,7 +20,7 @@ export async function startFaultyProxy(target: string) {
     left -= 1;
     return left >= 0 ? mode : "pass";
   };
-  const server = createServer(async (request, response) => {
+  const answer = async (request: IncomingMessage, response: ServerResponse) => {
     const what = next();
     if (what === "hang") return void request.resume();
     if (what === "fail") return void request.resume().on("end", () => response.writeHead(500).end());
@@ -33,7 +33,8 @@ export async function startFaultyProxy(target: string) {
     });
     outgoing.on("error", () => response.destroy());
     pipeline(request, outgoing).catch(() => outgoing.destroy());
-  });
+  };
+  const server = createServer((request, response) => void answer(request, response));
   const listening = await listen(server, "127.0.0.1:0");
   return {
     url: `http://${listening.address}`,
