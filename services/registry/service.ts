@@ -82,11 +82,12 @@ export async function startRegistry(
 }
 
 /** What fails in time is the start's failure; what comes later is told in the log. */
-async function waitFor(parts: readonly (Late<unknown> | undefined)[], { clock, logger }: Foundation): Promise<void> {
-  await Promise.all(parts.map((part) => part?.wait(PATIENCE_MS, clock)));
-  if (parts.every((part) => part === undefined || part.now !== undefined)) return;
+async function waitFor(all: readonly (Late<unknown> | undefined)[], { clock, logger }: Foundation): Promise<void> {
+  const parts = all.filter((part) => part !== undefined);
+  await Promise.all(parts.map((part) => part.wait(PATIENCE_MS, clock)));
+  if (parts.every((part) => part.now !== undefined)) return;
   logger.warn("NATS does not answer: accounts and quotas are not known yet, events wait");
-  for (const part of parts) part?.onFailure((err) => logger.error({ err }, "NATS cannot be used"));
+  for (const part of parts) part.onFailure((err) => logger.error({ err }, "NATS cannot be used"));
 }
 
 function openRegistryStore(
