@@ -82,14 +82,14 @@ async function tellTaken({ output }: Operation, api: Api): Promise<string> {
 }
 
 async function apply(terminal: Terminal, group: string, checkpoint: string, options: ApplyOptions): Promise<void> {
-  const question = `What the VMs of ${group} changed since their last checkpoints will be lost. Apply "${checkpoint}"? [y/N] `;
+  const question = `What the members of ${group} changed since their last checkpoints will be lost. Apply "${checkpoint}"? [y/N] `;
   const help = "Take a checkpoint of the group first, or pass --yes.";
   const unasked = new UsageError("apply discards what changed since the last checkpoints", { help });
   if (options.yes !== true) await askFirst(terminal, question, unasked);
   await runOperation(terminal, options, {
     start: async (api, requestId) =>
       (await api.groups()).applyGroupCheckpoint({ name: checkpointOf(options, group, checkpoint), requestId }),
-    told: () => `Checkpoint ${checkpoint} is applied to every VM of ${group}.`,
+    told: () => `Checkpoint ${checkpoint} is applied to every member of ${group}.`,
   });
 }
 

@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import type { Group } from "#contracts/checkpoint/v1/group";
 import type { CheckpointType } from "#contracts/vm/v1/vm";
-import { groupName, projectName, vmName } from "#libs/names";
+import { groupName, projectName } from "#libs/names";
 import { type Api, type CommonOptions, withApi } from "../api.ts";
 import { leafCommand } from "../leaf-command.ts";
 import { printAnswer } from "../output/format.ts";
@@ -9,7 +9,7 @@ import { showGroup, showGroups } from "../output/groups.ts";
 import { parseCheckpointType } from "../parse/checkpoint-type.ts";
 import { collect } from "../parse/collect.ts";
 import { parseFreezeWindow } from "../parse/freeze-window.ts";
-import { parseWorkload } from "../parse/workload.ts";
+import { parseWorkload, workloadName } from "../parse/workload.ts";
 import type { Terminal } from "../terminal.ts";
 
 interface SetOptions extends CommonOptions {
@@ -30,25 +30,25 @@ export function groupDefineCommands(terminal: Terminal): Command[] {
         withApi(terminal, options, async (api) => printGroup(api, await ask(api, groupName(options.project, group)))),
       );
   return [
-    withSettings(leafCommand("create", "Make a group; its VMs are frozen in the order given."))
+    withSettings(leafCommand("create", "Make a group; its members are frozen in the order given."))
       .argument("<group>")
-      .argument("<vm...>")
-      .action((group: string, vms: string[], options: SetOptions) =>
-        withApi(terminal, options, (api) => create(api, group, vms, options)),
+      .argument("<workload...>", "vm/NAME, container/NAME, or NAME for a VM", collect(parseWorkload))
+      .action((group: string, members: string[], options: SetOptions) =>
+        withApi(terminal, options, (api) => create(api, group, members, options)),
       ),
     leafCommand("list", "List groups.").action((options: CommonOptions) => withApi(terminal, options, list)),
     named("get", "Show a group.", async (api, name) => (await api.groups()).getGroup({ name })),
     withSettings(leafCommand("set", "Change a group; what is not said stays."))
       .argument("<group>")
-      .option("--member <vm>", "a member; all of them have to be given, in order", collect(parseWorkload))
+      .option("--member <workload>", "a member; all of them have to be given, in order", collect(parseWorkload))
       .action((group: string, options: SetOptions) => withApi(terminal, options, (api) => set(api, group, options))),
-    named("delete", "Delete a group that has no checkpoints; its VMs stay.", async (api, name) =>
+    named("delete", "Delete a group that has no checkpoints; its members stay.", async (api, name) =>
       (await api.groups()).deleteGroup({ name }),
     ),
   ];
 }
 
-async function create(api: Api, group: string, vms: readonly string[], options: SetOptions): Promise<void> {
+async function create(api: Api, group: string, members: readonly string[], options: SetOptions): Promise<void> {
   const { project } = options;
   const groups = await api.groups();
   await printGroup(
@@ -56,14 +56,14 @@ async function create(api: Api, group: string, vms: readonly string[], options: 
     await groups.createGroup({
       parent: projectName(project),
       groupId: group,
-      members: vms.map((vm) => vmName(project, parseWorkload(vm))),
+      members: members.map((member) => workloadName(project, member)),
       ...settings(options),
     }),
   );
 }
 
 async function set(api: Api, group: string, options: SetOptions): Promise<void> {
-  const members = (options.member ?? []).map((vm) => vmName(options.project, vm));
+  const members = (options.member ?? []).map((member) => workloadName(options.project, member));
   const groups = await api.groups();
   const name = groupName(options.project, group);
   await printGroup(api, await groups.updateGroup({ name, members, ...settings(options) }));

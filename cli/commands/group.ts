@@ -6,7 +6,7 @@ import { groupDefineCommands } from "./group-define.ts";
 
 /** stillpoint group ... */
 export function groupCommand(terminal: Terminal): Command {
-  const noun = nounCommand("group", "VMs that are checkpointed together, at one instant.");
+  const noun = nounCommand("group", "VMs and containers that are checkpointed together, at one instant.");
   for (const verb of [...groupDefineCommands(terminal), ...groupCheckpointCommands(terminal)]) noun.addCommand(verb);
   return noun;
 }

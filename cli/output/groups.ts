@@ -3,7 +3,7 @@ import { renderFields, renderTable } from "./table.ts";
 import { lastPart, showAge, showEnum, showTime } from "./units.ts";
 
 export function showGroups(groups: readonly Group[]): string {
-  if (groups.length === 0) return "No groups. Make one with: stillpoint group create NAME VM...";
+  if (groups.length === 0) return "No groups. Make one with: stillpoint group create NAME WORKLOAD...";
   const rows = groups.map((group) => [lastPart(group.name), members(group), typeOf(group.checkpointType)]);
   return renderTable(["NAME", "MEMBERS, IN ORDER", "CHECKPOINTS"], rows);
 }
@@ -38,7 +38,7 @@ export function showGroupCheckpointLine(checkpoint: GroupCheckpoint): string {
   const { displayName, requestedType, fellBack, reason, skewMs, receipt } = checkpoint;
   const byWhom = receipt?.clocks === "several" ? " by their hosts' clocks" : "";
   const why = fellBack ? `; asked for ${typeOf(requestedType)}: ${reason}, ${String(receipt?.detail ?? "")}` : "";
-  return `Checkpoint "${displayName}" of ${checkpoint.members.length} VMs is taken, ${skewMs} ms apart${byWhom}: ${reached(checkpoint)}${why}.`;
+  return `Checkpoint "${displayName}" of ${checkpoint.members.length} members is taken, ${skewMs} ms apart${byWhom}: ${reached(checkpoint)}${why}.`;
 }
 
 const members = (group: Group): string => group.members.map(lastPart).join(", ");

@@ -49,9 +49,19 @@ const states: Partial<Record<ContainerState, VmState>> = {
   [ContainerState.FAILED]: VmState.FAILED,
 };
 
-function asVm({ name, uid, host, state, labels, spec, checkpointStorage }: Container): Vm {
+/** A container's own record, behind its likeness to a VM; undefined for a VM. */
+export function containerOf(body: Vm): Container | undefined {
+  return (body as Partial<ContainerAsVm>).container;
+}
+
+interface ContainerAsVm extends Vm {
+  readonly container: Container;
+}
+
+function asVm(container: Container): ContainerAsVm {
+  const { name, uid, host, state, labels, spec, checkpointStorage } = container;
   const disks = (spec?.volumes ?? []).filter(({ volume }) => volume !== "");
-  return Vm.fromPartial({
+  const likeness = Vm.fromPartial({
     ...{ name, uid, host, labels, state: states[state] ?? VmState.UNSPECIFIED },
     ...(checkpointStorage && { checkpointStorage }),
     spec: {
@@ -60,4 +70,5 @@ function asVm({ name, uid, host, state, labels, spec, checkpointStorage }: Conta
       disks: disks.map(({ volume, excludeFromCheckpoints }) => ({ id: volume, sizeBytes: 0, excludeFromCheckpoints })),
     },
   });
+  return { ...likeness, container };
 }

@@ -72,7 +72,7 @@ describe("a group", () => {
     await reached(() => load.last >= 20);
     const { code, stdout } = await product.stillpoint("group", "checkpoint", "shop", "--name", "together");
     expect(code).toBe(0);
-    expect(stdout).toMatch(/^Checkpoint "together" of 2 VMs is taken, \d+ ms apart: shop-1 application/);
+    expect(stdout).toMatch(/^Checkpoint "together" of 2 members is taken, \d+ ms apart: shop-1 application/);
     const after = load.last;
     await reached(() => load.last >= after + 20);
     const [taken] = await checkpoints();

@@ -59,6 +59,8 @@ async function performOn(
       return await takeStandard(parts, context, workload, action.value);
     case "takeOffline":
       return await takeOffline(parts, context, workload, action.value);
+    case "prepareHeld":
+      return nothingToPrepare;
     case "holdFrozen":
     case "takeHeld":
     case "thawHeld":
@@ -88,6 +90,9 @@ async function performOn(
       return undefined;
   }
 }
+
+/** A VM's disks are not copied. */
+const nothingToPrepare: CheckpointOutcome = { refusedReason: "", refusedDetail: "", evidence: {}, sizeBytes: 0 };
 
 type HeldAction = Extract<OnWorkload, { readonly $case: "holdFrozen" | "takeHeld" | "thawHeld" }>;
 

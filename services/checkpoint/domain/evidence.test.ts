@@ -31,8 +31,11 @@ test("the moments of freeze and thaw are found in the timeline", () => {
     { event: "frozen", time: "2026-03-01T09:05:00.100Z" },
     { event: "thawed", time: "2026-03-01T09:05:00.300Z" },
   ];
-  expect(momentsOf({ timeline })).toEqual({ frozen: "2026-03-01T09:05:00.100Z", thawed: "2026-03-01T09:05:00.300Z" });
-  expect(momentsOf({})).toEqual({});
+  expect(momentsOf({ timeline })).toEqual([
+    { happened: "frozen", time: "2026-03-01T09:05:00.100Z" },
+    { happened: "thawed", time: "2026-03-01T09:05:00.300Z" },
+  ]);
+  expect(momentsOf({})).toEqual([]);
 });
 
 test("a container that stood still is whole; at rest with a quiesce command that ended well", () => {

@@ -1,4 +1,4 @@
-import type { Cause } from "./policy.ts";
+import { type Cause, quiesceAbsent } from "./policy.ts";
 import type { Consistency, JsonObject } from "./receipt.ts";
 
 export type Judgement =
@@ -47,16 +47,13 @@ function judgePause(pause: JsonObject): Judgement {
     : unproven("quiesce.failed", "the quiesce command did not end well");
 }
 
-const quiesceAbsent: Cause = { code: "quiesce.absent", detail: "the container has no quiesce command" };
-
-/** Events in the guest's life that a checkpoint caused, with their own times (RFC 3339). */
-export function momentsOf(evidence: JsonObject): { readonly frozen?: string; readonly thawed?: string } {
+/** What a checkpoint did to a guest, or to a container, with the time at which it happened there (RFC 3339). */
+export function momentsOf(evidence: JsonObject): { readonly happened: string; readonly time: string }[] {
   const timeline = Array.isArray(evidence.timeline) ? evidence.timeline.map(objectOf) : [];
-  const timeOf = (name: string) => {
-    const time = timeline.find(({ event }) => event === name)?.time;
-    return typeof time === "string" ? { [name]: time } : {};
-  };
-  return { ...timeOf("frozen"), ...timeOf("thawed") };
+  return ["frozen", "thawed", "paused", "unpaused"].flatMap((happened) => {
+    const time = timeline.find(({ event }) => event === happened)?.time;
+    return typeof time === "string" ? [{ happened, time }] : [];
+  });
 }
 
 const unproven = (code: string, detail: string): Judgement => ({ proven: false, cause: { code, detail } });

@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { CheckpointReadiness } from "#contracts/vm/v1/vm";
 import { judgeReadiness } from "#libs/readiness";
 import { typeWords } from "../contract-words.ts";
-import { type Condition, decideFirst, decideWithoutProduction, type TakenType } from "./policy.ts";
+import { type Condition, decideFirst, decideWithoutProduction, diskExcluded, type TakenType } from "./policy.ts";
 
 /** What a host finds of a VM in that condition. */
 const found: Readonly<Record<Condition, readonly string[]>> = {
@@ -24,9 +24,10 @@ const cases = types.flatMap((type) =>
 
 /** What the jobs come to, when nothing fails but what was found. */
 function decided({ type, condition, excludes, hindered }: (typeof cases)[number]): string {
-  const first = decideFirst(type, condition, excludes);
+  const memory = excludes ? { memory: diskExcluded } : {};
+  const first = decideFirst(type, condition, memory);
   const cause = { code: "agent.absent", detail: "" };
-  const { action } = hindered && first.action === "production" ? decideWithoutProduction(type, cause, excludes) : first;
+  const { action } = hindered && first.action === "production" ? decideWithoutProduction(type, cause, memory.memory) : first;
   return action === "refuse" ? "refused" : action;
 }
 

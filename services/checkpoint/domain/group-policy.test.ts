@@ -33,13 +33,16 @@ test("one that may not be taken otherwise refuses all", () => {
   expect(together(production, refuse).map(({ action }) => action)).toEqual(["refuse", "refuse"]);
 });
 
-test("one that leaves out disks cannot follow to standard", () => {
+test("one whose memory cannot be saved does not follow to standard", () => {
   const settled = decideTogether(
     new Map<string, Decision>([
       ["vm-0", production],
       ["vm-1", standard],
     ]),
-    new Set(["vm-0"]),
+    new Map([["vm-0", { code: "disk.excluded", detail: "" }]]),
   );
-  expect(settled.get("vm-0")?.action).toBe("refuse");
+  expect(settled.get("vm-0")).toMatchObject({
+    action: "refuse",
+    cause: { code: "group.member_failed", detail: expect.stringMatching(/vm-1: agent.absent.*disk.excluded/) },
+  });
 });

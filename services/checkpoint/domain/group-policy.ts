@@ -1,17 +1,17 @@
-import type { Cause, Decision } from "./policy.ts";
+import { type Cause, type Decision, withoutBoth } from "./policy.ts";
 
-/** Why a VM is weaker than it could be: because another of its group is. */
+/** Why a workload is weaker than it could be: because another of its group is. */
 export const memberFailed = "group.member_failed";
 
 /**
  * What the members of a group do next, from what each would do by itself: all the same. When one cannot be taken as
  * production, its decision (standard, or nothing) holds for every member that could; the others say why. Members that
- * are off keep to their disks, which are at rest. One of `productionAtMost`, which leaves out disks, cannot follow to
- * standard and so refuses all. Pure.
+ * are off keep to their disks, which are at rest. One of `withoutMemory`, with the reason why, cannot follow to standard
+ * and so refuses all. Pure.
  */
 export function decideTogether(
   decisions: ReadonlyMap<string, Decision>,
-  productionAtMost: ReadonlySet<string> = new Set(),
+  withoutMemory: ReadonlyMap<string, Cause> = new Map(),
 ): Map<string, Decision> {
   const weaker = [...decisions].flatMap(([vm, decision]) => {
     const cause = causeOfLess(decision);
@@ -23,9 +23,13 @@ export function decideTogether(
   const first = reasons.find(({ action }) => action === "refuse") ?? reasons[0];
   if (first === undefined) return new Map(decisions);
   const cause = first.cause.code === memberFailed ? first.cause : told(first.vm, first.cause);
-  const refused = (vm: string) => first.action === "refuse" || productionAtMost.has(vm);
-  const followed = (vm: string): Decision =>
-    refused(vm) ? { action: "refuse", cause } : { action: "standard", fellBack: true, cause };
+  const followed = (vm: string): Decision => {
+    if (first.action === "refuse") return { action: "refuse", cause };
+    const memory = withoutMemory.get(vm);
+    return memory === undefined
+      ? { action: "standard", fellBack: true, cause }
+      : { action: "refuse", cause: withoutBoth(cause, memory) };
+  };
   const follows = (decision: Decision) => decision.action === "production" || decision.cause?.code === memberFailed;
   return new Map([...decisions].map(([vm, decision]) => [vm, follows(decision) ? followed(vm) : decision]));
 }

@@ -31,6 +31,12 @@ test("names its members' receipts, and tells how far apart they were taken and h
   });
 });
 
+test("a container stands still while it is paused", () => {
+  const paused = timeline({ quiesced: 31, paused: 35, taken: 44, unpaused: 60, released: 200 });
+  const container = member("store", { consistency: "application", timeline: paused });
+  expect(writeGroupReceipt(verdict, [web, container])).toMatchObject({ skewMs: 2, frozenTogetherMs: 25 });
+});
+
 test("members that did not stand still together say so", () => {
   const late = member("late", { consistency: "filesystem", timeline: timeline({ frozen: 95, taken: 96, thawed: 99 }) });
   expect(writeGroupReceipt(verdict, [web, late]).frozenTogetherMs).toBe(0);

@@ -21,7 +21,7 @@ export interface GroupVerdict {
 const receiptVersion = 1;
 
 /**
- * The receipt of a checkpoint over several VMs, without its own digest. Its members' receipts are named by their
+ * The receipt of a checkpoint over several VMs and containers, without its own digest. Its members' receipts are named by their
  * digests. `skewMs` lies between the first and the last instant at which a running member's disks were taken;
  * `frozenTogetherMs` is how long all frozen members stood still at one time: when that is more than 0, no member
  * holds anything that came after what another lacks. Times of several hosts are of several clocks, which may be apart:
@@ -37,7 +37,7 @@ export function writeGroupReceipt(verdict: GroupVerdict, members: readonly Membe
     detail: cause?.detail ?? "",
     members: members.map(({ vm, checkpoint, receipt }) => ({
       ...{ vm, checkpoint, kind: receipt.kind, consistency: receipt.consistency, receipt: receipt.digest ?? "" },
-      ...{ frozen: textOf(receipt, "frozen"), taken: takenOf(receipt), thawed: textOf(receipt, "thawed") },
+      ...{ frozen: stillFrom(receipt), taken: takenOf(receipt), thawed: stillUntil(receipt) },
     })),
     skewMs: skewOf(members),
     clocks: isOneClock ? "one" : "several",
@@ -55,12 +55,17 @@ export function skewOf(members: readonly MemberReceipt[]): number {
 /** Null when no two members were frozen. */
 function frozenTogether(members: readonly MemberReceipt[]): number | null {
   const windows = members.flatMap(({ receipt }) => {
-    const [frozen, thawed] = [textOf(receipt, "frozen"), textOf(receipt, "thawed")];
+    const [frozen, thawed] = [stillFrom(receipt), stillUntil(receipt)];
     return frozen === null || thawed === null ? [] : [{ from: Date.parse(frozen), to: Date.parse(thawed) }];
   });
   if (windows.length < 2) return null;
   return Math.max(0, Math.min(...windows.map(({ to }) => to)) - Math.max(...windows.map(({ from }) => from)));
 }
+
+/** A guest's file systems are frozen, a container's processes paused. */
+const stillFrom = (receipt: JsonObject) => textOf(receipt, "frozen") ?? textOf(receipt, "paused");
+
+const stillUntil = (receipt: JsonObject) => textOf(receipt, "thawed") ?? textOf(receipt, "unpaused");
 
 /** The instant of a running member's disks: of the transaction of a frozen one, of the stop of one with RAM. */
 function takenOf(receipt: JsonObject): string | null {

@@ -6,6 +6,8 @@ import {
   decideFirst,
   decideUncleanOffline,
   decideWithoutProduction,
+  diskExcluded,
+  quiesceAbsent,
   type TakenType,
 } from "./policy.ts";
 
@@ -58,7 +60,7 @@ describe("what is taken first", () => {
     ["standard", "crashed", "offline", "vm.crashed"],
   ];
   test.each(table)("%s of a VM that is %s: %s %s", (type, condition, expected, code) => {
-    const decision = decideFirst(type, condition, false);
+    const decision = decideFirst(type, condition);
     const fellBack = decision.action === "standard" && decision.fellBack;
     expect(`${decision.action}${fellBack ? ", fell back" : ""}`).toBe(expected);
     expect(decision.cause?.code).toBe(code);
@@ -81,32 +83,39 @@ describe("what is taken first with a disk left out", () => {
     ["standard", "crashed", "offline", "vm.crashed"],
   ];
   test.each(table)("%s of a VM that is %s: %s %s", (type, condition, expected, code) => {
-    const decision = decideFirst(type, condition, true);
+    const decision = decideFirst(type, condition, { memory: diskExcluded });
     expect({ action: decision.action, code: decision.cause?.code }).toEqual({ action: expected, code });
   });
 
   test("production that is not reached does not fall back, and says both reasons", () => {
-    expect(decideWithoutProduction("production", { code: "agent.absent", detail: "no answer" }, true)).toEqual({
+    expect(decideWithoutProduction("production", { code: "agent.absent", detail: "no answer" }, diskExcluded)).toEqual({
       action: "refuse",
       cause: {
         code: "agent.absent",
-        detail: "no answer; standard could not be had either: RAM does not fit together with a disk that is left out",
+        detail: `no answer; standard could not be had either (disk.excluded: ${diskExcluded.detail})`,
       },
     });
-    expect(decideWithoutProduction("production", { code: "vm.off", detail: "" }, true)).toEqual({ action: "offline" });
+    expect(decideWithoutProduction("production", { code: "vm.off", detail: "" }, diskExcluded)).toEqual({ action: "offline" });
   });
+});
+
+test("production-only of a container without a quiesce command is refused before anything is tried", () => {
+  const rest = quiesceAbsent;
+  expect(decideFirst("production-only", "running", { rest })).toEqual({ action: "refuse", cause: quiesceAbsent });
+  expect(decideFirst("production", "running", { rest })).toEqual({ action: "production" });
+  expect(decideFirst("production-only", "off", { rest })).toEqual({ action: "offline" });
 });
 
 describe("when production is not reached", () => {
   const cause = { code: "agent.absent", detail: "no answer" };
   test("production falls back to standard and keeps the reason", () => {
-    expect(decideWithoutProduction("production", cause, false)).toEqual({ action: "standard", fellBack: true, cause });
+    expect(decideWithoutProduction("production", cause)).toEqual({ action: "standard", fellBack: true, cause });
   });
   test("production-only refuses with the reason", () => {
-    expect(decideWithoutProduction("production-only", cause, false)).toEqual({ action: "refuse", cause });
+    expect(decideWithoutProduction("production-only", cause)).toEqual({ action: "refuse", cause });
   });
   test("a guest that powered off meanwhile is taken offline", () => {
-    expect(decideWithoutProduction("production-only", { code: "vm.off", detail: "" }, false)).toEqual({
+    expect(decideWithoutProduction("production-only", { code: "vm.off", detail: "" })).toEqual({
       action: "offline",
     });
   });
@@ -120,6 +129,6 @@ test("unclean disks of a VM that is off: production-only refuses, the others say
 
 test("a production-only checkpoint never becomes a standard one", () => {
   for (const condition of ["running", "paused", "off", "crashed"] as const) {
-    expect(decideFirst("production-only", condition, false).action).not.toBe("standard");
+    expect(decideFirst("production-only", condition).action).not.toBe("standard");
   }
 });

@@ -19,12 +19,12 @@
  *     production-only  | production, else refused     | refused             | offline | refused
  *     standard         | standard                     | standard            | offline | offline
  *
- * With a disk left out, nothing that holds RAM is taken of a VM that has any: RAM and a disk of another time do not fit
- * together. `standard` is refused then, and `production` does not fall back.
+ * Where memory cannot be part of it, `standard` is refused and `production` does not fall back: with a disk left out, as
+ * RAM and a disk of another time do not fit together, and of a container whose host has no CRIU.
  *
  * A container whose application nobody brings to rest (no quiesce command) gives production with that reason: its
  * processes stand still at one instant, so its files are whole. production-only asks for an application at rest, and
- * refuses it.
+ * refuses it before anything is tried.
  *
  * A paused VM is never frozen: the freeze would wait in its queue and catch the guest when it goes on.
  * The disks of a VM that crashed are only crash-consistent, and the receipt says so.
@@ -62,36 +62,57 @@ export function chooseType(asked: TakenType | undefined, own: CheckpointType): T
 const crashed: Cause = { code: "vm.crashed", detail: "the VM ended without a shutdown of the guest" };
 const paused: Cause = { code: "vm.paused", detail: "a paused VM cannot be frozen" };
 
-const diskExcluded: Cause = {
+/** What is known to stand against a checkpoint before anything is tried. */
+export interface Hindrances {
+  /** Why its memory cannot be saved. */
+  readonly memory?: Cause;
+  /** Why its application cannot be brought to rest. */
+  readonly rest?: Cause;
+}
+
+export const diskExcluded: Cause = {
   code: "disk.excluded",
   detail: "RAM does not fit together with a disk that is left out",
 };
 
-/** What to take first; `excludes` is true when a disk is left out. */
-export function decideFirst(type: TakenType, condition: Condition, excludes: boolean): Decision {
+export const quiesceAbsent: Cause = { code: "quiesce.absent", detail: "the container has no quiesce command" };
+
+export const criuAbsent: Cause = {
+  code: "criu.absent",
+  detail: "the container's host cannot save the memory of containers",
+};
+
+/** What to take first. */
+export function decideFirst(type: TakenType, condition: Condition, { memory, rest }: Hindrances = {}): Decision {
   if (condition === "off") return { action: "offline" };
   if (condition === "crashed") {
     return type === "production-only" ? { action: "refuse", cause: crashed } : { action: "offline", cause: crashed };
   }
   if (type === "standard") {
-    return excludes ? { action: "refuse", cause: diskExcluded } : { action: "standard", fellBack: false };
+    return memory === undefined ? { action: "standard", fellBack: false } : { action: "refuse", cause: memory };
   }
-  return condition === "paused" ? decideWithoutProduction(type, paused, excludes) : { action: "production" };
+  if (condition === "paused") return decideWithoutProduction(type, paused, memory);
+  return type === "production-only" && rest !== undefined
+    ? { action: "refuse", cause: rest }
+    : { action: "production" };
 }
 
 /**
  * What to do when production was tried and not reached, or was not proven. A guest that had just powered off needs
  * no freeze.
  */
-export function decideWithoutProduction(type: TakenType, cause: Cause, excludes: boolean): Decision {
+export function decideWithoutProduction(type: TakenType, cause: Cause, memory?: Cause): Decision {
   if (cause.code === "vm.off" || cause.code === "container.off") return { action: "offline" };
   if (type === "production-only") return { action: "refuse", cause };
-  if (excludes) return { action: "refuse", cause: { ...cause, detail: neither(cause) } };
+  if (memory !== undefined) return { action: "refuse", cause: withoutBoth(cause, memory) };
   return { action: "standard", fellBack: true, cause };
 }
 
-const neither = ({ detail }: Cause) =>
-  `${detail === "" ? "" : `${detail}; `}standard could not be had either: ${diskExcluded.detail}`;
+/** Why there is no production, and that there is nothing to fall back to. */
+export function withoutBoth({ code, detail }: Cause, memory: Cause): Cause {
+  const why = `standard could not be had either (${memory.code}: ${memory.detail})`;
+  return { code, detail: detail === "" ? why : `${detail}; ${why}` };
+}
 
 /** What to do for an offline checkpoint whose disks turned out not to be clean, as after a power cut. */
 export function decideUncleanOffline(type: TakenType, cause: Cause): Decision {

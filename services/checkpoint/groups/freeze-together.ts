@@ -4,12 +4,13 @@ import type { JobContext, Step } from "#libs/operations";
 import type { Cause } from "../domain/policy.ts";
 import { type CreateInput, createState, type Taken } from "../jobs/create-state.ts";
 import { act, causeOf, causeOfFailure, excludedIds, productionStep, without } from "../jobs/take.ts";
+import { isContainerName } from "../workload-record.ts";
 import { membersOutput, settleTogether, undoMembers } from "./member-step.ts";
 import { type GroupCreateInput, type GroupDeps, memberContexts } from "./members.ts";
 
 type MemberContext = JobContext<CreateInput>;
 
-/** Freezes every member that runs, takes the disks of all, thaws in reverse: all of them, or none. */
+/** Freezes or pauses every member that runs, takes the disks of all, thaws in reverse: all of them, or none. */
 export function freezeTogetherStep(deps: GroupDeps): Step<GroupCreateInput> {
   const own = productionStep(deps);
   const taking = (context: JobContext<GroupCreateInput>) =>
@@ -30,34 +31,89 @@ export function freezeTogetherStep(deps: GroupDeps): Step<GroupCreateInput> {
 /** What a member answered last, or why it failed. */
 type Answer = CheckpointOutcome | Cause;
 
+type Answers = Map<string, Answer>;
+
 /** Nothing of a member whose turn did not come. */
-async function freezeTogether(deps: GroupDeps, members: readonly MemberContext[], windowMs: number) {
-  const answers = new Map<string, Answer>();
-  const held: MemberContext[] = [];
+async function freezeTogether(deps: GroupDeps, members: readonly MemberContext[], windowMs: number): Promise<Answers> {
+  const answers: Answers = new Map();
   const failures: unknown[] = [];
+  let begun: MemberContext[] = [];
   let commit = false;
   try {
-    for (const member of members) {
-      held.push(member);
-      const answer = await hold(deps, member, windowMs).catch(causeOfFailure);
-      if (isReached(answer)) continue;
-      held.pop();
-      answers.set(member.target, answer);
-      break;
-    }
+    // What takes long is done before anybody stands still; of a VM there is nothing.
+    begun = members.filter(({ target }) => isContainerName(target));
+    const isReady = await prepareAll(deps, begun, answers);
+    await failpoint("checkpoint.group-create.production.prepared");
+    const isFrozen = isReady && (await holdAll(deps, members, { windowMs, answers, begun }));
     await failpoint("checkpoint.group-create.production.frozen");
-    commit = held.length === members.length && (await takeAll(deps, held));
+    commit = isFrozen && (await takeAll(deps, members));
     await failpoint("checkpoint.group-create.production.taken");
   } catch (error) {
     failures.push(error);
   }
-  // Whatever happened: a guest that is not thawed here stands still until its agent's own window ends.
-  for (const member of held.toReversed()) {
-    const thawed = thaw(deps, member, commit).catch(causeOfFailure);
-    await thawed.then((answer) => answers.set(member.target, answer)).catch((error: unknown) => failures.push(error));
-  }
+  failures.push(...(await thawAll(deps, begun, { commit, answers })));
   if (failures.length > 0) throw failures[0];
   return answers;
+}
+
+/** Copies what can be copied while all run; true when nobody refused. */
+async function prepareAll(deps: GroupDeps, members: readonly MemberContext[], answers: Answers): Promise<boolean> {
+  const asked = members.map(async (member) => {
+    const value = { checkpointUid: member.input.checkpointUid, excludeDisks: excludedIds(member) };
+    const answer = await act(deps, member, "prepare-held", { $case: "prepareHeld", value }).catch(causeOfFailure);
+    if (!isReached(answer)) answers.set(member.target, answer);
+  });
+  const failed = (await Promise.allSettled(asked)).find(({ status }) => status === "rejected");
+  if (failed?.status === "rejected") throw failed.reason;
+  return answers.size === 0;
+}
+
+interface Holding {
+  readonly windowMs: number;
+  readonly answers: Answers;
+  /** Gets every member that may stand still. */
+  readonly begun: MemberContext[];
+}
+
+/** One after the other, until one refuses; true when all stand still. */
+async function holdAll(deps: GroupDeps, members: readonly MemberContext[], { windowMs, answers, begun }: Holding) {
+  for (const member of members) {
+    // Last in the line, in the order in which they stand still.
+    begun.splice(0, begun.length, ...begun.filter((it) => it !== member), member);
+    const answer = await hold(deps, member, windowMs).catch(causeOfFailure);
+    if (isReached(answer)) continue;
+    answers.set(member.target, answer);
+    return false;
+  }
+  return true;
+}
+
+interface Thawing {
+  readonly commit: boolean;
+  readonly answers: Answers;
+}
+
+/**
+ * Whatever happened, in reverse: a workload that is not let go on here stands still until its agent's own window ends.
+ * A container goes on at once but answers when its copy is safe on the disk, which nobody else waits for.
+ */
+async function thawAll(
+  deps: GroupDeps,
+  begun: readonly MemberContext[],
+  { commit, answers }: Thawing,
+): Promise<unknown[]> {
+  const failures: unknown[] = [];
+  const thawing: Promise<void>[] = [];
+  for (const member of begun.toReversed()) {
+    const thawed = thaw(deps, member, commit)
+      .catch(causeOfFailure)
+      .then((answer) => void (answers.has(member.target) || answers.set(member.target, answer)))
+      .catch((error: unknown) => void failures.push(error));
+    thawing.push(thawed);
+    if (!isContainerName(member.target)) await thawed;
+  }
+  await Promise.all(thawing);
+  return failures;
 }
 
 const isReached = (answer: Answer) => !("code" in answer) && answer.refusedReason === "";

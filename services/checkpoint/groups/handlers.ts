@@ -7,7 +7,7 @@ import {
 import { CheckpointType } from "#contracts/vm/v1/vm";
 import { authorise } from "#libs/auth";
 import { StillpointError } from "#libs/errors";
-import { groupName, parseProject, parseVmName, projectName } from "#libs/names";
+import { groupName, parseProject, parseWorkloadName, projectName } from "#libs/names";
 import { type StoredRecord, subjectOfName } from "#libs/records";
 import type { CallScope } from "#libs/rpc";
 import { askedType, typeWords } from "../contract-words.ts";
@@ -19,7 +19,7 @@ import { findGroup, groupCheckpointsOf, groupToApi } from "./group-store.ts";
 
 const mostMembers = 16;
 
-/** Groups of VMs, and their checkpoints. */
+/** Groups of VMs and containers, and their checkpoints. */
 export function groupsHandlers(deps: GroupHandlerDeps): GroupsServiceImplementation<CallScope> {
   return {
     async createGroup(request, { principal }) {
@@ -102,13 +102,13 @@ async function deleteGroup(deps: GroupHandlerDeps, name: string): Promise<Stored
   return stored;
 }
 
-/** Gives the members back when each is a VM of the project, once. */
+/** Gives the members back when each is a VM or a container of the project, once. */
 async function checkMembers(deps: GroupHandlerDeps, project: string, members: readonly string[]): Promise<string[]> {
   if (members.length < 1 || members.length > mostMembers || new Set(members).size !== members.length) {
-    throw new StillpointError("ARGUMENT_INVALID", `a group has 1 to ${mostMembers} VMs, each once`);
+    throw new StillpointError("ARGUMENT_INVALID", `a group has 1 to ${mostMembers} members, each once`);
   }
   for (const member of members) {
-    if (projectName(parseVmName(member).project) !== project) {
+    if (projectName(parseWorkloadName(member).project) !== project) {
       throw new StillpointError("ARGUMENT_INVALID", `${member} is not of ${project}`);
     }
     await findVm(deps, member);

@@ -85,11 +85,11 @@ export function settleTogether(context: JobContext<GroupCreateInput>, results: R
   const members = context.input.members.map((member) => {
     const own = memberContext(context, member);
     const result = results.get(member.vm) as Partial<Prepared> | undefined;
-    const excluded = result?.excluded ?? createState(own).prepared.excluded;
-    return { vm: member.vm, decision: result?.decision ?? createState(own).decision, excluded };
+    const { noMemory } = result?.type === undefined ? createState(own).prepared : result;
+    return { vm: member.vm, decision: result?.decision ?? createState(own).decision, noMemory };
   });
-  const leavingOut = members.filter(({ excluded }) => excluded.length > 0).map(({ vm }) => vm);
+  const withoutMemory = members.flatMap(({ vm, noMemory }) => (noMemory ? [[vm, noMemory] as const] : []));
   const decisions = new Map(members.map(({ vm, decision }) => [vm, decision]));
-  const settled = decideTogether(decisions, new Set(leavingOut));
+  const settled = decideTogether(decisions, new Map(withoutMemory));
   return new Map([...results].map(([vm, result]) => [vm, { ...result, decision: settled.get(vm) }]));
 }

@@ -1,6 +1,6 @@
 import type { JobContext } from "#libs/operations";
 import type { Excluded } from "../domain/exclusions.ts";
-import type { Decision, TakenType } from "../domain/policy.ts";
+import type { Cause, Decision, TakenType } from "../domain/policy.ts";
 import type { JsonObject } from "../domain/receipt.ts";
 
 /** Decided when the request was accepted; the same however often the job begins again. */
@@ -30,6 +30,8 @@ export interface Prepared {
   readonly freezeWindowMs: number;
   /** Disks that stay out. */
   readonly excluded: readonly Excluded[];
+  /** Why its memory cannot be saved; absent where it can. */
+  readonly noMemory?: Cause;
 }
 
 /** Output of the steps that take or verify: what came of it, and what follows. */

@@ -12,6 +12,7 @@ import { conditionOfWorkload } from "../workload-record.ts";
 import type { CreateInput, Prepared } from "./create-state.ts";
 import { freezeEvents } from "./freeze-events.ts";
 import { heldVm, releaseVm } from "./held-vm.ts";
+import { hindrancesOf } from "./hindrances.ts";
 import type { JobDeps } from "./job-deps.ts";
 import { publishStep } from "./publish.ts";
 import { discardUnproven, offlineStep, productionStep, refuseStep, standardStep, verifyStep } from "./take.ts";
@@ -57,10 +58,13 @@ export function prepareStep(deps: JobDeps): Step<CreateInput> {
       if (condition === undefined) throw wrongState(vm.name, vm.state);
       const disks = vm.spec?.disks ?? [];
       const excluded = excludedDisks(disks, excludeDisks);
-      const decision = decideFirst(choice.type, condition, excluded.length > 0);
+      const hindrances = await hindrancesOf(deps, vm, excluded);
+      const decision = decideFirst(choice.type, condition, hindrances);
       if (decision.action === "refuse") throw notTaken(vm.name, choice.type, decision.cause);
       const freezeWindowMs = windowMs(vm.spec?.freezeWindow);
-      const prepared: Prepared = { host: vm.host, parent, type: choice.type, decision, freezeWindowMs, excluded };
+      const { memory: noMemory } = hindrances;
+      const decided = { type: choice.type, decision, freezeWindowMs, excluded };
+      const prepared: Prepared = { host: vm.host, parent, ...decided, ...(noMemory && { noMemory }) };
       return { ...prepared };
     },
   };

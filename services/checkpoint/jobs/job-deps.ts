@@ -1,4 +1,5 @@
 import type { Project } from "#contracts/checkpoint/v1/project";
+import type { Host } from "#contracts/scheduler/v1/scheduler";
 import type { Vm } from "#contracts/vm/v1/vm";
 import type { Clock } from "#libs/clock";
 import type { HostAgents } from "#libs/host-agent";
@@ -10,6 +11,7 @@ import type { CheckpointStore } from "../checkpoint-store.ts";
 /** What the jobs of this service work with. */
 export interface JobDeps {
   readonly vms: RecordStore<Vm>;
+  readonly hosts: Pick<RecordStore<Host>, "get">;
   readonly projects: RecordStore<Project>;
   readonly store: CheckpointStore;
   readonly vmView: Pick<RecordView<Vm>, "watch">;

@@ -173,8 +173,8 @@ export function causeOf(
 
 /** What follows when production was not reached. */
 export function without(context: Context, cause: Cause): Pick<Taken, "decision"> {
-  const { type, excluded } = createState(context).prepared;
-  return { decision: decideWithoutProduction(type, cause, excluded.length > 0) };
+  const { type, noMemory } = createState(context).prepared;
+  return { decision: decideWithoutProduction(type, cause, noMemory) };
 }
 
 const facts = ({ evidence = {}, sizeBytes }: CheckpointOutcome) => ({ evidence, sizeBytes });

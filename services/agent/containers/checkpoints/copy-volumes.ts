@@ -1,4 +1,5 @@
 import { mkdir } from "node:fs/promises";
+import type { Clock } from "#libs/clock";
 import { failpoint } from "#libs/failpoints";
 import type { StepContext } from "../../steps/step-runner.ts";
 import type { Container } from "../container.ts";
@@ -33,13 +34,18 @@ export async function copyWhileItRuns(
     await copyFirst(container, volume, signal);
   }
   await failpoint("agent.container-checkpoint.copied");
-  const since = clock.now().getTime();
-  for (const { files, copy } of taken) {
+  return await copyAgain(clock, { volumes: taken, leftOut, since: first }, signal);
+}
+
+/** What has changed since the copies were begun. */
+export async function copyAgain(clock: Clock, { volumes, leftOut, since }: Prepared, signal: AbortSignal) {
+  const begun = clock.now().getTime();
+  for (const { files, copy } of volumes) {
     await writeBack(files, signal);
-    await dropChanged(files, copy, first, signal);
+    await dropChanged(files, copy, since, signal);
     await copyTree(files, copy, { isLive: true, signal });
   }
-  return { volumes: taken, leftOut, since };
+  return { volumes, leftOut, since: begun };
 }
 
 /** What is the same as in the checkpoint below becomes a link to its copy. */

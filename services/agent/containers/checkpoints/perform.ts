@@ -6,12 +6,12 @@ import type { ContainerParts } from "../container-parts.ts";
 import { applyCheckpoint, checkApply } from "./apply.ts";
 import { takeOffline } from "./offline.ts";
 import { discardCheckpoint, removeCheckpoints } from "./remove.ts";
-import { holdFrozen, takeHeld, takeProduction, thawHeld } from "./take.ts";
+import { holdFrozen, prepareHeld, takeHeld, takeProduction, thawHeld } from "./take.ts";
 import { checkpointOf } from "./tree.ts";
 
 const NAMES = [
   ...(["takeProduction", "takeStandard", "takeOffline", "verifyCheckpoint", "discardCheckpoint"] as const),
-  ...(["applyCheckpoint", "checkApply", "removeCheckpoints", "holdFrozen", "takeHeld", "thawHeld"] as const),
+  ...(["applyCheckpoint", "checkApply", "removeCheckpoints", "prepareHeld", "holdFrozen", "takeHeld", "thawHeld"] as const),
 ];
 
 export type CheckpointAction = Extract<StepAction, { readonly $case: (typeof NAMES)[number] }>;
@@ -32,6 +32,8 @@ export async function performOnCheckpoints(
       return await takeProduction(parts, context, container, action.value);
     case "takeOffline":
       return await takeOffline(parts, context, container, action.value);
+    case "prepareHeld":
+      return await prepareHeld(parts, context, container, action.value);
     case "holdFrozen":
       return await holdFrozen(parts, context, container, action.value);
     case "takeHeld":

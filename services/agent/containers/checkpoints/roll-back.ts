@@ -12,7 +12,7 @@ export const NOW = "now";
 /** Takes a take back that did not become a checkpoint; a container that it had paused goes on first of all. */
 export async function rollBack(parts: ContainerParts, container: Container): Promise<void> {
   const held = heldTakes.get(container);
-  if (held !== undefined) await held.take.end();
+  if (held !== undefined) await held.take?.end();
   heldTakes.delete(container);
   const { pending } = treeOf(container);
   if (pending === null) return;

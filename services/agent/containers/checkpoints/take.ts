@@ -1,10 +1,17 @@
-import type { CheckpointOutcome, HoldFrozen, TakeHeld, TakeProduction, ThawHeld } from "#contracts/host/v1/agent";
+import type {
+  CheckpointOutcome,
+  HoldFrozen,
+  PrepareHeld,
+  TakeHeld,
+  TakeProduction,
+  ThawHeld,
+} from "#contracts/host/v1/agent";
 import type { StepContext } from "../../steps/step-runner.ts";
 import type { Container } from "../container.ts";
 import type { ContainerParts } from "../container-parts.ts";
 import { commitTake, refused, storedOutcome } from "./commit-take.ts";
-import { beginTake, copyWhileItRuns } from "./copy-volumes.ts";
-import { heldTakes } from "./held.ts";
+import { beginTake, copyAgain, copyWhileItRuns } from "./copy-volumes.ts";
+import { type Held, heldTakes } from "./held.ts";
 import { type Paused, PausedTake } from "./paused-take.ts";
 import { rollBack } from "./roll-back.ts";
 import { spaceShortage } from "./space.ts";
@@ -30,6 +37,19 @@ export async function takeProduction(
   return await finish(parts, context, container, true);
 }
 
+/** What of it can be done while the container runs, before the first of several workloads stands still. */
+export async function prepareHeld(
+  parts: ContainerParts,
+  context: StepContext,
+  container: Container,
+  request: PrepareHeld,
+): Promise<CheckpointOutcome> {
+  const stored = await storedOutcome(container, request.checkpointUid);
+  if (stored !== undefined) return stored;
+  const ready = await makeReady(parts, context, container, request);
+  return "refusedReason" in ready ? ready : NOTHING_REFUSED;
+}
+
 /** The first third of it, for several workloads at one instant: the container stands still when it answers. */
 export async function holdFrozen(
   parts: ContainerParts,
@@ -46,7 +66,7 @@ export async function takeHeld(container: Container, { checkpointUid }: TakeHeld
   const stored = await storedOutcome(container, checkpointUid);
   if (stored !== undefined) return stored;
   const held = heldTakes.get(container);
-  if (held?.take.checkpointUid !== checkpointUid) return refused(...INTERRUPTED);
+  if (held?.checkpointUid !== checkpointUid || held.take === undefined) return refused(...INTERRUPTED);
   const refusal = held.take.image === undefined ? await held.take.take() : undefined;
   return refusal === undefined ? NOTHING_REFUSED : refused(refusal.reason, refusal.detail);
 }
@@ -60,7 +80,7 @@ export async function thawHeld(
 ): Promise<CheckpointOutcome> {
   const stored = await storedOutcome(container, checkpointUid);
   if (stored !== undefined) return stored;
-  if (heldTakes.get(container)?.take.checkpointUid === checkpointUid)
+  if (heldTakes.get(container)?.checkpointUid === checkpointUid)
     return await finish(parts, context, container, commit);
   if (treeOf(container).pending?.checkpoint === checkpointUid) await rollBack(parts, container);
   return refused(...INTERRUPTED);
@@ -75,14 +95,45 @@ const INTERRUPTED = [
 
 const NOT_WANTED = { reason: "group.member_failed", detail: "another member of the group could not be taken this way" };
 
+/** Ready, at rest and standing still. A refusal leaves nothing behind. */
 async function hold(
   parts: ContainerParts,
   context: StepContext,
   container: Container,
-  { checkpointUid, freezeWindowMs, excludeDisks }: TakeProduction,
+  request: TakeProduction,
 ): Promise<PausedTake | CheckpointOutcome> {
+  const { checkpointUid, freezeWindowMs } = request;
   const stored = await storedOutcome(container, checkpointUid);
   if (stored !== undefined) return stored;
+  const before = heldTakes.get(container);
+  const isReady = before?.checkpointUid === checkpointUid && before.take === undefined;
+  const ready = isReady ? before : await makeReady(parts, context, container, request);
+  if ("refusedReason" in ready) return ready;
+  try {
+    const prepared = isReady ? await copyAgain(parts.clock, ready.prepared, context.signal) : ready.prepared;
+    const { volumes, since } = prepared;
+    const windowMs = freezeWindowMs === 0 ? DEFAULT_WINDOW_MS : freezeWindowMs;
+    const unfit = await refuseToPause(parts, container);
+    const take = unfit ?? (await PausedTake.begin(parts, container, { checkpointUid, windowMs, volumes, since }));
+    if (take instanceof PausedTake) {
+      heldTakes.set(container, { checkpointUid, take, prepared });
+      return take;
+    }
+    await rollBack(parts, container);
+    return "refusedReason" in take ? take : refused(take.reason, take.detail);
+  } catch (error) {
+    await rollBack(parts, container);
+    throw error;
+  }
+}
+
+/** Copies its volumes while it runs. */
+async function makeReady(
+  parts: ContainerParts,
+  context: StepContext,
+  container: Container,
+  { checkpointUid, excludeDisks }: PrepareHeld,
+): Promise<Held | CheckpointOutcome> {
   await rollBack(parts, container);
   const unfit = await refuseToPause(parts, container);
   if (unfit !== undefined) return unfit;
@@ -92,15 +143,9 @@ async function hold(
   await beginTake(container, context, checkpointUid);
   try {
     const prepared = await copyWhileItRuns(parts, container, sorted, context);
-    const windowMs = freezeWindowMs === 0 ? DEFAULT_WINDOW_MS : freezeWindowMs;
-    const { volumes, since } = prepared;
-    const take = await PausedTake.begin(parts, container, { checkpointUid, windowMs, volumes, since });
-    if (take instanceof PausedTake) {
-      heldTakes.set(container, { take, prepared });
-      return take;
-    }
-    await rollBack(parts, container);
-    return refused(take.reason, take.detail);
+    const held = { checkpointUid, prepared, take: undefined };
+    heldTakes.set(container, held);
+    return held;
   } catch (error) {
     await rollBack(parts, container);
     throw error;
@@ -117,6 +162,10 @@ async function finish(
   const held = heldTakes.get(container);
   if (held === undefined) return refused(...INTERRUPTED);
   const { take, prepared } = held;
+  if (take === undefined) {
+    await rollBack(parts, container);
+    return refused(NOT_WANTED.reason, NOT_WANTED.detail);
+  }
   const paused = await take.end();
   const evidence = evidenceOf(paused, container);
   const { image, checkpointUid } = take;
