@@ -82,7 +82,7 @@ async function remove(api: Api, schedule: string): Promise<void> {
   await printAnswer(api.terminal, api.options.output, { json: {}, table: () => `Schedule ${schedule} is deleted.` });
 }
 
-/** The operation succeeds also when it failed on some VM: the exit code says so. */
+/** The operation succeeds also when it failed on some workload: the exit code says so. */
 async function run(terminal: Terminal, schedule: string, options: CommonOptions & WaitOptions): Promise<void> {
   let hasFailed = false;
   await runOperation(terminal, options, {

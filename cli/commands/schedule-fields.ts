@@ -1,18 +1,19 @@
 import { type Command, InvalidArgumentError } from "commander";
 import type { Retention, Schedule, ScheduleAction } from "#contracts/checkpoint/v1/schedule";
 import type { CheckpointType } from "#contracts/vm/v1/vm";
-import { vmName } from "#libs/names";
 import type { CommonOptions } from "../api.ts";
 import { parseVmCheckpointType } from "../parse/checkpoint-type.ts";
 import { collect } from "../parse/collect.ts";
 import { parseDuration } from "../parse/duration.ts";
 import { collectLabel } from "../parse/label.ts";
 import { wholeNumber } from "../parse/whole-number.ts";
-import { parseWorkload } from "../parse/workload.ts";
+import { parseWorkload, workloadName } from "../parse/workload.ts";
+import { UsageError } from "../usage-error.ts";
 
 /** The options that say what a schedule is; each absent one stays as it is. */
 export interface FieldOptions extends CommonOptions, RetentionOptions {
   readonly vm?: string;
+  readonly container?: string;
   readonly label?: Readonly<Record<string, string>>;
   readonly cron?: string;
   readonly timeZone?: string;
@@ -38,11 +39,16 @@ const rules = {
 export function withFields(command: Command): Command {
   command
     .option("--vm <name>", "take checkpoints of this VM", parseWorkload)
-    .option("--label <key=value>", "take checkpoints of VMs with this label; may be repeated", collectLabel)
+    .option("--container <name>", "or of this container", parseContainer)
+    .option("--label <key=value>", "or of all VMs and containers with this label; may be repeated", collectLabel)
     .option("--cron <expression>", "when: minute, hour, day of month, month, day of week")
     .option("--time-zone <zone>", "of the times and of what is a day to retention (default: UTC)")
-    .option("--type <type>", "production, production-only, standard or default (the VM's)", parseVmCheckpointType)
-    .option("--exclude <disk>", "an additional disk to leave out; may be repeated", collect(String))
+    .option(
+      "--type <type>",
+      "production, production-only, standard or default (the workload's own)",
+      parseVmCheckpointType,
+    )
+    .option("--exclude <disk>", "an additional disk or volume to leave out; may be repeated", collect(String))
     .option("--jitter <duration>", "put each run off by up to this much, such as 10m", parseDuration)
     .option("--action <action>", "checkpoint, or drill: try the newest checkpoint (default: checkpoint)", parseAction)
     .option("--push <repository>", "push each checkpoint there once it is taken")
@@ -79,12 +85,19 @@ export function fieldsOf(options: FieldOptions, before?: Schedule): Partial<Sche
   return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined));
 }
 
-/** A schedule is for one VM or for labels: setting one takes the other away. */
-function selectionOf({ vm, label, project }: FieldOptions): Partial<Schedule> {
-  const byName = vm === undefined ? {} : { vm: vmName(project, vm), labelSelector: {} };
+/** A schedule is for one workload or for labels: setting one takes the other away. */
+function selectionOf({ vm, container, label, project }: FieldOptions): Partial<Schedule> {
+  if (vm !== undefined && container !== undefined) {
+    throw new UsageError("a schedule is for a VM or for a container", { help: "Name one of them, or use --label." });
+  }
+  const workload = vm ?? container;
+  const byName = workload === undefined ? {} : { vm: workloadName(project, workload), labelSelector: {} };
   if (label === undefined) return byName;
-  return vm === undefined ? { vm: "", labelSelector: label } : { ...byName, labelSelector: label };
+  return workload === undefined ? { vm: "", labelSelector: label } : { ...byName, labelSelector: label };
 }
+
+/** As `parseWorkload` gives it, also for a bare NAME. */
+const parseContainer = (text: string): string => parseWorkload(text.includes("/") ? text : `container/${text}`);
 
 /** What was given over what there is; undefined when nothing was given. */
 export function retentionOf(options: RetentionOptions, before?: Retention): Retention | undefined {

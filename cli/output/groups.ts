@@ -1,6 +1,6 @@
 import type { Group, GroupCheckpoint } from "#contracts/checkpoint/v1/group";
 import { renderFields, renderTable } from "./table.ts";
-import { lastPart, showAge, showEnum, showTime } from "./units.ts";
+import { lastPart, showAge, showEnum, showTime, showWorkload } from "./units.ts";
 
 export function showGroups(groups: readonly Group[]): string {
   if (groups.length === 0) return "No groups. Make one with: stillpoint group create NAME WORKLOAD...";
@@ -41,9 +41,9 @@ export function showGroupCheckpointLine(checkpoint: GroupCheckpoint): string {
   return `Checkpoint "${displayName}" of ${checkpoint.members.length} members is taken, ${skewMs} ms apart${byWhom}: ${reached(checkpoint)}${why}.`;
 }
 
-const members = (group: Group): string => group.members.map(lastPart).join(", ");
+const members = (group: Group): string => group.members.map(showWorkload).join(", ");
 
 const typeOf = (type: string): string => showEnum(type, "CHECKPOINT_TYPE_");
 
 const reached = ({ members: taken }: GroupCheckpoint): string =>
-  taken.map(({ vm, consistency }) => `${lastPart(vm)} ${showEnum(consistency, "CONSISTENCY_")}`).join(", ");
+  taken.map(({ vm, consistency }) => `${showWorkload(vm)} ${showEnum(consistency, "CONSISTENCY_")}`).join(", ");

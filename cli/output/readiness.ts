@@ -14,8 +14,35 @@ export function showReadinessLine({ policy, outcome, consistency, findings }: Ch
 
 /** The verdict, what it rests on, then each finding with what to do. */
 export function showReadiness(readiness: CheckpointReadiness): string {
+  const facts = readiness.engine === "" ? vmFacts(readiness) : containerFacts(readiness);
+  return `A checkpoint now: ${showReadinessLine(readiness)}.\n\n${facts}${showFindings(readiness)}`;
+}
+
+function containerFacts({ policy, engine, writers, mounts, freeBytes }: CheckpointReadiness): string {
+  const volumes = (isTaken: boolean) => mounts.filter(({ freezable }) => freezable === isTaken);
+  return renderFields([
+    ["Policy", showEnum(policy, "CHECKPOINT_TYPE_")],
+    ["Engine", engine],
+    ["Quiesce command", writers.map(({ name }) => name).join(", ") || "none"],
+    [
+      "Volumes",
+      volumes(true)
+        .map(({ path }) => path)
+        .join(", "),
+    ],
+    [
+      "Left out",
+      volumes(false)
+        .map(({ path, why }) => `${path} (${why})`)
+        .join("\n"),
+    ],
+    ["Free space", showBytes(freeBytes)],
+  ]);
+}
+
+function vmFacts(readiness: CheckpointReadiness): string {
   const { policy, guestAgent, freezeEnabled, hooksEnabled, writers, mounts, ramBlockers, freeBytes } = readiness;
-  const facts = renderFields([
+  return renderFields([
     ["Policy", showEnum(policy, "CHECKPOINT_TYPE_")],
     ["Guest agent", guestAgent?.connected === true ? guestAgent.version : "does not answer"],
     ["Freeze", freezeEnabled ? "allowed" : "no"],
@@ -31,7 +58,6 @@ export function showReadiness(readiness: CheckpointReadiness): string {
     ["RAM blocked", ramBlockers.join("\n")],
     ["Free space", showBytes(freeBytes)],
   ]);
-  return `A checkpoint now: ${showReadinessLine(readiness)}.\n\n${facts}${showFindings(readiness)}`;
 }
 
 function showFindings({ findings }: CheckpointReadiness): string {

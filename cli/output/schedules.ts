@@ -6,7 +6,7 @@ import type {
   ScheduleRunResult,
 } from "#contracts/checkpoint/v1/schedule";
 import { renderFields, renderTable } from "./table.ts";
-import { lastPart, showEnum, showTime } from "./units.ts";
+import { lastPart, showEnum, showTime, showWorkload } from "./units.ts";
 
 const rules = ["keepLast", "keepHourly", "keepDaily", "keepWeekly", "keepMonthly", "keepYearly"] as const;
 
@@ -48,13 +48,13 @@ export function showSchedule(schedule: Schedule): string {
 
 /** What came of a run, a line for each VM and failure. */
 export function showRun({ results }: ScheduleRun): string {
-  return results.length === 0 ? "There is no VM that it is for." : results.flatMap(resultLines).join("\n");
+  return results.length === 0 ? "There is nothing that it is for." : results.flatMap(resultLines).join("\n");
 }
 
 export function showPreview({ vms }: PreviewRetentionResponse): string {
   const rows = vms.flatMap(({ vm, decisions }) =>
     decisions.map((decision) => [
-      lastPart(vm),
+      showWorkload(vm),
       decision.displayName,
       showTime(decision.createTime),
       decision.delete ? "delete" : "keep",
@@ -62,7 +62,7 @@ export function showPreview({ vms }: PreviewRetentionResponse): string {
     ]),
   );
   if (rows.length === 0) return "It has taken no checkpoint yet.";
-  return renderTable(["VM", "CHECKPOINT", "TAKEN", "WHAT", "WHY"], rows);
+  return renderTable(["WORKLOAD", "CHECKPOINT", "TAKEN", "WHAT", "WHY"], rows);
 }
 
 /** In the schedule's own time zone: that is how its cron expression reads. */
@@ -79,8 +79,8 @@ function resultLines({ vm, checkpoint, proven, deleted, failures }: ScheduleRunR
     ...(proven === "" ? [] : [`checkpoint ${lastPart(proven)} proven`]),
   ];
   return [
-    `${lastPart(vm)}: ${done.length === 0 ? "nothing done" : done.join(", ")}${gone}`,
-    ...failures.map((each) => `${lastPart(vm)}: ${each.action} failed: ${each.reason}: ${each.message}`),
+    `${showWorkload(vm)}: ${done.length === 0 ? "nothing done" : done.join(", ")}${gone}`,
+    ...failures.map((each) => `${showWorkload(vm)}: ${each.action} failed: ${each.reason}: ${each.message}`),
   ];
 }
 
@@ -99,13 +99,13 @@ function retention(kept: Retention | undefined): string {
 
 function target({ vm, labelSelector }: Schedule): string {
   const labels = Object.entries(labelSelector).map(([key, value]) => `${key}=${value}`);
-  return vm === "" ? labels.join(" ") : lastPart(vm);
+  return vm === "" ? labels.join(" ") : showWorkload(vm);
 }
 
 const zone = ({ timeZone }: Schedule): string => (timeZone === "" ? "UTC" : timeZone);
 
 const typeOf = ({ checkpointType }: Schedule): string =>
-  checkpointType === "CHECKPOINT_TYPE_UNSPECIFIED" ? "the VM's" : showEnum(checkpointType, "CHECKPOINT_TYPE_");
+  checkpointType === "CHECKPOINT_TYPE_UNSPECIFIED" ? "its own" : showEnum(checkpointType, "CHECKPOINT_TYPE_");
 
 const jitter = ({ jitter: duration }: Schedule): string =>
   duration === undefined || duration.seconds === 0 ? "" : `up to ${duration.seconds} s`;

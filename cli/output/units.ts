@@ -53,3 +53,7 @@ export const showLabels = (labels: Readonly<Record<string, string>>): string =>
 
 /** The last part of a resource name. */
 export const lastPart = (name: string): string => name.slice(name.lastIndexOf("/") + 1);
+
+/** A workload as it is written on the command line: a VM by its name alone. */
+export const showWorkload = (name: string): string =>
+  name.includes("/containers/") ? `container/${lastPart(name)}` : lastPart(name);

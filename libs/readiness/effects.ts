@@ -1,6 +1,6 @@
 import type { Finding } from "#contracts/vm/v1/vm";
 
-type Kind = "production" | "standard" | "offline";
+type Kind = "production" | "production-only" | "standard" | "offline";
 
 /** What a finding does to each kind of checkpoint. */
 export interface Effect {
@@ -32,6 +32,12 @@ const effects: Readonly<Record<string, Effect>> = {
   "space.insufficient": { ...nothing, hinders: ["production", "standard", "offline"] },
   // Enough for disks, not for RAM.
   "space.insufficient_for_ram": { ...nothing, hinders: ["standard"] },
+  "container.off": { ...nothing, isOff: true },
+  "container.paused": { ...nothing, hinders: ["production", "standard"] },
+  "container.restarting": { ...nothing, hinders: ["production", "standard", "offline"] },
+  // Its processes stand still at one instant all the same: whole, but not at rest.
+  "quiesce.absent": { ...nothing, hinders: ["production-only"], weakens: ["production"] },
+  "criu.absent": { ...nothing, hinders: ["standard"] },
   "disk.excluded": { ...nothing, hinders: ["standard"] },
   "ram.blocked_device": { ...nothing, hinders: ["standard"] },
   // Saved by copying while it runs: it works, and the guest stands still for longer.

@@ -32,6 +32,16 @@ describe("what a checkpoint would give", () => {
     ["off, standard", ["vm.off"], STANDARD, "offline", "offline"],
     ["crashed", ["vm.crashed"], PRODUCTION, "offline", "crash"],
     ["crashed, and nothing less will do", ["vm.crashed"], PRODUCTION_ONLY, "refused", "none"],
+    [
+      "a container without a quiesce command",
+      ["quiesce.absent", "criu.absent"],
+      PRODUCTION,
+      "production",
+      "filesystem",
+    ],
+    ["the same, and nothing less will do", ["quiesce.absent", "criu.absent"], PRODUCTION_ONLY, "refused", "none"],
+    ["a container whose memory is asked for", ["criu.absent"], STANDARD, "refused", "none"],
+    ["a container that does not run", ["container.off", "criu.absent"], PRODUCTION_ONLY, "offline", "offline"],
     ["disabled", [], DISABLED, "refused", "none"],
     ["a finding of a newer agent", ["moon.full"], PRODUCTION, "production", "filesystem"],
   ])("%s", (_, codes, policy, outcome, consistency) => {

@@ -32,7 +32,7 @@ export function judgeReadiness(
   return {
     ...seen,
     policy,
-    production: !effects.some(({ hinders }) => hinders.includes("production")),
+    production: !hinders(effects, "production") && !hinders(effects, "production-only"),
     outcome,
     consistency: consistencyOf(outcome, seen),
     findings: findings.map((finding) => ({
@@ -53,14 +53,20 @@ const disabled: Finding = {
 const diskExcluded: Finding = {
   code: "disk.excluded",
   severity: Finding_Severity.INFO,
-  message: "a disk is left out of the VM's checkpoints: RAM does not fit together with it, and is not taken",
+  message: "a disk is left out of its checkpoints: RAM does not fit together with it, and is not taken",
   help: "",
 };
 
+type Kind = Effect["hinders"][number];
+
+const hinders = (effects: readonly Effect[], kind: Kind): boolean =>
+  effects.some((effect) => effect.hinders.includes(kind));
+
 function outcomeOf(policy: CheckpointType, effects: readonly Effect[]): string {
-  const isHindered = (kind: Effect["hinders"][number]) => effects.some(({ hinders }) => hinders.includes(kind));
+  const isHindered = (kind: Kind) => hinders(effects, kind);
   if (policy === CheckpointType.DISABLED) return "refused";
-  if (policy === CheckpointType.PRODUCTION_ONLY && isHindered("production")) return "refused";
+  const isOnly = policy === CheckpointType.PRODUCTION_ONLY;
+  if (isOnly && (isHindered("production") || isHindered("production-only"))) return "refused";
   if (effects.some(({ isOff }) => isOff)) return isHindered("offline") ? "refused" : "offline";
   if (policy !== CheckpointType.STANDARD && !isHindered("production")) return "production";
   return isHindered("standard") ? "refused" : "standard";
@@ -79,11 +85,12 @@ function consistencyOf(outcome: string, { findings, hooksEnabled, writers }: Che
   }
 }
 
-function severityOf({ hinders, weakens }: Effect, policy: CheckpointType): Finding_Severity {
+function severityOf({ hinders: hindered, weakens }: Effect, policy: CheckpointType): Finding_Severity {
   if (policy === CheckpointType.DISABLED) return Finding_Severity.INFO;
   const wanted = policy === CheckpointType.STANDARD ? "standard" : "production";
-  if (hinders.includes(wanted)) return Finding_Severity.ERROR;
+  if (hindered.includes(wanted)) return Finding_Severity.ERROR;
+  if (policy === CheckpointType.PRODUCTION_ONLY && hindered.includes("production-only")) return Finding_Severity.ERROR;
   // What the policy falls back to.
-  const isFallback = policy === CheckpointType.PRODUCTION && hinders.includes("standard");
+  const isFallback = policy === CheckpointType.PRODUCTION && hindered.includes("standard");
   return isFallback || weakens.includes(wanted) ? Finding_Severity.WARNING : Finding_Severity.INFO;
 }

@@ -4,7 +4,8 @@ import type { Clock } from "#libs/clock";
 import { StillpointError } from "#libs/errors";
 import type { CallScope } from "#libs/rpc";
 import type { StorageWatch } from "./checkpoints/storage-watch.ts";
-import type { Containers } from "./containers/containers.ts";
+import { inspectContainer } from "./containers/checkpoints/inspect.ts";
+import type { ContainerParts } from "./containers/container-parts.ts";
 import { execInGuest } from "./guest-exec.ts";
 import type { ReadinessWatch } from "./readiness/readiness-watch.ts";
 import type { StepRunner } from "./steps/step-runner.ts";
@@ -12,7 +13,8 @@ import type { Workloads } from "./workloads.ts";
 
 export interface HandlerDeps {
   readonly workloads: Workloads;
-  readonly containers: Pick<Containers, "find" | "list"> | undefined;
+  /** Undefined on a host that is not to have any. */
+  readonly containers: ContainerParts | undefined;
   readonly steps: StepRunner;
   readonly storage: Pick<StorageWatch, "measure">;
   readonly readiness: Pick<ReadinessWatch, "ask">;
@@ -24,13 +26,14 @@ export interface HandlerDeps {
 /** The agent's API; every effect on a workload is a step. */
 export function createHandlers({
   workloads,
-  containers,
+  containers: parts,
   steps,
   storage,
   readiness,
   clock,
   host,
 }: HandlerDeps): HostAgentServiceImplementation<CallScope> {
+  const containers = parts?.containers;
   const findAny = (uid: string) => workloads.find(uid) ?? containers?.find(uid);
   return {
     async fence(request, { principal }) {
@@ -63,9 +66,11 @@ export function createHandlers({
       return { workloads: await Promise.all(described) };
     },
 
-    async inspectReadiness({ uid }, { principal }) {
+    async inspectReadiness({ uid }, { principal, signal }) {
       authorise(principal, "get", host);
-      return await readiness.ask(workloads.get(uid));
+      const container = containers?.find(uid);
+      if (parts === undefined || container === undefined) return await readiness.ask(workloads.get(uid));
+      return await inspectContainer(parts, container, signal);
     },
 
     async *exec(request, { principal, signal }) {

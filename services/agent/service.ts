@@ -118,7 +118,7 @@ async function serve(parts: AgentParts, { config, lifecycle, steps, readiness }:
   const { logger, containers } = parts;
   const host = `hosts/${config.AGENT_HOST_NAME}`;
   const server = lifecycle.add("agent API", new RpcServer({ logger, admits: mayCall }), (s) => s.close());
-  const deps = { ...parts, containers: containers?.containers, steps, readiness, host };
+  const deps = { ...parts, steps, readiness, host };
   server.add(HostAgentDefinition, createHandlers(deps));
   if (containers !== undefined) server.add(ContainerAgentDefinition, createContainerHandlers(containers, host));
   return await listen(server, config);

@@ -5,20 +5,18 @@ import { policyType, typeWords } from "./contract-words.ts";
 import { excludedDisks } from "./domain/exclusions.ts";
 import { checkSettled, type FindDeps, findVm } from "./find-checkpoint.ts";
 import { type ProjectDeps, projectType } from "./projects.ts";
-import { refuseContainer } from "./refusals.ts";
 
 export interface ReadinessDeps extends FindDeps, Pick<ProjectDeps, "projects"> {
   readonly agents: Pick<HostAgents, "inspectReadiness">;
 }
 
-/** What a checkpoint of a VM would give now, asked of its host and judged by the policy that holds. */
+/** What a checkpoint of a VM or container would give now, asked of its host and judged by the policy that holds. */
 export async function checkReadiness(
   deps: ReadinessDeps,
   name: string,
   signal: AbortSignal,
 ): Promise<CheckpointReadiness> {
   const vm = await findVm(deps, name);
-  refuseContainer(name, "a foretelling");
   checkSettled(vm);
   const seen = await deps.agents.inspectReadiness({ host: vm.body.host, uid: vm.uid }, signal);
   const inherited = await projectType(deps, name);

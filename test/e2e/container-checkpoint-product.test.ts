@@ -26,12 +26,20 @@ async function stillpoint(...args: string[]): Promise<string> {
 const run = (name: string, ...options: string[]) =>
   stillpoint("container", "run", name, "--image", "busybox", ...options, "--", "sleep", "1000");
 const shell = (name: string, script: string) => stillpoint("container", "exec", name, "--", "sh", "-c", script);
+/** How often it stood still, as its events tell. */
+const pauses = async (name: string) => {
+  const { stdout } = await product.stillpoint("events", "--filter", "evt.container.v1.paused.>", "-o", "json");
+  return stdout.split("\n").filter((line) => line.includes(`containers/${name}"`));
+};
 const receipt = async (name: string, checkpoint: string) =>
   (await product.json("checkpoint", "receipt", `container/${name}`, checkpoint)) as Record<string, unknown>;
 
 test("a container is checkpointed, brought back twice and cleaned up from the command line", async () => {
   await run("web", "--volume", "data:/data", "--volume", "tmp:/scratch:exclude", "--quiesce", "echo ready; cat >&2");
   await shell("web", "echo one >/data/a; echo one >/root-file; echo one >/scratch/a");
+  expect(await stillpoint("checkpoint", "check", "container/web")).toMatch(
+    /^A checkpoint now: production \(application consistent\)\.[\s\S]*Engine: +docker \d[\s\S]*Quiesce command: \S*sh\n[\s\S]*criu\.absent/,
+  );
   await stillpoint("checkpoint", "create", "container/web", "--name", "first");
   expect(await receipt("web", "first")).toMatchObject({
     workload: "projects/default/containers/web",
@@ -56,14 +64,36 @@ test("a container is checkpointed, brought back twice and cleaned up from the co
   await stillpoint("container", "delete", "web", "--force", "--with-checkpoints");
 }, 120_000);
 
+test("schedules take checkpoints of containers by name and by label, and retention deletes them", async () => {
+  for (const name of ["left", "right"]) await run(name, "--volume", "data:/data", "--label", "tier=store");
+  const never = ["--cron", "0 3 1 1 *"];
+  await stillpoint("schedule", "create", "one", "--container", "left", "--keep-last", "1", ...never);
+  await stillpoint("schedule", "create", "all", "--label", "tier=store", ...never);
+  const list = async (name: string) =>
+    ((await product.json("checkpoint", "list", `container/${name}`)) as { checkpoints?: unknown[] }).checkpoints ?? [];
+  const taken = /^container\/left: checkpoint \S+ taken/;
+  expect(await stillpoint("schedule", "run", "one")).toMatch(taken);
+  expect(await stillpoint("schedule", "run", "one")).toMatch(/, 1 old one deleted/);
+  expect(await stillpoint("schedule", "run", "all")).toMatch(/^container\/left: .* taken\ncontainer\/right: .* taken/);
+  expect([(await list("left")).length, (await list("right")).length]).toEqual([2, 1]);
+  expect(await stillpoint("schedule", "preview", "one", "--keep-last", "0")).toMatch(/container\/left/);
+  for (const name of ["one", "all"]) await stillpoint("schedule", "delete", name);
+  for (const name of ["left", "right"]) await stillpoint("container", "delete", name, "--force", "--with-checkpoints");
+}, 60_000);
+
 test("without a quiesce command production says so, and production-only leaves nothing", async () => {
   await run("plain", "--volume", "data:/data");
+  const { findings } = (await product.json("checkpoint", "check", "container/plain")) as {
+    findings: { code: string }[];
+  };
+  expect(findings.map(({ code }) => code)).toEqual(["quiesce.absent", "criu.absent"]);
   await stillpoint("checkpoint", "create", "container/plain", "--name", "p");
   expect(await receipt("plain", "p")).toMatchObject({ consistency: "filesystem", reason: "quiesce.absent" });
   const only = stillpoint("checkpoint", "create", "container/plain", "--type", "production-only");
   await expect(only).rejects.toThrow(/quiesce\.absent/);
+  expect((await pauses("plain")).length).toBe(1);
   const standard = stillpoint("checkpoint", "create", "container/plain", "--type", "standard");
-  await expect(standard).rejects.toThrow(/for VMs only/);
+  await expect(standard).rejects.toThrow(/STANDARD_FAILED.*criu\.absent/s);
   const { checkpoints } = (await product.json("checkpoint", "list", "container/plain")) as { checkpoints: unknown[] };
   expect(checkpoints).toHaveLength(1);
   await expect(stillpoint("checkpoint", "push", "container/plain", "p")).rejects.toThrow();

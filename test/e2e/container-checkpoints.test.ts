@@ -3,9 +3,11 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type ContainerSpec, ContainerState } from "#contracts/container/v1/container";
 import { systemRandom } from "#libs/clock";
-import { engineLeftovers, eventually } from "#libs/testing";
+import { eventually } from "#libs/testing";
 import { ContainerHost, type TestContainer } from "../harness/container-host.ts";
-import { baseImage, databaseImage } from "../images/build.ts";
+import { baseImage, databaseImage, programImage } from "../images/build.ts";
+import { commitsOf } from "./database-commits.ts";
+import { mappedPairIn, mappedPairWriter } from "./mapped-pair.ts";
 
 let host: ContainerHost;
 let debian: string;
@@ -93,11 +95,11 @@ test("volumes and writable layer come back as they were; what is excluded stays;
 
     const value = { checkpointUids: [first.checkpointUid, second.checkpointUid] };
     await container.act({ $case: "removeCheckpoints", value });
+    expect(await checkpointImages(container)).toEqual([`stillpoint/${container.uid}:now`]);
     expect(await readdir(join(host.folder, "agent/containers", container.uid, "checkpoints"))).toEqual([]);
     expect(await sh(container, "cat /data/a")).toBe("two");
   }
-  expect(await engineLeftovers(host.engine.docker, "ctr-")).toEqual([]);
-  expect(await checkpointImages()).toEqual([]);
+  expect(await host.leftovers()).toEqual([]);
 });
 
 const QUIESCE_POSTGRES = ["sh", "-c", "psql -U postgres -qc CHECKPOINT && echo ready && cat >/dev/null"];
@@ -115,7 +117,7 @@ test("a database under load comes back with every commit that it had acknowledge
   await psql("create table t (i int primary key, pad text)");
   await sh(container, "pgbench -U postgres -qi");
   const load = container.run("sh", "-c", "pgbench -U postgres -c 2 -T 60 -n");
-  const commits = commitsOf(container);
+  const commits = commitsOf(host, container);
   await eventually(() => commits.acknowledged > 20, { deadlineMs: 30_000 });
   const before = commits.acknowledged;
   const taken = await take(container);
@@ -132,24 +134,6 @@ test("a database under load comes back with every commit that it had acknowledge
   await psql("insert into t values (0, '')");
 }, 90_000);
 
-/** Commits one number after the other, until the database or the table is gone. */
-function commitsOf(container: TestContainer) {
-  const one = `psql -U postgres -qc "insert into t values ($i, repeat('x', 500))" 2>/dev/null`;
-  const command = ["sh", "-c", `i=1; while ${one}; do echo $i; i=$((i+1)); done`];
-  const commits = { acknowledged: 0, ended: Promise.resolve() };
-  const read = async () => {
-    async function* requests() {
-      yield { start: { name: container.uid, command }, stdinClosed: true };
-    }
-    for await (const { stdout } of host.client.execContainer(requests())) {
-      const numbers = Buffer.from(stdout).toString("utf8").trim().split("\n").map(Number);
-      commits.acknowledged = Math.max(commits.acknowledged, ...numbers);
-    }
-  };
-  commits.ended = read().catch(() => undefined);
-  return commits;
-}
-
 test("the next checkpoint shares the files that have not changed since", async () => {
   await using container = await running({ volumes: [volume("data", "/data")], quiesceCommand: HOLD });
   await sh(container, "for i in $(seq 200); do echo $i >/data/$i; done");
@@ -159,6 +143,30 @@ test("the next checkpoint shares the files that have not changed since", async (
   const inode = async (uid: string) => (await stat(join(copies, uid, "volumes/data/7"))).ino;
   expect(await inode(first.checkpointUid)).toBe(await inode(second.checkpointUid));
   expect(second.sizeBytes).toBeLessThan(first.sizeBytes);
+});
+
+test("files that are written through a mapping are of one instant, also where the checkpoint below has them", async () => {
+  const image = await host.push(await programImage(host.engine, "perl"), "perl");
+  await using container = await host.create(image, {
+    command: mappedPairWriter,
+    volumes: [volume("data", "/data")],
+  });
+  await container.start();
+  const { Mounts } = await host.engine.docker.getContainer(container.uid).inspect();
+  const live = Mounts.find(({ Destination }) => Destination === "/data")?.Source ?? "";
+  const reached = (count: number) =>
+    eventually(async () => (await mappedPairIn(live))[1] > count, { deadlineMs: 20_000 });
+  await reached(1_000);
+  for (let round = 0; round < 3; round++) {
+    const [, before] = await mappedPairIn(live);
+    const { checkpointUid, refusedReason } = await take(container);
+    expect(refusedReason).toBe("");
+    const checkpoint = join(host.folder, "agent/containers", container.uid, "checkpoints", checkpointUid);
+    const [first, second] = await mappedPairIn(join(checkpoint, "volumes/data"));
+    expect(second).toBeGreaterThanOrEqual(before);
+    expect([0, 1]).toContain(first - second);
+    await reached(second + 1_000);
+  }
 });
 
 test.each([
@@ -174,7 +182,7 @@ test.each([
     expect(outcome).toMatchObject({ refusedReason: reason, refusedDetail: expect.stringMatching(why) });
     expect((await host.engine.docker.getContainer(container.uid).inspect()).State.Status).toBe("running");
     expect(await container.status()).toMatchObject({ state: ContainerState.RUNNING, restarts: 0 });
-    expect(await checkpointImages()).toEqual([]);
+    expect(await checkpointImages(container)).toEqual([]);
     expect(await sh(container, "ps -eo args | grep -c '[s]leep 600' || true")).toBe("0");
   },
 );
@@ -202,7 +210,7 @@ test("an agent that is killed while a container stands still lets it go on when 
   await host.agent.start();
   expect((await inspect()).State.Status).toBe("running");
   expect(await readdir(join(host.folder, "agent/containers", container.uid, "checkpoints"))).toEqual([]);
-  expect(await checkpointImages()).toEqual([]);
+  expect(await checkpointImages(container)).toEqual([]);
   expect((await take(container)).refusedReason).toBe("");
 });
 
@@ -231,7 +239,7 @@ async function restart(failpoints = ""): Promise<void> {
   await host.agent.start({ STILLPOINT_FAILPOINTS: failpoints });
 }
 
-async function checkpointImages(): Promise<string[]> {
+async function checkpointImages({ uid }: TestContainer): Promise<string[]> {
   const images = await host.engine.docker.listImages();
-  return images.flatMap(({ RepoTags }) => RepoTags ?? []).filter((tag) => tag.startsWith("stillpoint/ctr-"));
+  return images.flatMap(({ RepoTags }) => RepoTags ?? []).filter((tag) => tag.startsWith(`stillpoint/${uid}:`));
 }

@@ -11,12 +11,14 @@ export interface Counter {
 
 const LISTENER_PORT = 6400;
 
-/** What starts the counter's server in a guest: it syncs each write before it answers. */
-export const counterServer = [
-  "mkdir -p /data/counter &&",
-  `redis-server --port ${LISTENER_PORT} --bind 0.0.0.0 --protected-mode no --dir /data/counter`,
-  "--appendonly yes --appendfsync always --save '' --daemonize yes",
-].join(" ");
+/** Syncs each write before it answers. */
+const server = `redis-server --port ${LISTENER_PORT} --bind 0.0.0.0 --protected-mode no --appendonly yes --appendfsync always`;
+
+/** What starts the counter's server in a guest. */
+export const counterServer = `mkdir -p /data/counter && ${server} --dir /data/counter --save '' --daemonize yes`;
+
+/** The counter's server in a container that has its data in the volume /data. */
+export const counterCommand: readonly string[] = [...server.split(" "), "--dir", "/data", "--save", ""];
 
 export const counterPort = (hostPort: number): string => `${hostPort}:${LISTENER_PORT}`;
 

@@ -1,12 +1,13 @@
 import { readdir, rename } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { eventually, freePort } from "#libs/testing";
+import { dockerEngine, eventually, freePort, type TestEngine } from "#libs/testing";
 import { agentReady, importImage, readCheckpoint } from "../demo/database-story.ts";
 import { guestApplication } from "../demo/guest-application.ts";
 import { buildGuest } from "../guest/build.ts";
 import { type Product, startProduct } from "../harness/product.ts";
-import { type Counter, counterPort, counterServer, openCounter, startLoad } from "./counter-pair.ts";
+import { programImage, pushImage } from "../images/build.ts";
+import { type Counter, counterCommand, counterPort, counterServer, openCounter, startLoad } from "./counter-pair.ts";
 
 interface GroupCheckpointJson {
   readonly displayName: string;
@@ -28,10 +29,12 @@ async function ramFile({ folder }: Product, uid: string): Promise<string> {
 
 /** Two guests that depend on each other, checkpointed together under load. */
 describe("a group", () => {
+  let engine: TestEngine;
   let product: Product;
   const ports: number[] = [];
   beforeAll(async () => {
-    product = await startProduct();
+    engine = await dockerEngine();
+    product = await startProduct({ AGENT_DOCKER_HOST: `unix://${engine.socketPath}` });
     await importImage(product, await buildGuest(), "linux:1");
     for (const vm of vms) {
       const port = await freePort();
@@ -43,18 +46,19 @@ describe("a group", () => {
     await product.json("group", "create", "shop", ...vms, "--type", "production", "--freeze-window", "60s");
   });
   afterAll(async () => {
-    await product[Symbol.asyncDispose]();
+    await product?.[Symbol.asyncDispose]();
+    await engine?.[Symbol.asyncDispose]();
   });
 
   const startCounters = async () => {
     for (const vm of vms) await guestApplication(product, vm).exec("sh", "-c", counterServer);
   };
-  const openCounters = async (): Promise<[Counter, Counter]> => {
-    const opened = ports.map((port) => eventually(() => openCounter(port), { deadlineMs: 20_000 }));
+  const openCounters = async (of = ports): Promise<[Counter, Counter]> => {
+    const opened = of.map((port) => eventually(() => openCounter(port), { deadlineMs: 20_000 }));
     return (await Promise.all(opened)) as [Counter, Counter];
   };
-  const checkpoints = async () => {
-    const { checkpoints: all = [] } = (await product.json("group", "checkpoints", "shop")) as {
+  const checkpoints = async (group = "shop") => {
+    const { checkpoints: all = [] } = (await product.json("group", "checkpoints", group)) as {
       checkpoints?: GroupCheckpointJson[];
     };
     return all;
@@ -96,6 +100,96 @@ describe("a group", () => {
     expect(second).toBeGreaterThanOrEqual(20);
     expect([0, 1]).toContain(first - second);
     for (const counter of counters) counter.close();
+  });
+
+  /** A container before a VM that it depends on. */
+  describe("of a container and a VM", () => {
+    const store = "container/store";
+    let storePort: number;
+    beforeAll(async () => {
+      storePort = await freePort();
+      const image = await programImage(engine, "redis-server");
+      await pushImage(engine, image, new URL(product.registryUrl).host, "redis");
+      const options = ["--image", "redis", "--volume", "data:/data", "--port", counterPort(storePort)];
+      const quiesce = ["--quiesce", "echo ready; cat >/dev/null"];
+      await runStore([...options, ...quiesce], counterCommand);
+      await product.json("group", "create", "mixed", store, "vm/shop-1", "--freeze-window", "30s");
+    });
+    /** Its uid, by which the engine knows it. */
+    let uid = "";
+    const runStore = async (options: readonly string[], command: readonly string[]) => {
+      const { code, stderr } = await product.stillpoint("container", "run", "store", ...options, "--", ...command);
+      expect(code, stderr).toBe(0);
+      ({ uid } = (await product.json("container", "get", "store")) as { uid: string });
+    };
+    const pair = () => openCounters([ports[0] ?? 0, storePort]);
+    const storeState = async () => (await engine.docker.getContainer(uid).inspect()).State;
+
+    test("is taken while both stand still, and comes back as a pair", async () => {
+      const counters = await pair();
+      {
+        await using load = startLoad(counters);
+        const before = load.last;
+        await reached(() => load.last >= before + 20);
+        const { code, stdout, stderr } = await product.stillpoint("group", "checkpoint", "mixed", "--name", "both");
+        expect({ code, stderr }).toEqual({ code: 0, stderr: expect.anything() as string });
+        const members = "container/store application, shop-1 application";
+        expect(stdout).toMatch(new RegExp(`^Checkpoint "both" of 2 members is taken, \\d+ ms apart: ${members}`));
+        const after = load.last;
+        await reached(() => load.last >= after + 20);
+      }
+      const [taken] = await checkpoints("mixed");
+      expect(taken?.receipt.frozenTogetherMs).toBeGreaterThan(0);
+      for (const counter of counters) counter.close();
+
+      await product.json("group", "apply", "mixed", "both", "--yes");
+      await product.json("container", "start", "store");
+      await product.json("vm", "start", "shop-1");
+      await agentReady(product, "shop-1");
+      await guestApplication(product, "shop-1").exec("sh", "-c", counterServer);
+      const again = await pair();
+      const [first = 0, second = 0] = await Promise.all(again.map((counter) => counter.read()));
+      expect(second).toBeGreaterThanOrEqual(20);
+      expect([0, 1]).toContain(first - second);
+      for (const counter of again) counter.close();
+    });
+
+    test("is whole or not there when all services are killed while it stands still, and all goes on", async () => {
+      await product.stillpoint("group", "checkpoint", "mixed", "--name", "cut", "--async");
+      await eventually(async () => (await storeState()).Paused, { deadlineMs: 20_000, everyMs: 10 });
+      await product.kill();
+      expect((await storeState()).Paused).toBe(true);
+      await product.restart();
+      await eventually(async () => !(await storeState()).Paused, { deadlineMs: 20_000 });
+      const { operations = [] } = (await product.json("operation", "list", "--unfinished")) as {
+        operations?: { name: string }[];
+      };
+      for (const { name } of operations) await product.stillpoint("operation", "wait", name.split("/").at(-1) ?? "");
+      expect((await storeState()).Status).toBe("running");
+      await guestApplication(product, "shop-1").exec("sh", "-c", "echo thawed >/data/thawed && sync");
+      const isThere = (await checkpoints("mixed")).some(({ displayName }) => displayName === "cut");
+      const wanted = isThere ? 2 : 1;
+      expect([await ofMember(store), (await ofMember("shop-1")) - 1]).toEqual([wanted, wanted]);
+    });
+
+    test("refuses for all when the container's application does not come to rest, as its memory cannot be saved", async () => {
+      await product.json("container", "delete", "store", "--force", "--with-checkpoints");
+      const never = ["--image", "redis", "--quiesce", "exit 3"];
+      await runStore(never, ["sleep", "1000"]);
+      const before = await ofMember("shop-1");
+      const { code, stderr } = await product.stillpoint("group", "checkpoint", "mixed", "--name", "never");
+      expect(code).toBe(1);
+      expect(stderr).toMatch(/quiesce\.failed.*criu\.absent/);
+      expect([await ofMember(store), await ofMember("shop-1")]).toEqual([0, before]);
+      expect((await storeState()).Status).toBe("running");
+    });
+
+    afterAll(async () => {
+      for (const { displayName } of await checkpoints("mixed")) {
+        await product.json("group", "delete-checkpoint", "mixed", displayName);
+      }
+      await product.json("group", "delete", "mixed");
+    });
   });
 
   test("a member without an agent decides for all: standard for production, nothing for production-only", async () => {

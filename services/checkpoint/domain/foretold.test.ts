@@ -27,7 +27,8 @@ function decided({ type, condition, excludes, hindered }: (typeof cases)[number]
   const memory = excludes ? { memory: diskExcluded } : {};
   const first = decideFirst(type, condition, memory);
   const cause = { code: "agent.absent", detail: "" };
-  const { action } = hindered && first.action === "production" ? decideWithoutProduction(type, cause, memory.memory) : first;
+  const { action } =
+    hindered && first.action === "production" ? decideWithoutProduction(type, cause, memory.memory) : first;
   return action === "refuse" ? "refused" : action;
 }
 

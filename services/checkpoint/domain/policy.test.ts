@@ -95,7 +95,9 @@ describe("what is taken first with a disk left out", () => {
         detail: `no answer; standard could not be had either (disk.excluded: ${diskExcluded.detail})`,
       },
     });
-    expect(decideWithoutProduction("production", { code: "vm.off", detail: "" }, diskExcluded)).toEqual({ action: "offline" });
+    expect(decideWithoutProduction("production", { code: "vm.off", detail: "" }, diskExcluded)).toEqual({
+      action: "offline",
+    });
   });
 });
 

@@ -1,7 +1,7 @@
 import { type Schedule, ScheduleAction } from "#contracts/checkpoint/v1/schedule";
 import { CheckpointType } from "#contracts/vm/v1/vm";
 import { StillpointError } from "#libs/errors";
-import { parseScheduleName, parseVmName, quote } from "#libs/names";
+import { parseScheduleName, parseWorkloadName, quote } from "#libs/names";
 import { parseReference } from "#libs/oci";
 import { askedType } from "../contract-words.ts";
 import type { RetentionRules } from "../domain/retention.ts";
@@ -50,11 +50,19 @@ function checkJitter(schedule: Schedule, now: Date): void {
 function checkSelection({ name, vm, labelSelector }: Schedule): void {
   const byLabel = Object.keys(labelSelector).length > 0;
   if ((vm !== "") === byLabel) {
-    throw invalid("vm", "a schedule is for one VM or for the VMs with some labels", "Set either vm or label_selector.");
+    throw invalid(
+      "vm",
+      "a schedule is for one workload or for those with some labels",
+      "Set either vm or label_selector.",
+    );
   }
   if (vm === "") return;
-  if (parseVmName(vm).project === parseScheduleName(name).project) return;
-  throw invalid("vm", `${vm} is in another project than ${name}`, "Make the schedule in the VM's project.");
+  if (parseWorkloadName(vm).project === parseScheduleName(name).project) return;
+  throw invalid(
+    "vm",
+    `${vm} is in another project than ${name}`,
+    "Make the schedule in the project of what it is for.",
+  );
 }
 
 function checkPush({ push, action }: Schedule): void {

@@ -19,7 +19,7 @@ export async function eachVm<Result>(
     for (const [index, vm] of queue) {
       results[index] = await work(vm);
       done += 1;
-      progress({ message: `${done} of ${vms.length} VMs`, percent: Math.round((100 * done) / vms.length) });
+      progress({ message: `${done} of ${vms.length} workloads`, percent: Math.round((100 * done) / vms.length) });
     }
   };
   const ended = await Promise.allSettled(Array.from({ length: vmsAtOnce }, worker));

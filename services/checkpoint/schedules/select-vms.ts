@@ -7,18 +7,19 @@ import type { Workload } from "../checkpoint-store.ts";
 export interface SelectDeps {
   readonly vms: RecordStore<Vm>;
   readonly vmView: Pick<RecordView<Vm>, "list">;
+  readonly containerView: Pick<RecordView<Vm>, "list">;
 }
 
-/** The VMs that a schedule is for now, in order of name. One that it names is among them also when it is gone. */
-export async function selectVms({ vms, vmView }: SelectDeps, schedule: Schedule): Promise<Workload[]> {
+/** The VMs that a schedule is for now, then the containers, in order of name. One that it names is among them also when it is gone. */
+export async function selectVms({ vms, vmView, containerView }: SelectDeps, schedule: Schedule): Promise<Workload[]> {
   if (schedule.vm !== "") {
     const vm = await vms.get(schedule.vm);
     return [{ name: schedule.vm, uid: vm?.uid ?? "" }];
   }
   const wanted = Object.entries(schedule.labelSelector);
   const { project } = parseScheduleName(schedule.name);
-  return vmView
-    .list(`${projectName(project)}/vms/`)
+  const parent = projectName(project);
+  return [...vmView.list(`${parent}/vms/`), ...containerView.list(`${parent}/containers/`)]
     .filter(({ body }) => wanted.every(([key, value]) => body.labels[key] === value))
     .map(({ name, uid }) => ({ name, uid }));
 }

@@ -11,7 +11,15 @@ import { checkpointOf } from "./tree.ts";
 
 const NAMES = [
   ...(["takeProduction", "takeStandard", "takeOffline", "verifyCheckpoint", "discardCheckpoint"] as const),
-  ...(["applyCheckpoint", "checkApply", "removeCheckpoints", "prepareHeld", "holdFrozen", "takeHeld", "thawHeld"] as const),
+  ...([
+    "applyCheckpoint",
+    "checkApply",
+    "removeCheckpoints",
+    "prepareHeld",
+    "holdFrozen",
+    "takeHeld",
+    "thawHeld",
+  ] as const),
 ];
 
 export type CheckpointAction = Extract<StepAction, { readonly $case: (typeof NAMES)[number] }>;

@@ -80,8 +80,7 @@ export async function thawHeld(
 ): Promise<CheckpointOutcome> {
   const stored = await storedOutcome(container, checkpointUid);
   if (stored !== undefined) return stored;
-  if (heldTakes.get(container)?.checkpointUid === checkpointUid)
-    return await finish(parts, context, container, commit);
+  if (heldTakes.get(container)?.checkpointUid === checkpointUid) return await finish(parts, context, container, commit);
   if (treeOf(container).pending?.checkpoint === checkpointUid) await rollBack(parts, container);
   return refused(...INTERRUPTED);
 }
