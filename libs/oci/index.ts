@@ -13,7 +13,16 @@ export { importVmImage } from "./import-vm-image.ts";
 export { type Descriptor, mediaTypes } from "./manifest.ts";
 export { MemoryRegistry } from "./memory-registry.ts";
 export { bytesToFetch, fetchDisk, fetchRam, findRemoteCheckpoint, type RemoteCheckpoint } from "./pull-checkpoint.ts";
-export { clearUnfinishedPulls, type PulledVmImage, pullVmImage } from "./pull-vm-image.ts";
+export { pullVmImage } from "./pull-vm-image.ts";
+export {
+  type CachedImage,
+  clearRemovedPulls,
+  listPulled,
+  type PulledVmImage,
+  readPulled,
+  removePulled,
+  touchPulled,
+} from "./pulled-images.ts";
 export { type DiskToPush, type PushedCheckpoint, pushCheckpoint } from "./push-checkpoint.ts";
 export { readReceipt } from "./receipt-referrer.ts";
 export { isRepository, isTag, parseReference, type Reference, referenceText } from "./reference.ts";

@@ -1,61 +1,52 @@
-import { randomUUID } from "node:crypto";
-import { mkdir, open, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { mkdir, open, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { DEFAULT_MAX_VIRTUAL_SIZE_BYTES, dataPieces } from "#libs/disk-image";
-import { StillpointError } from "#libs/errors";
-import { chunksAtATime } from "./chunks.ts";
-import { type Digest, parseDigest } from "./digest.ts";
-import { fetchChunk } from "./fetch-chunk.ts";
-import { cancellable, inParallel } from "./in-parallel.ts";
+import { type Clock, systemClock } from "#libs/clock";
+import { DEFAULT_MAX_VIRTUAL_SIZE_BYTES } from "#libs/disk-image";
+import { isStillpointError, StillpointError } from "#libs/errors";
+import { fileSource } from "./blob-source.ts";
+import type { Digest } from "./digest.ts";
+import { fetchRawDisk } from "./fetch-raw-disk.ts";
+import { cancellable } from "./in-parallel.ts";
+import type { Descriptor } from "./manifest.ts";
+import { Patience } from "./patience.ts";
 import type { Progress } from "./progress.ts";
+import { type PulledVmImage, publishPulled, readPulled, unfinishedFolderOf } from "./pulled-images.ts";
 import { parseReference } from "./reference.ts";
 import type { RegistryClient } from "./registry-client.ts";
 import { SharedWork } from "./shared-work.ts";
 import { type FoundArtifact, getArtifact } from "./transfer-artifact.ts";
 import { configOf, readVmImage, type VmImage } from "./vm-image.ts";
 
-/** More bring no speed, and memory to a process that lives long. */
-const MOST_AT_A_TIME = 4;
+/** A registry that restarts or moves is back by then. */
+const PATIENCE_MS = 300_000;
 
 export interface PullVmImage {
   readonly registry: RegistryClient;
   /** `repository@digest`, or `repository:tag` for what the tag names now. */
   readonly reference: string;
-  /** The folder of pulled images, absolute; made when it is missing. */
+  /** The folder of pulled images, absolute; made when it is missing. One process at a time pulls into it. */
   readonly into: string;
   /** 2 TiB when left out. */
   readonly maxVirtualSizeBytes?: number;
+  /** Called before anything is written, with the bytes that the image may take beyond what is there. */
+  readonly makeRoom?: (bytes: number) => Promise<void>;
   readonly onProgress?: (progress: Progress) => void;
   readonly signal?: AbortSignal;
-}
-
-export interface PulledVmImage {
-  readonly digest: Digest;
-  /** Path of the raw disk; to be read only. */
-  readonly disk: string;
-  readonly kernel?: string;
-  readonly initrd?: string;
-  readonly cmdline?: string;
-  readonly virtualSizeBytes: number;
+  readonly clock?: Clock;
 }
 
 const pulls = new SharedWork<PulledVmImage>();
-const UNFINISHED = ".tmp-";
 
 /**
  * Brings a VM image into `<into>/<digest>/`, every byte checked, and answers at once when it is there. The folder
- * appears when it is complete and durable; a failed or aborted pull leaves nothing. Pulls of the same image at the
- * same time share the work (and the first one's progress).
+ * appears when it is complete and durable. What a pull that was killed, aborted or lost its registry has brought stays
+ * beside it, and the next one goes on from there; a registry that is away in the middle is waited for. Pulls of the
+ * same image at the same time share the work (and the first one's progress).
  * @throws StillpointError IMAGE_NOT_FOUND, IMAGE_INVALID, IMAGE_CORRUPT, IMAGE_TOO_LARGE, REGISTRY_UNREACHABLE,
  * SPACE_INSUFFICIENT, CANCELLED
  */
 export async function pullVmImage(pull: PullVmImage): Promise<PulledVmImage> {
-  try {
-    return await cancellable(`the pull of ${pull.reference}`, pull.signal, () => findOrFetch(pull));
-  } catch (error) {
-    if (!(error instanceof Error && "code" in error && error.code === "ENOSPC")) throw error;
-    throw new StillpointError("SPACE_INSUFFICIENT", `${pull.into} has no room for ${pull.reference}`, { cause: error });
-  }
+  return await cancellable(`the pull of ${pull.reference}`, pull.signal, () => findOrFetch(pull));
 }
 
 async function findOrFetch(pull: PullVmImage): Promise<PulledVmImage> {
@@ -65,16 +56,9 @@ async function findOrFetch(pull: PullVmImage): Promise<PulledVmImage> {
   const artifact = await getArtifact(pull.registry, repository, digest ?? tag ?? "", pull.signal);
   if (artifact === undefined) throw new StillpointError("IMAGE_NOT_FOUND", `there is no image ${pull.reference}`);
   const wanted = { ...pull, repository, digest: artifact.descriptor.digest, artifact };
-  return await pulls.share(folderOf(pull.into, wanted.digest), pull.signal, async (signal) => {
+  return await pulls.share(unfinishedFolderOf(pull.into, wanted.digest), pull.signal, async (signal) => {
     return (await readPulled(wanted.into, wanted.digest)) ?? (await fetchImage(wanted, signal));
   });
-}
-
-/** Removes what pulls of a killed process left; to be called while none runs. */
-export async function clearUnfinishedPulls(into: string): Promise<void> {
-  await mkdir(into, { recursive: true, mode: 0o700 });
-  const left = (await readdir(into)).filter((name) => name.startsWith(UNFINISHED));
-  await Promise.all(left.map((name) => rm(join(into, name), { recursive: true, force: true })));
 }
 
 interface Wanted extends PullVmImage {
@@ -85,18 +69,19 @@ interface Wanted extends PullVmImage {
 
 async function fetchImage(wanted: Wanted, signal: AbortSignal): Promise<PulledVmImage> {
   const image = await readConfig(wanted, signal);
-  const folder = join(wanted.into, `${UNFINISHED}${randomUUID()}`);
+  const folder = unfinishedFolderOf(wanted.into, wanted.digest);
+  await wanted.makeRoom?.(await bytesToCome(folder, image));
   await mkdir(folder, { recursive: true, mode: 0o700 });
   try {
-    await fetchDisk(wanted, image, join(folder, "disk.raw"), signal);
-    await fetchBoot(wanted, image, folder, signal);
-    await writeDescription(folder, image);
-    await publish(folder, folderOf(wanted.into, wanted.digest));
-    await sync(wanted.into);
-  } finally {
-    await rm(folder, { recursive: true, force: true });
+    await fetchFiles(wanted, image, folder, signal);
+  } catch (error) {
+    if (!isOfUse(error)) await rm(folder, { recursive: true, force: true });
+    throw asShortage(wanted, error);
   }
-  return pulledImage(wanted.into, wanted.digest, image);
+  await publishPulled(wanted.into, wanted.digest, image);
+  const pulled = await readPulled(wanted.into, wanted.digest);
+  if (pulled === undefined) throw new StillpointError("INTERNAL", `the image ${wanted.reference} is gone again`);
+  return pulled;
 }
 
 async function readConfig(wanted: Wanted, signal: AbortSignal): Promise<VmImage> {
@@ -109,93 +94,43 @@ async function readConfig(wanted: Wanted, signal: AbortSignal): Promise<VmImage>
   throw new StillpointError("IMAGE_TOO_LARGE", message);
 }
 
-async function fetchDisk(wanted: Wanted, image: VmImage, path: string, signal: AbortSignal): Promise<void> {
-  await using file = await open(path, "wx", 0o600);
-  await file.truncate(image.virtualSizeBytes);
-  const totalBytes = image.chunks.reduce((sum, { length }) => sum + length, 0);
-  let [doneBytes, transferredBytes] = [0, 0];
-  await inParallel(
-    image.chunks,
-    { limit: chunksAtATime(image.chunkSizeBytes, MOST_AT_A_TIME), signal },
-    async (chunk, aborted) => {
-      const content = await fetchChunk(wanted, chunk, aborted);
-      for (const { at, bytes } of dataPieces(content)) await file.write(bytes, 0, bytes.length, chunk.offset + at);
-      doneBytes += chunk.length;
-      transferredBytes += chunk.blob.size;
-      wanted.onProgress?.({ doneBytes, totalBytes, transferredBytes });
-    },
-  );
-  await file.sync();
+/** At most; chunks may have holes. */
+async function bytesToCome(folder: string, { chunks, kernel, initrd }: VmImage): Promise<number> {
+  const there = await stat(join(folder, "disk.raw")).catch(() => undefined);
+  const boot = (kernel?.size ?? 0) + (initrd?.size ?? 0);
+  const disk = chunks.reduce((sum, { length }) => sum + length, 0);
+  return Math.max(0, disk - (there?.blocks ?? 0) * 512) + boot;
 }
 
-async function fetchBoot(
-  { registry, repository }: Wanted,
-  { kernel, initrd }: VmImage,
-  folder: string,
-  signal: AbortSignal,
-) {
-  if (kernel !== undefined) await registry.saveBlob(repository, kernel, join(folder, "kernel"), signal);
-  if (initrd !== undefined) await registry.saveBlob(repository, initrd, join(folder, "initrd"), signal);
+async function fetchFiles(wanted: Wanted, image: VmImage, folder: string, signal: AbortSignal): Promise<void> {
+  const { registry, repository, onProgress, clock = systemClock } = wanted;
+  const patience = new Patience({ clock, patienceMs: PATIENCE_MS });
+  const source = { registry, repository, patience, onProgress };
+  await fetchRawDisk(source, image, join(folder, "disk.raw"), signal);
+  for (const [name, blob] of Object.entries({ kernel: image.kernel, initrd: image.initrd })) {
+    const path = join(folder, name);
+    if (blob === undefined || (await isThere(path, blob))) continue;
+    await patience.outlast(signal, () => registry.saveBlob(repository, blob, path, signal));
+  }
+  await using folderHandle = await open(folder, "r");
+  await folderHandle.sync();
 }
 
-/** What `readPulled` needs; written last. */
-interface Description {
-  readonly virtualSizeBytes: number;
-  readonly hasKernel: boolean;
-  readonly hasInitrd: boolean;
-  readonly cmdline?: string;
+async function isThere(path: string, { digest }: Descriptor): Promise<boolean> {
+  const found = await fileSource(path).catch(() => undefined);
+  return found?.digest === digest;
 }
 
-async function writeDescription(folder: string, image: VmImage): Promise<void> {
-  const path = join(folder, "image.json");
-  await writeFile(path, JSON.stringify(describe(image)), { mode: 0o600, flush: true });
-  await sync(folder);
+/** An image that is wrong, and a disk that is full: what was brought would only be in the way. */
+function isOfUse(error: unknown): boolean {
+  return !isNoSpace(error) && !(isStillpointError(error) && error.reason.startsWith("IMAGE_"));
 }
 
-async function readPulled(into: string, digest: Digest): Promise<PulledVmImage | undefined> {
-  const folder = folderOf(into, digest);
-  const text = await readFile(join(folder, "image.json"), "utf8").catch(() => undefined);
-  if (text === undefined) return undefined;
-  const description: Description = JSON.parse(text);
-  const { size } = await stat(join(folder, "disk.raw"));
-  if (size === description.virtualSizeBytes) return pulled(folder, digest, description);
-  throw new StillpointError("IMAGE_CORRUPT", `${folder}/disk.raw has changed its size`);
+function asShortage({ into, reference }: Wanted, error: unknown): unknown {
+  if (!isNoSpace(error)) return error;
+  return new StillpointError("SPACE_INSUFFICIENT", `${into} has no room for ${reference}`, { cause: error });
 }
 
-function pulledImage(into: string, digest: Digest, image: VmImage): PulledVmImage {
-  return pulled(folderOf(into, digest), digest, describe(image));
-}
-
-function describe({ virtualSizeBytes, kernel, initrd, cmdline }: VmImage): Description {
-  const boot = { hasKernel: kernel !== undefined, hasInitrd: initrd !== undefined };
-  return { virtualSizeBytes, ...boot, ...(cmdline !== undefined && { cmdline }) };
-}
-
-function pulled(folder: string, digest: Digest, { virtualSizeBytes, hasKernel, hasInitrd, cmdline }: Description) {
-  return {
-    digest,
-    disk: join(folder, "disk.raw"),
-    ...(hasKernel && { kernel: join(folder, "kernel") }),
-    ...(hasInitrd && { initrd: join(folder, "initrd") }),
-    ...(cmdline !== undefined && { cmdline }),
-    virtualSizeBytes,
-  };
-}
-
-/** Another process may have been faster; then its folder holds the same bytes. */
-async function publish(from: string, to: string): Promise<void> {
-  await rename(from, to).catch((error: NodeJS.ErrnoException) => {
-    if (error.code !== "ENOTEMPTY" && error.code !== "EEXIST") throw error;
-  });
-}
-
-function folderOf(into: string, digest: Digest): string {
-  const parts = parseDigest(digest);
-  if (parts === undefined) throw new StillpointError("NAME_INVALID", `${digest} is not a digest`);
-  return join(into, `${parts.algorithm}-${parts.hex}`);
-}
-
-async function sync(path: string): Promise<void> {
-  await using folder = await open(path, "r");
-  await folder.sync();
+function isNoSpace(error: unknown): boolean {
+  return error instanceof Error && "code" in error && (error.code === "ENOSPC" || error.code === "EDQUOT");
 }

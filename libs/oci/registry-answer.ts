@@ -9,6 +9,7 @@ const reasons: Readonly<Record<number, Reason>> = {
   403: "PERMISSION_DENIED",
   404: "IMAGE_NOT_FOUND",
   413: "IMAGE_TOO_LARGE",
+  429: "UNAVAILABLE",
 };
 
 /** Lets `read` have an answer, and frees the connection from whatever of the body it left. */

@@ -6,7 +6,7 @@ import { describe, expect, it } from "vitest";
 import { temporaryFolder } from "#libs/testing";
 import { bytesSource } from "./blob-source.ts";
 import { digestOf } from "./digest.ts";
-import { clearUnfinishedPulls } from "./pull-vm-image.ts";
+import { clearRemovedPulls } from "./pulled-images.ts";
 import { createRegistryClient } from "./registry-client.ts";
 
 const content = Buffer.from("the content of a blob");
@@ -98,13 +98,15 @@ describe("a registry client", () => {
   });
 });
 
-describe("clearUnfinishedPulls", () => {
-  it("makes the folder, and removes nothing but what was not finished", async () => {
+describe("clearRemovedPulls", () => {
+  it("makes the folder, and ends nothing but removals", async () => {
     await using folder = temporaryFolder();
     const into = join(folder.path, "images");
-    await clearUnfinishedPulls(into);
-    for (const name of [".tmp-1", "sha256-1"]) await mkdir(join(into, name, "deep"), { recursive: true });
-    await clearUnfinishedPulls(into);
-    expect(await readdir(into)).toEqual(["sha256-1"]);
+    await clearRemovedPulls(into);
+    for (const name of [".removed-1", "sha256-1", "sha256-2.part"]) {
+      await mkdir(join(into, name, "deep"), { recursive: true });
+    }
+    await clearRemovedPulls(into);
+    expect((await readdir(into)).toSorted()).toEqual(["sha256-1", "sha256-2.part"]);
   });
 });

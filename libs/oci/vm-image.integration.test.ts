@@ -1,12 +1,16 @@
+import { execFile } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { open, readdir, readFile, stat, truncate, writeFile } from "node:fs/promises";
+import { mkdir, open, readdir, readFile, stat, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import { describe, expect, it } from "vitest";
+import { StillpointError } from "#libs/errors";
 import { temporaryFolder } from "#libs/testing";
 import { MemoryRegistry } from "./memory-registry.ts";
 import { pullVmImage } from "./pull-vm-image.ts";
 import { pushVmImage } from "./push-vm-image.ts";
 
+const run = promisify(execFile);
 const MIB = 2 ** 20;
 
 /** A sparse disk with random data at these chunk numbers. */
@@ -103,24 +107,101 @@ describe("pushing and pulling a VM image", () => {
 
 describe("a pull that fails", () => {
   async function pushedDisk(folder: string) {
-    const disk = await makeDisk(join(folder, "disk"), 16, [0, 1, 2, 3]);
+    const disk = await makeDisk(
+      join(folder, "disk"),
+      64,
+      Array.from({ length: 16 }, (_, index) => 2 * index),
+    );
     const registry = new MemoryRegistry();
     await pushVmImage({ registry, reference: "guest:v1", disk });
-    return { registry, reference: "guest:v1", into: join(folder, "images") };
+    return { registry, reference: "guest:v1", into: join(folder, "images"), disk };
   }
 
-  it("by an abort leaves nothing", async () => {
+  it("by an abort goes on where it was, whatever became of what it had brought", async () => {
     await using folder = temporaryFolder();
-    const wanted = await pushedDisk(folder.path);
+    const { disk, ...wanted } = await pushedDisk(folder.path);
     const abort = new AbortController();
-    const pull = pullVmImage({ ...wanted, signal: abort.signal, onProgress: () => abort.abort() });
+    const pull = pullVmImage({
+      ...{ ...wanted, signal: abort.signal },
+      onProgress: ({ doneBytes }) => doneBytes === 8 * MIB && abort.abort(),
+    });
     await expect(pull).rejects.toMatchObject({ reason: "CANCELLED" });
-    expect(await readdir(wanted.into)).toEqual([]);
+    const [part = ""] = await readdir(wanted.into);
+    expect(part).toMatch(/^sha256-[0-9a-f]{64}\.part$/);
+    // A power cut may leave anything.
+    await using file = await open(join(wanted.into, part, "disk.raw"), "r+");
+    await file.write(randomBytes(MIB), 0, MIB, 2 * MIB);
+    const before = wanted.registry.counts.readBlob;
+    const asked: (number | undefined)[] = [];
+    const onProgress = ({ transferredBytes }: { transferredBytes: number }) => asked.push(transferredBytes);
+    const pulled = await pullVmImage({ ...wanted, onProgress });
+    expect((await readFile(pulled.disk)).equals(await readFile(disk))).toBe(true);
+    // The config, the damaged chunk, and those that the abort cut off.
+    const fetched = wanted.registry.counts.readBlob - before;
+    expect(fetched).toBeGreaterThan(2);
+    expect(fetched).toBeLessThan(11);
+    expect(asked).toHaveLength(16);
+    expect(await readdir(wanted.into)).toEqual([part.slice(0, -".part".length)]);
+  });
+
+  it("because the registry is away in the middle is waited for, for minutes and not for ever", async () => {
+    await using folder = temporaryFolder();
+    const { disk, ...wanted } = await pushedDisk(folder.path);
+    let [timeMs, awayUntilMs] = [0, 1];
+    const clock = {
+      now: () => new Date(),
+      monotonicMs: () => timeMs,
+      sleep: async (ms: number) => {
+        timeMs += ms;
+      },
+    };
+    const { registry } = wanted;
+    const readBlob = registry.readBlob.bind(registry);
+    registry.readBlob = async (...args) => {
+      if (timeMs < awayUntilMs) throw new StillpointError("REGISTRY_UNREACHABLE", "away");
+      return await readBlob(...args);
+    };
+    const pull = (awayAtBytes: number, untilMs: number) =>
+      pullVmImage({
+        ...{ ...wanted, clock },
+        onProgress: ({ doneBytes }) => {
+          if (doneBytes === awayAtBytes) awayUntilMs = untilMs;
+        },
+      });
+    const unreachable = { reason: "REGISTRY_UNREACHABLE" };
+    await expect(pull(0, 0)).rejects.toMatchObject(unreachable);
+    expect(timeMs).toBe(0);
+    timeMs = 1;
+    await expect(pull(3 * MIB, 1e9)).rejects.toMatchObject(unreachable);
+    expect(timeMs).toBeGreaterThan(300_000);
+    expect(timeMs).toBeLessThan(500_000);
+    timeMs = 1e9;
+    const pulled = await pull(8 * MIB, timeMs + 120_000);
+    expect((await readFile(pulled.disk)).equals(await readFile(disk))).toBe(true);
+    expect(timeMs).toBeGreaterThan(1e9 + 100_000);
+  });
+
+  it("because there is no room says so and leaves nothing", async (context) => {
+    await using folder = temporaryFolder();
+    const { disk: _disk, ...wanted } = await pushedDisk(folder.path);
+    const makeRoom = () => Promise.reject(new StillpointError("SPACE_INSUFFICIENT", "none"));
+    await expect(pullVmImage({ ...wanted, makeRoom })).rejects.toMatchObject({ reason: "SPACE_INSUFFICIENT" });
+    expect(await readdir(wanted.into).catch(() => [])).toEqual([]);
+    if (process.getuid?.() !== 0) return context.skip("mounting a small file system needs root");
+    const small = join(folder.path, "small");
+    await mkdir(small);
+    await run("mount", ["-t", "tmpfs", "-o", "size=6m", "tmpfs", small]);
+    try {
+      await expect(pullVmImage({ ...wanted, into: small })).rejects.toMatchObject({ reason: "SPACE_INSUFFICIENT" });
+      expect(await readdir(small)).toEqual([]);
+    } finally {
+      await run("umount", [small]);
+    }
   });
 
   it("by other bytes, a missing chunk, the quota or a missing image says which and leaves nothing", async () => {
     await using folder = temporaryFolder();
-    const wanted = await pushedDisk(folder.path);
+    const { disk: _disk, ...wanted } = await pushedDisk(folder.path);
     await expect(pullVmImage({ ...wanted, maxVirtualSizeBytes: MIB })).rejects.toMatchObject({
       reason: "IMAGE_TOO_LARGE",
     });

@@ -21,6 +21,11 @@ const shape = {
     .url({ protocol: /^https?$/ })
     .describe("a URL")
     .default("http://127.0.0.1:7080"),
+  /** What pulled images may take before those that no VM stands on are evicted. */
+  AGENT_IMAGE_CACHE_BYTES: count
+    .min(0)
+    .describe("a number of bytes")
+    .default(64 * 2 ** 30),
   AGENT_LABELS: z
     .string()
     .regex(/^([^=,]+=[^=,]*(,[^=,]+=[^=,]*)*)?$/)

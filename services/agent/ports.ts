@@ -176,12 +176,17 @@ export interface TransferControl {
   readonly progress: (update: { readonly bytesDone: number; readonly bytesTotal: number }) => void;
 }
 
-/** Images on this host, by digest. */
+/** An image that stays at least until it is let go: by then a workload must stand on it. */
+export interface HeldImage extends LocalImage, Disposable {}
+
+/** Images on this host, by digest. @param reference `<repository>@sha256:...` */
 export interface ImageStore {
-  /** Gets an image unless it is here. @param reference `<repository>@sha256:...` */
-  pull(reference: string, control: TransferControl): Promise<LocalImage>;
-  /** An image that was pulled before. @throws StillpointError IMAGE_NOT_FOUND when it is gone from everywhere */
+  /** Gets an image unless it is here. */
+  pull(reference: string, control: TransferControl): Promise<HeldImage>;
+  /** An image that a workload stands on. @throws StillpointError IMAGE_NOT_FOUND when it is gone from everywhere */
   find(reference: string): Promise<LocalImage>;
+  /** Says that a workload that used these images until now is gone. */
+  release(references: Iterable<string>): Promise<void>;
 }
 
 export interface OfflineMerge {

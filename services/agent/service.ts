@@ -8,7 +8,7 @@ import { systemClock, systemRandom } from "#libs/clock";
 import { registryLogin } from "#libs/config";
 import type { Lifecycle } from "#libs/lifecycle";
 import { createLogger, type Logger } from "#libs/logger";
-import { clearUnfinishedPulls, createRegistryClient, type RegistryClient } from "#libs/oci";
+import { createRegistryClient, type RegistryClient } from "#libs/oci";
 import { connectNats } from "#libs/records";
 import { RpcServer } from "#libs/rpc";
 import manifest from "../../package.json" with { type: "json" };
@@ -29,7 +29,7 @@ import { createLocalDisks } from "./disks.ts";
 import { GuardClient } from "./guard-client.ts";
 import { createHandlers } from "./handlers.ts";
 import { beat } from "./heartbeat.ts";
-import { createImageStore } from "./images.ts";
+import { openImages } from "./images/open-images.ts";
 import { Observations } from "./observations.ts";
 import type { DiskStore, ImageStore } from "./ports.ts";
 import { QemuHypervisor } from "./qemu/hypervisor.ts";
@@ -76,7 +76,7 @@ export async function startAgent(
   const containers = await openContainers({
     ...{ config, lifecycle, data, hostData: uid, deps: { logger, reserve, observe }, clock: systemClock, logger },
   });
-  const stores = await openStores(config, lifecycle, data, options);
+  const stores = await openStores({ config, lifecycle, logger, data, workloads }, options);
   const wiring = { config, lifecycle, logger, data, facts, workloads, ...stores, containers: containers?.parts };
   const parts = await makeParts(wiring);
   const steps = new StepRunner(
@@ -99,11 +99,11 @@ export async function startAgent(
   return { address };
 }
 
-async function openStores(config: AgentConfig, lifecycle: Lifecycle, data: DataFolder, options: AgentOptions) {
+async function openStores({ config, lifecycle, data, ...known }: BeforeStores, options: AgentOptions) {
   const client = createRegistryClient({ address: config.REGISTRY_HTTP_URL, login: registryLogin(config) });
   const registry = lifecycle.add("registry client", client, (opened) => opened.close());
-  const images = options.images ?? (await openImages(data, registry));
   const disks = { ...createLocalDisks(data.workloads), ...(options.freeBytes && { freeBytes: options.freeBytes }) };
+  const images = options.images ?? (await openImages({ config, lifecycle, data, registry, disks, ...known }));
   return { registry, images, disks };
 }
 
@@ -135,13 +135,16 @@ function uidsOf({ workloads, containers }: AgentParts): string[] {
   return [...workloads.list(), ...(containers?.containers.list() ?? [])].map(({ uid }) => uid);
 }
 
-interface Wiring {
+interface BeforeStores {
   readonly config: AgentConfig;
   readonly lifecycle: Lifecycle;
   readonly logger: Logger;
   readonly data: DataFolder;
-  readonly facts: QemuFacts;
   readonly workloads: Workloads;
+}
+
+interface Wiring extends BeforeStores {
+  readonly facts: QemuFacts;
   readonly images: ImageStore;
   readonly registry: RegistryClient;
   readonly disks: DiskStore;
@@ -193,11 +196,6 @@ function readinessWatch(parts: AgentParts, steps: StepRunner): ReadinessWatch {
 /** Only root can run a VM as another user. */
 function processUid({ AGENT_QEMU_UID }: AgentConfig): number | null {
   return process.getuid?.() === 0 ? AGENT_QEMU_UID : null;
-}
-
-async function openImages(data: DataFolder, registry: RegistryClient): Promise<ImageStore> {
-  await clearUnfinishedPulls(data.images);
-  return createImageStore(data.images, registry);
 }
 
 async function openObservations(config: AgentConfig, lifecycle: Lifecycle, nats: NatsConnection, logger: Logger) {

@@ -1,4 +1,4 @@
-import { chmod, chown, mkdir, readdir, readFile, rm } from "node:fs/promises";
+import { access, chmod, chown, mkdir, readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { VmDefinition } from "#contracts/host/v1/agent";
 import { StillpointError } from "#libs/errors";
@@ -15,6 +15,7 @@ export class Workloads {
   readonly #data: DataFolder;
   readonly #deps: WorkloadDeps;
   readonly #byUid = new Map<string, Workload>();
+  readonly #unreadable = new Set<string>();
 
   private constructor(data: DataFolder, deps: WorkloadDeps) {
     this.#data = data;
@@ -31,6 +32,11 @@ export class Workloads {
 
   list(): Workload[] {
     return [...this.#byUid.values()];
+  }
+
+  /** Whether all of them could be read; of the others nobody knows what they stand on. */
+  get areAllKnown(): boolean {
+    return this.#unreadable.size === 0;
   }
 
   find(uid: string): Workload | undefined {
@@ -70,6 +76,7 @@ export class Workloads {
     await rm(workloadFolder(this.#data, uid).root, { recursive: true, force: true });
     await syncFolder(this.#data.workloads);
     this.#byUid.delete(uid);
+    this.#unreadable.delete(uid);
   }
 
   /** A folder without a manifest is the beginning of a creation that was cut off: the step is tried again or undone. */
@@ -80,6 +87,7 @@ export class Workloads {
       const definition = VmDefinition.fromJSON(JSON.parse(await readFile(folder.spec, "utf8")));
       this.#byUid.set(uid, new Workload(definition, folder, manifest, this.#deps));
     } catch (error) {
+      if (await exists(folder.manifest)) this.#unreadable.add(uid);
       this.#deps.logger.warn({ err: error, uid }, "the workload's files cannot be read");
     }
   }
@@ -89,6 +97,13 @@ export class Workloads {
 async function keepPrivate(path: string, processUid: number | null): Promise<void> {
   if (processUid !== null) await chown(path, process.getuid?.() ?? 0, processUid);
   await chmod(path, processUid === null ? 0o700 : 0o710);
+}
+
+async function exists(path: string): Promise<boolean> {
+  return await access(path).then(
+    () => true,
+    () => false,
+  );
 }
 
 async function makePassage(path: string): Promise<void> {

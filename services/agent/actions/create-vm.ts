@@ -3,6 +3,7 @@ import type { VmDefinition } from "#contracts/host/v1/agent";
 import { StillpointError } from "#libs/errors";
 import { below } from "../machine-spec.ts";
 import type { Manifest } from "../manifest.ts";
+import type { HeldImage } from "../ports.ts";
 import { makeSeed } from "../seed.ts";
 import type { StepContext } from "../steps/step-runner.ts";
 import type { Workload } from "../workload.ts";
@@ -14,9 +15,9 @@ const PROCESS_UIDS = 60_000;
 /** Pulls the image where there is one, writes down the VM, and makes the files that the manifest names. */
 export async function createVm(parts: AgentParts, context: StepContext, definition: VmDefinition): Promise<Workload> {
   refuseWrong(context, definition);
-  const imageBytes = definition.image === "" ? 0 : await pullImage(parts, context, definition.image);
+  using image = definition.image === "" ? undefined : await pullImage(parts, context, definition.image);
   const known = parts.workloads.find(definition.uid);
-  const complete = { ...definition, disks: withRootSize(definition, imageBytes) };
+  const complete = { ...definition, disks: withRootSize(definition, image?.virtualSizeBytes ?? 0) };
   const workload = known ?? (await parts.workloads.add(complete, newManifest(parts, context, complete)));
   for (const [disk, { sizeBytes, now }] of Object.entries(workload.manifest.disks)) {
     const base = await below(workload, parts.images, now);
@@ -31,13 +32,8 @@ export async function createVm(parts: AgentParts, context: StepContext, definiti
   return workload;
 }
 
-/** Gives the size of its disk. */
-async function pullImage({ images }: AgentParts, { signal, progress }: StepContext, image: string): Promise<number> {
-  const { virtualSizeBytes } = await images.pull(image, {
-    signal,
-    progress: (bytes) => progress({ ...bytes, message: "pulling the image" }),
-  });
-  return virtualSizeBytes;
+function pullImage({ images }: AgentParts, { signal, progress }: StepContext, image: string): Promise<HeldImage> {
+  return images.pull(image, { signal, progress: (bytes) => progress({ ...bytes, message: "pulling the image" }) });
 }
 
 function refuseWrong({ uid }: StepContext, definition: VmDefinition): void {

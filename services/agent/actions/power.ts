@@ -2,6 +2,7 @@ import { WorkloadState } from "#contracts/host/v1/agent";
 import { StillpointError } from "#libs/errors";
 import { queueMerges } from "../checkpoints/merge.ts";
 import { rollBackPending } from "../checkpoints/pending.ts";
+import { imagesOf } from "../images/images-of.ts";
 import { machineSpec } from "../machine-spec.ts";
 import type { Machine, MachineSpec } from "../ports.ts";
 import { watchStarvation } from "../starved.ts";
@@ -101,6 +102,7 @@ export async function deleteVm(parts: AgentParts, uid: string): Promise<void> {
   parts.background.forget(uid);
   parts.merges.forget(uid);
   await parts.workloads.remove(uid);
+  await parts.images.release(workload === undefined ? [] : imagesOf(workload));
   // What it shared with a clone may belong to that alone now.
   for (const other of parts.workloads.list()) if (other.merging.waitsFor !== "") queueMerges(parts, other);
 }
