@@ -54,6 +54,7 @@ export interface ContainerOptions {
 }
 
 const word = (text: string) => text;
+const capability = (text: string) => text.toUpperCase().replace(/^CAP_/, "");
 
 /** Adds the options that say what a container is. */
 export function withContainerOptions(command: Command): Command {
@@ -67,7 +68,7 @@ export function withContainerOptions(command: Command): Command {
       )
       .option(
         "--volume <name:path[:ro]>",
-        "a volume that lives with the container; :exclude leaves it out of checkpoints; may be repeated",
+        "a volume that lives with the container, or a folder that the host allows (/srv/web:/data); :exclude leaves it out of checkpoints; may be repeated",
         collect(parseVolume),
       )
       .option("--env <name=value>", "an environment variable; NAME alone passes on its own", collect(parseVariable))
@@ -80,8 +81,8 @@ export function withContainerOptions(command: Command): Command {
       .option("--workdir <path>", "where it runs (default: the image's)")
       .option("--entrypoint <program>", "instead of the image's; its arguments come after --")
       .option("--read-only", "its root file system cannot be written to")
-      .option("--cap-add <name>", "a Linux capability that its host allows, such as NET_ADMIN", collect(word))
-      .option("--cap-drop <name>", "a Linux capability that it does not need, or ALL", collect(word))
+      .option("--cap-add <name>", "a Linux capability that its host allows, such as NET_ADMIN", collect(capability))
+      .option("--cap-drop <name>", "a Linux capability that it does not need, or ALL", collect(capability))
       .option("--isolated", "it reaches nothing and nothing reaches it"),
   );
 }

@@ -61,6 +61,7 @@ async function make(terminal: Terminal, { name, command, start }: Wanted, option
 
 /** A program that cannot do its work ends within this time, as a rule. */
 const settleMs = 300;
+const lookMs = 50;
 
 /** A program that has ended by now was not meant to, unless it says that all is well. */
 async function whatBecameOf(api: Api, container: string): Promise<string> {
@@ -76,13 +77,12 @@ async function whatBecameOf(api: Api, container: string): Promise<string> {
   });
 }
 
-/** The container when it has ended, or has run for a moment. */
+/** The container when it has ended, or has run for a moment; what its host sees comes a little later. */
 async function settled(api: Api, name: string): Promise<Container> {
   const containers = await api.containers();
-  const container = await containers.getContainer({ name });
-  const ranMs = Date.now() - (container.startTime?.getTime() ?? 0);
-  if (container.state !== "CONTAINER_STATE_RUNNING" || ranMs >= settleMs) return container;
-  // The clock of its host may be ahead.
-  await sleep(Math.min(settleMs, settleMs - ranMs), undefined, { signal: api.terminal.signal });
-  return containers.getContainer({ name });
+  for (const until = performance.now() + settleMs; ; ) {
+    const container = await containers.getContainer({ name });
+    if (container.state !== "CONTAINER_STATE_RUNNING" || performance.now() >= until) return container;
+    await sleep(lookMs, undefined, { signal: api.terminal.signal });
+  }
 }

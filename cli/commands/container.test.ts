@@ -138,6 +138,8 @@ test("a list and a container have tables", async () => {
     spec: {
       image: "web:1",
       command: ["serve"],
+      env: { COLOUR: "blue" },
+      user: "1000",
       ports: [{ hostPort: 8080, containerPort: 80, protocol: "tcp" }],
       limits: { cpuMillis: 500, memoryBytes: 2 ** 26, pids: 10 },
       secrets: [{ name: "db" }],
@@ -157,6 +159,8 @@ test("a list and a container have tables", async () => {
   );
   const { out } = await cluster.run(["container", "get", "web"]);
   for (const line of [
+    /^User: +1000$/m,
+    /^Variables: +COLOUR$/m,
     /^CPUs: +0.5$/m,
     /^Volumes: +data at \/data, read-only$/m,
     /^Secrets: +\/run\/secrets\/db$/m,

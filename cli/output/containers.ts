@@ -30,7 +30,7 @@ export function showContainer(container: Container): string {
     ["Host", lastPart(container.host)],
     ["Image", spec?.image],
     ["Digest", container.imageDigest],
-    ["Command", [...(spec?.entrypoint ?? []), ...(spec?.command ?? [])].join(" ")],
+    ...programFields(spec),
     ["CPUs", showCpus(spec?.limits)],
     ["Memory", showBytes(spec?.limits?.memoryBytes ?? 0)],
     ["Processes", `at most ${spec?.limits?.pids ?? 0}`],
@@ -51,6 +51,17 @@ export function showContainer(container: Container): string {
     ["Made", showTime(container.createTime)],
     ["Started", showTime(container.startTime)],
   ]);
+}
+
+function programFields(spec: Container["spec"]): [string, string][] {
+  if (spec === undefined) return [];
+  return [
+    ["Command", [...spec.entrypoint, ...spec.command].join(" ")],
+    ["Works in", spec.workingDir],
+    ["User", spec.user],
+    // Values may be long, and not for every eye: -o json has them.
+    ["Variables", Object.keys(spec.env).join(" ")],
+  ];
 }
 
 /** One change of a watched list, on a line. */

@@ -31,7 +31,7 @@ export interface ContainerEngine {
   /** A file as it is in a container, running or not; undefined when there is none. For small files. */
   readFile(uid: string, path: string): Promise<Buffer | undefined>;
   /** What lies at a path in a container, without following a link at its end; undefined when nothing does. */
-  look(uid: string, path: string): Promise<{ readonly mode: number; readonly isLink: boolean } | undefined>;
+  look(uid: string, path: string): Promise<PathInContainer | undefined>;
   /** Its writable layer over its image as a new image; gives the image's id. A running container is not paused for it. */
   commit(uid: string, image: { readonly repository: string; readonly tag: string }): Promise<string>;
   /** Runs a command in a running container. */
@@ -56,6 +56,13 @@ export interface ContainerEngine {
   networks(): Promise<string[]>;
   /** Removes a network; one that is gone or in use is no error. */
   removeNetwork(name: string): Promise<void>;
+}
+
+export interface PathInContainer {
+  /** Its permissions. */
+  readonly mode: number;
+  readonly isLink: boolean;
+  readonly isFolder: boolean;
 }
 
 export interface EngineFacts {

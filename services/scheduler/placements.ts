@@ -54,7 +54,7 @@ export class Placements {
       const holder = hosts.find(({ reservations }) => reservations.some((held) => isSame(held, wanted)));
       if (holder !== undefined) return this.#host(holder.name);
       const [best] = rank(hosts, wanted.requirements);
-      if (best === undefined) throw noHostFits(wanted, explain(hosts, wanted.requirements));
+      if (best === undefined) throw noHostFits(wanted, explain(hosts, wanted.requirements, inProjectOf(wanted)));
       if (await this.#commit(best, wanted)) return this.#host(best.name);
     }
   }
@@ -108,6 +108,12 @@ export class Placements {
     if (host === undefined) throw new StillpointError("HOST_NOT_FOUND", `there is no host ${name}`);
     return host;
   }
+}
+
+/** `projects/<project>/`, which its workloads begin with. */
+function inProjectOf({ workload }: Reservation): (other: string) => boolean {
+  const project = `${workload.split("/").slice(0, 2).join("/")}/`;
+  return (other) => other.startsWith(project);
 }
 
 function noHostFits(wanted: Reservation, explanation: Explanation): StillpointError {

@@ -118,6 +118,10 @@ test("VMs and containers take from one ledger, in thousandths of a CPU", async (
   await expect(asked("containers", "ctr-3", { hostPorts: [8080] })).rejects.toMatchObject({
     message: expect.stringContaining("port 8080 is taken by projects/default/vms/vm-1"),
   });
+  const stranger = { workload: "projects/other/vms/vm-4", uid: "vm-4", operation: "operations/op-vm-4" };
+  await expect(cluster.scheduler.place({ ...stranger, requirements: { hostPorts: [8080] } })).rejects.toMatchObject({
+    message: expect.stringContaining("port 8080 is taken;"),
+  });
 });
 
 test("a host that falls silent is down, with an event, until it is heard again", async () => {

@@ -19,6 +19,8 @@ export interface ContainerClient extends Disposable {
   get(name: string): Promise<Container>;
   /** Waits until it is as wanted, and gives it. */
   until(name: string, isWanted: (container: Container) => boolean): Promise<Container>;
+  /** An operation, by its name, when it has ended in whatever way. */
+  ended(operation: string): Promise<Operation>;
   /** Waits for the end of an operation. Fails with its error. */
   done(accepted: Promise<Operation>): Promise<Operation>;
   /** What a shell in it prints on both outputs, and its exit code. */
@@ -33,9 +35,14 @@ export function connectContainers(address: string): ContainerClient {
   const events = createRpcClient(EventsDefinition, address);
   const full = (name: string) => `${parent}/containers/${name}`;
   const get = (name: string) => containers.getContainer({ name: full(name) });
-  const done = async (accepted: Promise<Operation>) => finish(operations, await accepted);
+  const ended = (operation: string) => endOf(operations, operation);
+  const done = async (accepted: Promise<Operation>) => {
+    const last = await ended((await accepted).name);
+    if (last.state === "OPERATION_STATE_SUCCEEDED") return last;
+    throw new Error(`${last.error?.reason}: ${last.error?.message}`);
+  };
   return {
-    ...{ containers, get, done },
+    ...{ containers, get, ended, done },
     async run(name, spec) {
       await done(containers.createContainer({ parent, containerId: name, spec, start: true }));
       return get(name);
@@ -55,11 +62,11 @@ export function connectContainers(address: string): ContainerClient {
   };
 }
 
-async function finish(operations: OperationsClient, { name }: Operation): Promise<Operation> {
+async function endOf(operations: OperationsClient, name: string): Promise<Operation> {
   let last: Operation | undefined;
   for await (const seen of operations.watchOperation({ name })) last = seen;
-  if (last?.state === "OPERATION_STATE_SUCCEEDED") return last;
-  throw new Error(`${last?.error?.reason}: ${last?.error?.message}`);
+  if (last === undefined) throw new Error(`${name} was never told of`);
+  return last;
 }
 
 async function runShell(containers: ContainersClient, name: string, script: string) {

@@ -7,6 +7,7 @@ import { StillpointError } from "#libs/errors";
 import type { Logger } from "#libs/logger";
 import type { ContainerEngine, ExecSession } from "../container-engine.ts";
 import type { Containers } from "./containers.ts";
+import { inItsName } from "./in-its-name.ts";
 
 export interface ExecDeps {
   readonly engine: Pick<ContainerEngine, "exec">;
@@ -45,7 +46,7 @@ export async function* execInContainer(
     }
   } catch (error) {
     signal.throwIfAborted(); // its output was cut off for that
-    throw error;
+    throw inItsName(error, container.uid, container.name);
   } finally {
     signal.removeEventListener("abort", hangUp);
   }

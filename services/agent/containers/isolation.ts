@@ -52,7 +52,7 @@ export function refuseNested(mounts: readonly HostMount[], others: readonly Host
     for (const other of [...others, ...mounts]) {
       const isUnder = mount.path.startsWith(`${other.path}/`) && !other.readOnly;
       const isOver = other.path.startsWith(`${mount.path}/`) && !mount.readOnly;
-      if (isUnder || isOver) throw forbidden(`${mount.path} and ${other.path} are mounted one in the other`);
+      if (isUnder || isOver) throw forbidden(`a folder in or above ${mount.path} is mounted already`);
     }
   }
 }

@@ -6,6 +6,7 @@ import { isCheckpointAction, performOnCheckpoints } from "./checkpoints/perform.
 import type { Container } from "./container.ts";
 import type { ContainerParts } from "./container-parts.ts";
 import { createContainer } from "./create.ts";
+import { inItsName } from "./in-its-name.ts";
 import { deleteContainer, killContainer, startContainer, stopContainer, updateContainer } from "./power.ts";
 
 /** Carries out one action on a container; each can be repeated after it was cut off anywhere. */
@@ -15,6 +16,15 @@ export async function performOnContainer(
   action: StepAction,
 ): Promise<StepResult> {
   parts.requireEngine();
+  try {
+    return await perform(parts, context, action);
+  } catch (error) {
+    const made = action.$case === "createContainer" ? action.value.definition : undefined;
+    throw inItsName(error, context.uid, parts.containers.find(context.uid)?.name ?? made?.name ?? context.uid);
+  }
+}
+
+async function perform(parts: ContainerParts, context: StepContext, action: StepAction): Promise<StepResult> {
   if (action.$case === "createContainer") {
     const { definition } = action.value;
     if (definition === undefined) throw new StillpointError("ARGUMENT_INVALID", "the definition is missing");

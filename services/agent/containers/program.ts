@@ -1,6 +1,6 @@
 import { join } from "node:path/posix";
 import { StillpointError } from "#libs/errors";
-import type { ContainerEngine, EngineImage } from "../container-engine.ts";
+import type { ContainerEngine, EngineImage, PathInContainer } from "../container-engine.ts";
 import type { Container } from "./container.ts";
 
 const DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -31,10 +31,15 @@ export class Programs {
     if (this.#found.has(key)) return;
     for (const place of places) {
       const seen = await this.#engine.look(container.uid, place);
-      if (seen !== undefined && (seen.isLink || (seen.mode & ANY_MAY_RUN) !== 0)) return void this.#found.add(key);
+      if (seen !== undefined && mayRun(seen)) return void this.#found.add(key);
     }
     throw notFound(container, `${program} is not a program in its image`);
   }
+}
+
+/** Where a link leads is for the engine to find out. */
+function mayRun({ mode, isLink, isFolder }: PathInContainer): boolean {
+  return isLink || (!isFolder && (mode & ANY_MAY_RUN) !== 0);
 }
 
 function commandOf(spec: { readonly command: readonly string[] }, image: EngineImage): readonly string[] {

@@ -4,7 +4,7 @@ import type { Duplex } from "node:stream";
 import { setTimeout as delay } from "node:timers/promises";
 import type Dockerode from "dockerode";
 import type { ExecCommand, ExecSession } from "../container-engine.ts";
-import { askEngine, askUnless } from "./engine-error.ts";
+import { askEngine, askUnless, engineError } from "./engine-error.ts";
 import { readFrames } from "./frames.ts";
 
 /** Begins a command in a running container. */
@@ -31,6 +31,7 @@ export async function startExec(docker: Dockerode, uid: string, command: ExecCom
 }
 
 const END_OF_TRANSMISSION = "\x04";
+const REFUSED = /^(OCI runtime exec failed|unable to find (user|group) )/;
 /** Milliseconds that a process may take until it stands. */
 const STOP_LOOKS = 100;
 
@@ -47,7 +48,23 @@ class DockerExec implements ExecSession {
     this.#stream = stream;
     this.#isTerminal = isTerminal;
     stream.on("error", () => undefined); // who reads the output hears of it
-    this.output = isTerminal ? rawOutput(stream) : readFrames(stream);
+    this.output = this.#unlessRefused(isTerminal ? rawOutput(stream) : readFrames(stream));
+  }
+
+  /** Docker tells of a command that cannot begin in the place of its output. */
+  async *#unlessRefused(output: ExecSession["output"]): ExecSession["output"] {
+    let isFirst = true;
+    for await (const piece of output) {
+      const text = isFirst ? piece.bytes.toString("utf8").trim() : "";
+      if (REFUSED.test(text) && !(await this.#hasBegun())) throw engineError(this.#what, new Error(text));
+      isFirst = false;
+      yield piece;
+    }
+  }
+
+  async #hasBegun(): Promise<boolean> {
+    const { Pid } = await askEngine(this.#what, async () => this.#exec.inspect());
+    return Pid > 0;
   }
 
   async write(bytes: Uint8Array): Promise<void> {

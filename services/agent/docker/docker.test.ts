@@ -37,11 +37,29 @@ test.each([
   ["write /var/lib/docker/x: no space left on device", 500, "SPACE_INSUFFICIENT"],
   ["dial tcp 127.0.0.1:5000: connect: connection refused", 500, "REGISTRY_UNREACHABLE"],
   ["Range of CPUs is from 0.01 to 2.00, as there are only 2 CPUs available", 400, "ARGUMENT_INVALID"],
+  ["filesystem layer verification failed for digest sha256:1", 500, "IMAGE_CORRUPT"],
+  ['OCI runtime exec failed: exec failed: exec: "/etc": permission denied: unknown', 0, "COMMAND_NOT_FOUND"],
   ["something else", 500, "ENGINE_FAILED"],
 ])("what the engine says is told in our words: %s", (message, statusCode, reason) => {
   const error = engineError("doing it", Object.assign(new Error(message), { statusCode }));
   expect(isStillpointError(error) && error.reason).toBe(reason);
   expect((error as Error).message).not.toMatch(/OCI runtime|: unknown$/);
+});
+
+test.each([
+  [
+    "driver failed on endpoint ctr-1 (a1): Error starting userland proxy: listen tcp4 127.0.0.1:80: bind: address already in use",
+    "127.0.0.1:80 of the host is in use already",
+  ],
+  ["unable to find user who: no matching entries in passwd file", "its image has no user who"],
+  ["Cannot mkdir: /bin/ls is not a directory", "/bin/ls is a file in its image"],
+  ['chdir to cwd ("/none") set in config.json failed: no such file', "its working directory /none: no such file"],
+  [
+    "source /var/lib/docker/overlay2/0af/merged/usr/bin/env is not directory",
+    "/usr/bin/env is a file in its image, and a volume is a folder",
+  ],
+])("what the engine says of its own insides is left out: %s", (message, words) => {
+  expect((engineError("starting c", new Error(message)) as Error).message).toBe(`starting c: ${words}`);
 });
 
 test("a lost connection is the engine's absence", () => {

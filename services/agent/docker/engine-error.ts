@@ -2,21 +2,46 @@ import { type Reason, StillpointError } from "#libs/errors";
 
 const CONNECTION = new Set(["ECONNREFUSED", "ECONNRESET", "ENOENT", "EPIPE", "EACCES", "ENOTFOUND", "ETIMEDOUT"]);
 
-/** What Docker Engine says in words only; the first that fits tells the reason. */
-const WORDS: readonly (readonly [RegExp, Reason])[] = [
+/** What Docker Engine says in words only, the reason that it means, and where its words say too much, better ones. */
+type Words = readonly [said: RegExp, reason: Reason, better?: (...found: string[]) => string];
+
+/** The first that fits counts. */
+const WORDS: readonly Words[] = [
+  [
+    /(?:listen \w+|Bind for) (\S+:\d+)[: ].*already/i,
+    "PORT_TAKEN",
+    (_, port) => `${port} of the host is in use already`,
+  ],
   [/port is already allocated|address already in use|failed to bind (host )?port/i, "PORT_TAKEN"],
+  [/unable to find (user|group) ([^:]+):/, "ARGUMENT_INVALID", (_, kind, name) => `its image has no ${kind} ${name}`],
+  [/No command specified/, "COMMAND_NOT_FOUND", () => "its image names no program, and neither does its command"],
+  [/Cannot mkdir: (\S+) is not a directory/, "ARGUMENT_INVALID", (_, path) => `${path} is a file in its image`],
+  [
+    /chdir to cwd \("([^"]*)"\).*: ([^:]+)/,
+    "ARGUMENT_INVALID",
+    (_, path, why) => `its working directory ${path}: ${why}`,
+  ],
+  [
+    /source \S+?(?:\/merged(\/\S*))? is not (?:a )?directory/,
+    "ARGUMENT_INVALID",
+    (_, path = "the path of a volume") => `${path} is a file in its image, and a volume is a folder`,
+  ],
   [
     /exec format error|no matching manifest|does not match the (specified|detected) (host )?platform/i,
     "IMAGE_ARCHITECTURE",
   ],
   [
-    /executable file not found|starting container process.*(no such file|not a directory|permission denied)/i,
+    /executable file not found|(starting container process|exec: ).*(no such file|not a directory|is a directory|permission denied)/i,
     "COMMAND_NOT_FOUND",
   ],
   [/no such image|manifest unknown|name unknown|manifest for .* not found|not found: manifest/i, "IMAGE_NOT_FOUND"],
+  [/verification failed|invalid (checksum|tar header)|layer .*does not match/i, "IMAGE_CORRUPT"],
   [/unauthorized|denied: |access.*denied|no basic auth|authentication required/i, "REGISTRY_LOGIN"],
   [/no space left on device/i, "SPACE_INSUFFICIENT"],
-  [/dial tcp|connection refused|no such host|i\/o timeout|TLS handshake|server gave HTTP/i, "REGISTRY_UNREACHABLE"],
+  [
+    /dial tcp|connection refused|": EOF$|unexpected EOF|connection reset|no such host|i\/o timeout|TLS handshake|server gave HTTP/i,
+    "REGISTRY_UNREACHABLE",
+  ],
   [/is not running|is not paused|is already paused|is paused|is restarting|No such container/i, "CONTAINER_STATE"],
 ];
 
@@ -51,17 +76,21 @@ export function engineError(what: string, error: unknown): unknown {
     return new StillpointError("ENGINE_UNAVAILABLE", `${what}: the container engine does not answer`, { cause: error });
   }
   const said = plainWords(String(message));
-  return new StillpointError(reasonOf(statusOf(error), said), `${what}: ${said}`, { cause: error });
+  const otherwise = statusOf(error) === 400 ? "ARGUMENT_INVALID" : "ENGINE_FAILED";
+  const { reason, words } = inOurWords(said) ?? { reason: otherwise, words: said };
+  return new StillpointError(reason, `${what}: ${words}`, { cause: error });
+}
+
+function inOurWords(said: string): { readonly reason: Reason; readonly words: string } | undefined {
+  for (const [pattern, reason, better] of WORDS) {
+    const found = pattern.exec(said);
+    if (found !== null) return { reason, words: better?.(...found) ?? said };
+  }
+  return undefined;
 }
 
 export function statusOf(error: unknown): number {
   return typeof error === "object" && error !== null && "statusCode" in error ? Number(error.statusCode) : 0;
-}
-
-function reasonOf(status: number, said: string): Reason {
-  const known = WORDS.find(([words]) => words.test(said));
-  if (known !== undefined) return known[1];
-  return status === 400 ? "ARGUMENT_INVALID" : "ENGINE_FAILED";
 }
 
 /** Without the names of the layers that a message came through. */

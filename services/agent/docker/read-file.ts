@@ -4,8 +4,9 @@ import type Dockerode from "dockerode";
 import { extract } from "tar-stream";
 import { askEngine, askUnless } from "./engine-error.ts";
 
-/** Go's os.FileMode: the bit of symbolic links. */
+/** Go's os.FileMode: the bits of symbolic links and of folders. */
 const LINK_BIT = 27;
+const FOLDER_BIT = 31;
 
 interface PathStat {
   readonly mode: number;
@@ -21,7 +22,8 @@ export async function lookAt(docker: Dockerode, uid: string, path: string) {
   const stat = JSON.parse(
     Buffer.from(String(headers["x-docker-container-path-stat"]), "base64").toString(),
   ) as PathStat;
-  return { mode: stat.mode % 0o1000, isLink: Math.floor(stat.mode / 2 ** LINK_BIT) % 2 === 1 };
+  const has = (bit: number) => Math.floor(stat.mode / 2 ** bit) % 2 === 1;
+  return { mode: stat.mode % 0o1000, isLink: has(LINK_BIT), isFolder: has(FOLDER_BIT) };
 }
 
 /** A small file as it is in a container; undefined when there is none. */

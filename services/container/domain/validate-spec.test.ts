@@ -56,6 +56,7 @@ describe("a bad spec names the field", () => {
     [{ workingDir: "/srv/../etc" }, "spec.working_dir"],
     [{ user: "a b" }, "spec.user"],
     [{ user: "1:2:3" }, "spec.user"],
+    [{ user: "1:4294967295" }, "spec.user"],
     [{ secrets: [{ ...secret, name: ".." }] }, "spec.secrets[0].name"],
     [{ secrets: [secret, secret] }, "spec.secrets[1].name"],
     [{ secrets: [{ name: "a", value: new Uint8Array(64 * 1024 + 1) }] }, "spec.secrets[0].value"],

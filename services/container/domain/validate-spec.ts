@@ -61,6 +61,8 @@ const mebibyte = 2 ** 20;
 const tebibyte = 2 ** 40;
 const longCommand = { maxWords: 256, maxBytes: 32 * 1024 };
 const maxPorts = 128;
+/** What container engines take. */
+const maxUid = 2 ** 31 - 1;
 const unknown = "UNRECOGNIZED";
 
 /** Everything that is wrong with a spec, in the order of its fields; empty when it may be built. */
@@ -96,9 +98,11 @@ function workingDir(path: string): Problem[] {
 }
 
 function user(user: string): Problem[] {
-  const part = "(?:[a-zA-Z_][a-zA-Z0-9_.-]{0,31}|[0-9]{1,10})";
-  if (user === "" || new RegExp(`^${part}(?::${part})?$`).test(user)) return [];
-  return [{ field: "spec.user", message: "must be a name or a uid, such as www-data or 1000:1000" }];
+  const isRight = (part: string) =>
+    /^[0-9]+$/.test(part) ? Number(part) <= maxUid : /^[a-zA-Z_][a-zA-Z0-9_.-]{0,31}$/.test(part);
+  const parts = user.split(":");
+  if (user === "" || (parts.length <= 2 && parts.every(isRight))) return [];
+  return [{ field: "spec.user", message: `must be a name or a uid to ${maxUid}, such as www-data or 1000:1000` }];
 }
 
 function ports({ ports, isolated }: SpecToCheck): Problem[] {

@@ -1,4 +1,4 @@
-import { amount, type Failure, failures, type Rule } from "./feasibility.ts";
+import { amount, type Failure, failures, type MayHearOf, type Rule } from "./feasibility.ts";
 import type { Dimension, Host, Requirements } from "./host.ts";
 
 /** What one host says to a workload. */
@@ -15,8 +15,8 @@ export interface Explanation {
 }
 
 /** Says for every host the first rule that failed, and what would help with the least change. */
-export function explain(hosts: readonly Host[], requirements: Requirements): Explanation {
-  const answers = hosts.map((host) => ({ host, failed: failures(host, requirements) }));
+export function explain(hosts: readonly Host[], requirements: Requirements, mayHearOf?: MayHearOf): Explanation {
+  const answers = hosts.map((host) => ({ host, failed: failures(host, requirements, mayHearOf) }));
   const verdicts = answers.map(({ host, failed }) => ({ host: host.name, failure: failed[0] }));
   if (answers.some(({ failed }) => failed.length === 0)) return { verdicts, suggestion: "" };
   const [nearest] = answers.toSorted((a, b) => distance(a.failed, requirements) - distance(b.failed, requirements));

@@ -12,15 +12,18 @@ export interface Failure {
   readonly free?: number;
 }
 
+/** Whether who asks may hear of a workload; those of other projects are nobody's business. */
+export type MayHearOf = (workload: string) => boolean;
+
 /** What a host would say no to, in the order of the rules; empty when the workload fits. */
-export function failures(host: Host, requirements: Requirements): Failure[] {
+export function failures(host: Host, requirements: Requirements, mayHearOf: MayHearOf = () => true): Failure[] {
   return [
     ...identity(host, requirements),
     ...availability(host),
     ...capabilities(host, requirements),
     ...labels(host, requirements),
     ...amounts(host, requirements),
-    ...ports(host, requirements),
+    ...ports(host, requirements, mayHearOf),
   ];
 }
 
@@ -65,13 +68,17 @@ function amounts(host: Host, requirements: Requirements): Failure[] {
   });
 }
 
-function ports(host: Host, { hostPorts }: Requirements): Failure[] {
+function ports(host: Host, { hostPorts }: Requirements, mayHearOf: MayHearOf): Failure[] {
   const holders = new Map(
     host.reservations.flatMap(({ workload, requirements }) => requirements.hostPorts.map((port) => [port, workload])),
   );
   const taken = hostPorts.filter((port) => holders.has(port));
   if (taken.length === 0) return [];
-  return [{ rule: "port", detail: taken.map((port) => `port ${port} is taken by ${holders.get(port)}`).join(", ") }];
+  const told = taken.map((port) => {
+    const holder = holders.get(port) ?? "";
+    return `port ${port} is taken${mayHearOf(holder) ? ` by ${holder}` : ""}`;
+  });
+  return [{ rule: "port", detail: told.join(", ") }];
 }
 
 /** An amount for people: "4 cpus", "0.25 cpus", "512 MiB". Bytes to a tenth, down: what is said to be free is free. */
