@@ -23,6 +23,7 @@ const advice: Readonly<Record<string, string>> = {
   "quiesce.failed": "Run the quiesce command in the container: it must print ready, hold, and end with 0.",
   "quiesce.timeout": "Make the quiesce command faster, or the container's pause window longer.",
   "pause.window_exceeded": "Make the pause window longer, or try when the container writes less.",
+  "pause.failed": "The engine could not pause it: try again when the host has less to do.",
   "pause.interrupted": "The agent on the container's host was restarted meanwhile: try again.",
   "container.paused": "Let it go on with the engine that paused it, and try again.",
   "container.restarting": "Wait until it runs or has ended; its logs say why it is started again.",

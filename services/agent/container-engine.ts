@@ -34,6 +34,10 @@ export interface ContainerEngine {
   look(uid: string, path: string): Promise<PathInContainer | undefined>;
   /** Its writable layer over its image as a new image; gives the image's id. A running container is not paused for it. */
   commit(uid: string, image: { readonly repository: string; readonly tag: string }): Promise<string>;
+  /** Writes the memory of a container's processes into a folder that is not there yet; where `canCheckpoint`. */
+  saveMemory(uid: string, folder: string): Promise<void>;
+  /** Starts a container that was just made from what `saveMemory` wrote, instead of its program. */
+  startFromMemory(uid: string, folder: string): Promise<void>;
   /** Runs a command in a running container. */
   exec(uid: string, command: ExecCommand): Promise<ExecSession>;
   logs(uid: string, options: LogOptions): AsyncIterable<LogPiece>;

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { Readable } from "node:stream";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { systemRandom } from "#libs/clock";
-import { dockerEngine, type TestEngine } from "#libs/testing";
+import { dockerEngine, type TestEngine, temporaryFolder } from "#libs/testing";
 import { busyboxImage } from "../../../test/images/build.ts";
 import type { ContainerRecipe } from "../container-engine.ts";
 import { DockerEngine } from "./docker-engine.ts";
@@ -37,7 +37,7 @@ async function running(of: string, script = "sleep 1000") {
   await engine.create(recipe); // a step that is tried again
   expect(await engine.start(uid)).toBe(true);
   return {
-    ...{ uid, volume: `stillpoint-${uid}-data` },
+    ...{ uid, recipe, volume: `stillpoint-${uid}-data` },
     [Symbol.asyncDispose]: async () => {
       await engine.remove(uid);
       await engine.remove(uid);
@@ -136,3 +136,25 @@ test("what is at a path is told without following a link", async () => {
   expect(await engine.look(container.uid, "/bin/sh")).toMatchObject({ isLink: true });
   expect(await engine.look(container.uid, "/bin/nosuch")).toBeUndefined();
 });
+
+test("memory is saved and gone on from where the host has CRIU; elsewhere the engine says that it cannot", async () => {
+  await using folder = temporaryFolder();
+  await using container = await running(image, "i=0; while :; do i=$((i+1)); echo $i >/data/i; sleep 0.1; done");
+  const { uid, recipe } = container;
+  const memory = join(folder.path, "memory");
+  const count = async () => Number(await engine.readFile(uid, "/data/i"));
+  await expect.poll(count, { timeout: 10_000 }).toBeGreaterThan(20);
+  await engine.pause(uid);
+  if (!(await engine.probe()).canCheckpoint) {
+    const said = { reason: "ENGINE_FAILED", message: expect.stringMatching(/experimental/) };
+    await expect(engine.saveMemory(uid, memory)).rejects.toMatchObject(said);
+    return;
+  }
+  await engine.saveMemory(uid, memory);
+  expect((await engine.find(uid))?.state).toBe("paused");
+  const before = await count();
+  await engine.remove(uid);
+  await engine.create(recipe);
+  await engine.startFromMemory(uid, memory);
+  await expect.poll(count, { timeout: 10_000 }).toBeGreaterThan(before);
+}, 60_000);

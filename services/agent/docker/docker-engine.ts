@@ -22,6 +22,7 @@ import { eventOf } from "./docker-events.ts";
 import { startExec } from "./docker-exec.ts";
 import { dockerImages } from "./docker-images.ts";
 import { readLogs } from "./docker-logs.ts";
+import { saveMemory, startFromMemory } from "./docker-memory.ts";
 import { type DockerStats, statsOf } from "./docker-stats.ts";
 import { askEngine, askUnless, engineError } from "./engine-error.ts";
 import { readJsonLines } from "./frames.ts";
@@ -113,6 +114,14 @@ export class DockerEngine implements ContainerEngine {
     const options = { repo: repository, tag, pause: false };
     const made = await askEngine(`committing ${uid}`, async () => this.#docker.getContainer(uid).commit(options));
     return (made as { readonly Id: string }).Id;
+  }
+
+  async saveMemory(uid: string, folder: string): Promise<void> {
+    await saveMemory(this.#docker, uid, folder);
+  }
+
+  async startFromMemory(uid: string, folder: string): Promise<void> {
+    await startFromMemory(this.#docker, uid, folder);
   }
 
   async exec(uid: string, command: ExecCommand): Promise<ExecSession> {

@@ -9,23 +9,23 @@ import { makeInEngine } from "../create.ts";
 import { resolveHostPaths } from "../host-paths.ts";
 import { stopContainer } from "../power.ts";
 import { volumeName } from "../recipe.ts";
-import { NEVER_STARTED } from "../status.ts";
+import { NEVER_STARTED, started } from "../status.ts";
 import { besideVolume, copyTree, isThere, writeBack } from "./files.ts";
 import { imageRepository } from "./paused-take.ts";
 import { NOW, rollBack } from "./roll-back.ts";
 import { checkpointOf, saveTree, treeOf } from "./tree.ts";
 import type { ContainerCheckpoint, PendingApply } from "./tree-shape.ts";
-import { checkpointFolder, volumeCopy, volumeFiles } from "./volumes.ts";
+import { checkpointFolder, memoryIn, volumeCopy, volumeFiles } from "./volumes.ts";
 
 /**
- * Puts a container on a checkpoint and leaves it stopped. Copies of the volumes are made beside them first, while it
+ * Puts a container on a checkpoint and leaves it stopped, or, where that has its memory, lets it go on. Copies of the volumes are made beside them first, while it
  * may still run; from the moment that the manifest says so the apply is finished, by this agent or the next one.
  */
 export async function applyCheckpoint(
   parts: ContainerParts,
   { signal }: StepContext,
   container: Container,
-  { checkpointUid, generationId }: ApplyCheckpoint,
+  { checkpointUid, generationId, leaveOff }: ApplyCheckpoint,
 ): Promise<void> {
   const checkpoint = await checkApply(parts, container, { checkpointUid });
   await rollBack(parts, container);
@@ -40,6 +40,21 @@ export async function applyCheckpoint(
   await saveTree(container, (tree) => ({ ...tree, applying }));
   await failpoint("agent.apply-checkpoint.decided");
   await finishApply(parts, container);
+  if (checkpoint.kind === "standard" && !leaveOff) await goOn(parts, container, checkpointUid);
+}
+
+/** From the instant of its memory. Where that fails its files are applied all the same, and it is off. */
+async function goOn(parts: ContainerParts, container: Container, checkpointUid: string): Promise<void> {
+  const { engine, clock } = parts;
+  const asked = clock.now();
+  await container.noteStopped(false);
+  try {
+    await engine.startFromMemory(container.uid, memoryIn(checkpointFolder(container, checkpointUid)));
+  } catch (error) {
+    await container.noteStopped(true);
+    throw error;
+  }
+  container.see(started(container.status, asked, container.intent));
 }
 
 /** Fails with CHECKPOINT_DAMAGED when files or image of it are missing; changes nothing. */

@@ -17,6 +17,8 @@ export interface PauseRequest {
   readonly volumes: readonly TakenVolume[];
   /** When the copies that were made while it ran were begun; milliseconds since 1970. */
   readonly since: number;
+  /** The folder that its memory is written to as well; then nothing is brought to rest. */
+  readonly memory?: string;
 }
 
 /** What a pause was like. */
@@ -74,7 +76,8 @@ export class PausedTake {
     request: PauseRequest,
   ): Promise<PausedTake | Refusal> {
     const { engine, clock } = parts;
-    const quiesce = await Quiesce.begin(parts, container, request.windowMs);
+    const isWhole = request.memory !== undefined;
+    const quiesce = isWhole ? undefined : await Quiesce.begin(parts, container, request.windowMs);
     if (quiesce !== undefined && !(quiesce instanceof Quiesce)) return quiesce;
     const quiescedAt = clock.now();
     try {
@@ -87,8 +90,13 @@ export class PausedTake {
       return take;
     } catch (error) {
       await quiesce?.release(request.windowMs);
-      throw error;
+      return refusalOf(error);
     }
+  }
+
+  /** The folder of its memory, where that is taken too. */
+  get memory(): string | undefined {
+    return this.#request.memory;
   }
 
   /** Whether it still stands. */
@@ -101,13 +109,15 @@ export class PausedTake {
     const { engine } = this.#parts;
     const { uid } = this.#container;
     const { signal } = this.#overrun;
+    const { memory } = this.#request;
     if (!this.isHeld) return this.#refusal ?? EXCEEDED;
     try {
       await failpoint("agent.container-checkpoint.paused");
       const committing = engine.commit(uid, { repository: imageRepository(uid), tag: this.checkpointUid });
       const copying = this.#request.volumes.map((volume) => copyRest(volume, this.#request.since, signal));
       // All are waited for, so that nothing is written or made after it was taken back.
-      const [committed, ...copied] = await Promise.allSettled([committing, ...copying]);
+      const saving = memory === undefined ? [] : [engine.saveMemory(uid, memory)];
+      const [committed, ...copied] = await Promise.allSettled([committing, ...copying, ...saving]);
       const failure = [...copied, committed].find(({ status }) => status === "rejected");
       if (failure?.status === "rejected") throw failure.reason;
       signal.throwIfAborted();
@@ -128,12 +138,25 @@ export class PausedTake {
 
   async #pause(): Promise<void> {
     try {
-      await this.#parts.engine.pause(this.#container.uid);
+      await this.#pauseInEngine();
       this.#note("paused", this.#parts.clock.now());
     } catch (error) {
       this.#ended.abort();
       await unpause(this.#parts, this.#container);
       throw error;
+    }
+  }
+
+  /** The kernel may not catch up with processes that begin others: the engine gives up then, and lets them go on. */
+  async #pauseInEngine(): Promise<void> {
+    const { engine, clock } = this.#parts;
+    for (let tries = TRIES; ; tries--) {
+      try {
+        return await engine.pause(this.#container.uid);
+      } catch (error) {
+        if (tries <= 1 || !isStillpointError(error, "ENGINE_FAILED") || !this.isHeld) throw error;
+        await clock.sleep(AGAIN_MS);
+      }
     }
   }
 

@@ -1,12 +1,11 @@
 import type { CheckpointOutcome } from "#contracts/host/v1/agent";
-import { StillpointError } from "#libs/errors";
 import type { StepAction, StepContext } from "../../steps/step-runner.ts";
 import type { Container } from "../container.ts";
 import type { ContainerParts } from "../container-parts.ts";
 import { applyCheckpoint, checkApply } from "./apply.ts";
 import { takeOffline } from "./offline.ts";
 import { discardCheckpoint, removeCheckpoints } from "./remove.ts";
-import { holdFrozen, prepareHeld, takeHeld, takeProduction, thawHeld } from "./take.ts";
+import { holdFrozen, prepareHeld, takeHeld, takeProduction, takeStandard, thawHeld } from "./take.ts";
 import { checkpointOf } from "./tree.ts";
 
 const NAMES = [
@@ -49,7 +48,7 @@ export async function performOnCheckpoints(
     case "thawHeld":
       return await thawHeld(parts, context, container, action.value);
     case "takeStandard":
-      throw noCriu(container);
+      return await takeStandard(parts, context, container, action.value);
     case "verifyCheckpoint":
       return verifyCheckpoint(container, action.value.checkpointUid);
     case "checkApply":
@@ -72,11 +71,4 @@ function verifyCheckpoint(container: Container, checkpointUid: string): Checkpoi
   checkpointOf(container, checkpointUid);
   const verification = { method: "none", result: "unknown", fileSystems: 0 };
   return { refusedReason: "", refusedDetail: "", evidence: { verification }, sizeBytes: 0 };
-}
-
-function noCriu({ name }: Container): StillpointError {
-  return new StillpointError("STANDARD_FAILED", `the memory of ${name} cannot be saved: that is for VMs only`, {
-    metadata: { reason: "criu.absent" },
-    help: "Give it a quiesce command and take production checkpoints; they need no memory.",
-  });
 }

@@ -1,6 +1,6 @@
 /** A checkpoint of a container that is whole in its folder. */
 export interface ContainerCheckpoint {
-  readonly kind: "production" | "offline";
+  readonly kind: "production" | "standard" | "offline";
   /** uid of the checkpoint it stands on, for lineage and for what both have in common; null at a root. */
   readonly parent: string | null;
   /** Its writable layer over its image, as the engine knows it. */

@@ -30,6 +30,11 @@ export function checkpointFolder({ folder }: Container, checkpointUid: string): 
   return join(folder.checkpoints, checkpointUid);
 }
 
+/** The memory of its processes in a checkpoint's folder. */
+export function memoryIn(folder: string): string {
+  return join(folder, "memory");
+}
+
 /** The copy of a volume in a checkpoint's folder. */
 export function volumeCopy(folder: string, volume: string): string {
   return join(folder, "volumes", volume);
