@@ -11,6 +11,7 @@ const benchmarks: Record<string, () => Promise<{ benchmark: Benchmark }>> = {
   apply: () => import("./apply.ts"),
   push: () => import("./push.ts"),
   operations: () => import("./operations.ts"),
+  "container-run": () => import("./container-run.ts"),
   memory: () => import("./memory.ts"),
 };
 

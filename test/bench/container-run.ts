@@ -1,0 +1,133 @@
+import { execFile } from "node:child_process";
+import { promisify } from "node:util";
+import { type Container, ContainerSpec, ContainerState } from "#contracts/container/v1/container";
+import { closeRpcClients } from "#libs/rpc";
+import { dockerEngine, type TestEngine } from "#libs/testing";
+import { connectContainers } from "../harness/container-client.ts";
+import { type Product, startProduct } from "../harness/product.ts";
+import { busyboxImage, pushImage } from "../images/build.ts";
+import { type BenchmarkResult, median, quantile, timed } from "./benchmark.ts";
+
+const run = promisify(execFile);
+const pairs = 15;
+const rounds = 5;
+const atOnce = 20;
+const parent = "projects/default";
+const command = ["sleep", "1000"];
+/** Of these a small host takes as many as run at once. */
+const limits = { cpuMillis: 400, memoryBytes: 64 * 2 ** 20, pids: 1_024 };
+const network = "stillpoint-bench";
+/** What each of ours is given, said to `docker run`. */
+const sameKind = [
+  ...["--network", network, "--init", "--memory", "64m", "--memory-swap", "64m", "--cpus", "0.4"],
+  ...["--pids-limit", "1024", "--security-opt", "no-new-privileges", "--cgroupns", "private"],
+];
+
+/** `container run` on a connected client until the watch says that it runs, against `docker run -d` of the same image. */
+export async function benchmark(): Promise<BenchmarkResult> {
+  await using engine = await dockerEngine();
+  await using product = await startProduct({ AGENT_DOCKER_HOST: `unix://${engine.socketPath}` });
+  const image = await pushImage(engine, await busyboxImage(engine), new URL(product.registryUrl).host, "busybox");
+  await using _network = await makeNetwork(engine);
+  const bare = bareDocker(engine, image);
+  await using ours = openOurs(product);
+  for (const way of [ours.run, bare.run, bare.runAlike]) await way(1); // the image is there, all is warm
+  const alone = await inTurn({ ours: ours.run, bare: bare.run, alike: bare.runAlike }, 1, pairs);
+  const together = await inTurn({ ours: ours.run, bare: bare.run }, atOnce, rounds);
+  return {
+    metrics: {
+      run_ratio: median(alone.ours) / median(alone.bare),
+      parallel_ratio: median(together.ours) / median(together.bare),
+      run_ratio_same_kind: median(alone.ours) / median(alone.alike),
+      run_ms: median(alone.ours),
+      run_p90_ms: quantile(alone.ours, 0.9),
+      parallel_ms: median(together.ours),
+    },
+    baseline: {
+      run_ms: median(alone.bare),
+      run_p90_ms: quantile(alone.bare, 0.9),
+      parallel_ms: median(together.bare),
+    },
+  };
+}
+
+/** Milliseconds until so many containers run, begun at once. */
+type Way = (count: number) => Promise<number>;
+
+async function inTurn<Name extends string>(ways: Record<Name, Way>, count: number, times: number) {
+  const samples = Object.fromEntries(Object.keys(ways).map((name) => [name, []])) as unknown as Record<Name, number[]>;
+  for (let time = 1; time <= times; time++) {
+    for (const [name, way] of Object.entries<Way>(ways)) samples[name as Name].push(await way(count));
+    const shown = Object.entries<number[]>(samples).map(([name, all]) => `${name} ${all.at(-1)?.toFixed(0)} ms`);
+    console.log(`${count} at once, ${time} of ${times}: ${shown.join(", ")}`);
+  }
+  return samples;
+}
+
+async function makeNetwork({ docker }: TestEngine): Promise<AsyncDisposable> {
+  const made = await docker.createNetwork({ Name: network, Driver: "bridge" });
+  return { [Symbol.asyncDispose]: () => made.remove() };
+}
+
+/** The Docker command line. */
+function bareDocker({ socketPath, docker }: TestEngine, image: string) {
+  const env = { ...process.env, DOCKER_HOST: `unix://${socketPath}` };
+  const measure = async (options: string[], count: number): Promise<number> => {
+    const started: string[] = [];
+    const one = async () => {
+      const { stdout } = await run("docker", ["run", "-d", ...options, image, ...command], { env });
+      started.push(stdout.trim());
+    };
+    try {
+      return await timed(() => Promise.all(Array.from({ length: count }, one)));
+    } finally {
+      for (const id of started) await docker.getContainer(id).remove({ force: true });
+    }
+  };
+  return {
+    run: (count: number) => measure([], count),
+    runAlike: (count: number) => measure(sameKind, count),
+  };
+}
+
+/** Our API, with one watch for as long as it is measured. */
+function openOurs(product: Product) {
+  const client = connectContainers(product.address);
+  const stop = new AbortController();
+  const waiting = new Map<string, (container: Container) => void>();
+  const watching = (async () => {
+    for await (const { container } of client.containers.watchContainers({ parent }, { signal: stop.signal })) {
+      if (container !== undefined) waiting.get(container.name)?.(container);
+    }
+  })().catch(() => undefined);
+  const spec = ContainerSpec.fromPartial({ image: "busybox", command, limits });
+  let last = 0;
+  const one = async (containerId: string): Promise<void> => {
+    const name = `${parent}/containers/${containerId}`;
+    const runs = new Promise<void>((resolve, reject) => {
+      waiting.set(name, ({ state, stateReason }) => {
+        if (state === ContainerState.RUNNING) resolve();
+        if (state === ContainerState.FAILED) reject(new Error(stateReason));
+      });
+    });
+    await client.containers.createContainer({ parent, containerId, spec, start: true });
+    await runs;
+    waiting.delete(name);
+  };
+  const remove = async (name: string) =>
+    client.done(client.containers.deleteContainer({ name: `${parent}/containers/${name}`, force: true }));
+  return {
+    async run(count: number): Promise<number> {
+      const names = Array.from({ length: count }, () => `bench-${++last}`);
+      const ms = await timed(() => Promise.all(names.map(one)));
+      for (const name of names) await remove(name);
+      return ms;
+    },
+    async [Symbol.asyncDispose]() {
+      stop.abort();
+      await watching;
+      client[Symbol.dispose]();
+      await closeRpcClients();
+    },
+  };
+}
