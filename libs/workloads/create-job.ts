@@ -21,9 +21,10 @@ export interface CreateInput extends WorkloadInput {
 /** How a workload of this kind is made on its host. */
 export interface Making<Body> {
   requirements(body: Body): Partial<Requirements>;
-  /** Undone by `destroy`. */
-  make(body: Body): AgentAction;
-  readonly start: AgentAction;
+  /** Makes it, and starts it where that is asked for and `start` is absent. Undone by `destroy`. */
+  make(body: Body, start: boolean): AgentAction;
+  /** Absent: `make` starts it. */
+  readonly start?: AgentAction;
   /** Ends it first when it runs. */
   readonly destroy: AgentAction;
 }
@@ -33,9 +34,10 @@ export function createJob<Body extends WorkloadBody>(
   deps: WorkloadJobDeps<Body>,
   making: Making<Body>,
 ): Job<CreateInput> {
+  const { start } = making;
   return {
     kind: `${deps.kind.word}.create`,
-    steps: [placeStep(deps, making), makeStep(deps, making), startStep(deps, making)],
+    steps: [placeStep(deps, making), makeStep(deps, making), ...(start === undefined ? [] : [startStep(deps, start)])],
     conclude: (context, outcome) => conclude(deps, context, outcome),
   };
 }
@@ -66,7 +68,9 @@ function makeStep<Body extends WorkloadBody>(deps: WorkloadJobDeps<Body>, making
     name: "make",
     async run(context) {
       const { body } = await heldWorkload(deps, context);
-      return outputOf(await deps.agents.runStep(context, placed(context), "make", making.make(body)));
+      return outputOf(
+        await deps.agents.runStep(context, placed(context), "make", making.make(body, context.input.start)),
+      );
     },
     async undo(context) {
       await deps.agents.runStep(context, placed(context), "unmake", making.destroy);
@@ -75,11 +79,11 @@ function makeStep<Body extends WorkloadBody>(deps: WorkloadJobDeps<Body>, making
 }
 
 /** What it does is taken back by the undo of `make`. */
-function startStep<Body extends WorkloadBody>({ agents }: WorkloadJobDeps<Body>, making: Making<Body>) {
+function startStep<Body extends WorkloadBody>({ agents }: WorkloadJobDeps<Body>, start: AgentAction) {
   const step: Step<CreateInput> = {
     name: "start",
     skip: ({ input }) => !input.start,
-    run: async (context) => outputOf(await agents.runStep(context, placed(context), "start", making.start)),
+    run: async (context) => outputOf(await agents.runStep(context, placed(context), "start", start)),
   };
   return step;
 }

@@ -30,13 +30,16 @@ export async function readLines(path: string): Promise<string[]> {
   return whole.split("\n").slice(0, -1);
 }
 
-/** Adds a line to a file, durably; on a full disk none of it stays, so that the next line does not join it. */
-export async function appendLine(path: string, line: string): Promise<void> {
+/**
+ * Adds a line to a file, durably unless it is said to be `lossy`: then a power cut may take it, and no more than it.
+ * On a full disk none of it stays, so that the next line does not join it.
+ */
+export async function appendLine(path: string, line: string, { lossy = false } = {}): Promise<void> {
   await using file = await open(path, "a", 0o600);
   const { size } = await file.stat();
   try {
     await file.appendFile(`${line}\n`);
-    await file.datasync();
+    if (!lossy) await file.datasync();
   } catch (error) {
     await file.truncate(size);
     throw error;

@@ -9,7 +9,7 @@ type Line =
 
 /**
  * Who may act on a workload, and what the current operation has done: one JSON line each, durable before it is
- * answered. A fence for another operation begins a new file, as an older one is over by then.
+ * answered, but for what is only begun. A fence for another operation begins a new file, as an older one is over by then.
  */
 export class StepJournal {
   readonly #path: string;
@@ -66,15 +66,15 @@ export class StepJournal {
 
   /** Tells those who look for what went wrong; whether it took place is asked of the workload itself. */
   async begin(step: string, action: string): Promise<void> {
-    await this.#append({ intent: { step, action } });
+    await this.#append({ intent: { step, action } }, { lossy: true });
   }
 
   async finish(step: string, result: StepResult): Promise<void> {
     await this.#append({ done: { step, result: StepResult.toJSON(result) } });
   }
 
-  async #append(line: Line): Promise<void> {
-    await appendLine(this.#path, JSON.stringify(line));
+  async #append(line: Line, options = { lossy: false }): Promise<void> {
+    await appendLine(this.#path, JSON.stringify(line), options);
     this.#apply(line);
   }
 

@@ -88,7 +88,7 @@ describe("a container's life", () => {
   });
 
   test("a creation that fails leaves nothing", async () => {
-    plane.agent.failing.set("startContainer", new StillpointError("COMMAND_NOT_FOUND", "there is no serve in web"));
+    plane.agent.failing.set("createContainer", new StillpointError("COMMAND_NOT_FOUND", "there is no serve in web"));
     const { error } = await plane.ended(await plane.containers.createContainer({ ...container.asked(), start: true }));
     expect(error).toMatchObject({ reason: "COMMAND_NOT_FOUND", message: "there is no serve in web" });
     await expect(container.get()).rejects.toMatchObject({ reason: "CONTAINER_NOT_FOUND" });
@@ -160,10 +160,10 @@ describe("what may change", () => {
       labels: { tier: "web" },
       operation: "",
     });
-    expect(plane.agent.effectsOn(uid)).toEqual(["createContainer", "startContainer", "updateContainer"]);
+    expect(plane.agent.effectsOn(uid)).toEqual(["createContainer", "updateContainer"]);
     await plane.containers.updateContainer({ name, restart, labels: { tier: "" } });
     expect((await container.get()).labels).toEqual({});
-    expect(plane.agent.effectsOn(uid)).toHaveLength(3);
+    expect(plane.agent.effectsOn(uid)).toHaveLength(2);
     expect(await plane.happened(name)).toEqual([
       ...[
         "created",

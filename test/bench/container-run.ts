@@ -9,8 +9,8 @@ import { busyboxImage, pushImage } from "../images/build.ts";
 import { type BenchmarkResult, median, quantile, timed } from "./benchmark.ts";
 
 const run = promisify(execFile);
-const pairs = 15;
-const rounds = 5;
+const pairs = 21;
+const rounds = 7;
 const atOnce = 20;
 const parent = "projects/default";
 const command = ["sleep", "1000"];
@@ -81,7 +81,7 @@ function bareDocker({ socketPath, docker }: TestEngine, image: string) {
     try {
       return await timed(() => Promise.all(Array.from({ length: count }, one)));
     } finally {
-      for (const id of started) await docker.getContainer(id).remove({ force: true });
+      await Promise.all(started.map((id) => docker.getContainer(id).remove({ force: true })));
     }
   };
   return {
@@ -107,7 +107,9 @@ function openOurs(product: Product) {
     const runs = new Promise<void>((resolve, reject) => {
       waiting.set(name, ({ state, stateReason }) => {
         if (state === ContainerState.RUNNING) resolve();
-        if (state === ContainerState.FAILED) reject(new Error(stateReason));
+        // Of one that could not be made the record goes, with its uid as the last word.
+        const isGone = state === ContainerState.UNSPECIFIED || state === ContainerState.FAILED;
+        if (isGone) reject(new Error(`${name} does not run: ${stateReason || "it could not be made"}`));
       });
     });
     await client.containers.createContainer({ parent, containerId, spec, start: true });
@@ -120,7 +122,7 @@ function openOurs(product: Product) {
     async run(count: number): Promise<number> {
       const names = Array.from({ length: count }, () => `bench-${++last}`);
       const ms = await timed(() => Promise.all(names.map(one)));
-      for (const name of names) await remove(name);
+      await Promise.all(names.map(remove));
       return ms;
     },
     async [Symbol.asyncDispose]() {

@@ -114,7 +114,7 @@ test("each step is finished by the next agent when one is cut off", async () => 
   const definition = containerDefinition(busybox, { ...shell("sleep 1000"), restart: always });
   const { uid } = definition;
   const story: [StepAction, failpoint: string][] = [
-    [{ $case: "createContainer", value: { definition } }, "agent.create-container.after"],
+    [{ $case: "createContainer", value: { definition, start: false } }, "agent.create-container.after"],
     [{ $case: "startContainer", value: {} }, "agent.start-container.after"],
     [{ $case: "stopContainer", value: { timeoutSeconds: 0 } }, "agent.stop-container.after"],
     [{ $case: "deleteContainer", value: {} }, "agent.delete-container.after"],

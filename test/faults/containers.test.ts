@@ -14,7 +14,7 @@ const seed = Number(process.env.STILLPOINT_FAULT_SEED ?? 1);
 
 /** The steps of each job in the life of a container, by the process that runs them. */
 const steps = {
-  create: ["container.create.place", "container.create.make", "container.create.start", "agent.create-container"],
+  create: ["container.create.place", "container.create.make", "agent.create-container"],
   start: ["container.start.start", "agent.start-container"],
   stop: ["container.stop.stop", "agent.stop-container"],
   kill: ["container.kill.kill", "agent.kill-container"],

@@ -119,7 +119,7 @@ export class ContainerHost implements AsyncDisposable {
     const definition = containerDefinition(image, change, name);
     const container = this.container(definition.uid, definition.name);
     try {
-      await container.act({ $case: "createContainer", value: { definition } });
+      await container.act({ $case: "createContainer", value: { definition, start: false } });
     } catch (error) {
       await container[Symbol.asyncDispose]();
       throw error;

@@ -26,9 +26,11 @@ export async function performOnContainer(
 
 async function perform(parts: ContainerParts, context: StepContext, action: StepAction): Promise<StepResult> {
   if (action.$case === "createContainer") {
-    const { definition } = action.value;
+    const { definition, start } = action.value;
     if (definition === undefined) throw new StillpointError("ARGUMENT_INVALID", "the definition is missing");
-    return answer(context, await createContainer(parts, context, definition));
+    const made = await createContainer(parts, context, definition);
+    if (start) await startContainer(parts, made);
+    return answer(context, made);
   }
   if (action.$case === "deleteContainer") {
     await deleteContainer(parts, context.uid);

@@ -1,7 +1,7 @@
 import type { Container } from "#contracts/container/v1/container";
 import type { Job } from "#libs/operations";
 import { createJob, deleteJob, hostJob, type WorkloadInput, type WorkloadJobDeps } from "#libs/workloads";
-import { destroy, type MakingDeps, makingWith, start } from "./making.ts";
+import { destroy, type MakingDeps, makingWith } from "./making.ts";
 import { updateJob } from "./update.ts";
 
 interface StopInput extends WorkloadInput {
@@ -17,7 +17,7 @@ interface KillInput extends WorkloadInput {
 export function containerJobs(deps: WorkloadJobDeps<Container> & MakingDeps): Job[] {
   return [
     createJob(deps, makingWith(deps)),
-    hostJob(deps, { kind: "container.start", step: "start", action: () => start }),
+    hostJob(deps, { kind: "container.start", step: "start", action: () => ({ $case: "startContainer", value: {} }) }),
     hostJob<Container, StopInput>(deps, {
       kind: "container.stop",
       step: "stop",

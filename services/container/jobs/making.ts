@@ -10,19 +10,17 @@ export interface MakingDeps {
   readonly secretKeys: SecretKeys | undefined;
 }
 
-export const start: AgentAction = { $case: "startContainer", value: {} };
 export const destroy: AgentAction = { $case: "deleteContainer", value: {} };
 
 /** How a container is made, run and removed on its host. */
 export function makingWith({ secretKeys }: MakingDeps): Making<Container> {
   return {
     requirements: (container) => requirementsOf(specOf(container)),
-    make: (container) => {
+    make: (container, start) => {
       const { name, uid, imageDigest } = container;
       const spec = { ...specOf(openSecrets(secretKeys, container)), image: imageDigest };
-      return { $case: "createContainer", value: { definition: { name, uid, spec } } };
+      return { $case: "createContainer", value: { definition: { name, uid, spec }, start } };
     },
-    start,
     destroy,
   };
 }

@@ -44,8 +44,9 @@ export async function startContainerPlane(): Promise<ContainerPlane> {
 const effect: Effect = ({ uid, action }, before) => {
   if (action?.$case === "deleteContainer") return undefined;
   if (action?.$case === "createContainer") {
-    const name = action.value.definition?.name ?? "";
-    return Workload.fromPartial({ uid, name, container: { state: ContainerState.STOPPED } });
+    const { definition, start } = action.value;
+    const container = start ? changes.startContainer?.(later(before)) : { state: ContainerState.STOPPED };
+    return Workload.fromPartial({ uid, name: definition?.name ?? "", container: { ...container } });
   }
   const change = changes[action?.$case ?? ""]?.(later(before)) ?? {};
   return Workload.fromPartial({ ...before, container: { ...before?.container, ...change } });

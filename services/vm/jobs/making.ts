@@ -4,11 +4,13 @@ import { StillpointError } from "#libs/errors";
 import type { Making } from "#libs/workloads";
 import { requirementsOf } from "../domain/build-plan.ts";
 
+export const start = { $case: "startVm", value: {} } as const;
+
 /** How a VM is made, run and removed on its host. */
 export const making: Making<Vm> = {
   requirements: (vm) => requirementsOf(specOf(vm)),
   make: (vm) => ({ $case: "createVm", value: { definition: definitionOf(vm) } }),
-  start: { $case: "startVm", value: {} },
+  start,
   destroy: { $case: "deleteVm", value: {} },
 };
 

@@ -1,7 +1,7 @@
 import type { Vm } from "#contracts/vm/v1/vm";
 import type { Job } from "#libs/operations";
 import { createJob, deleteJob, hostJob, type WorkloadInput, type WorkloadJobDeps } from "#libs/workloads";
-import { making } from "./making.ts";
+import { making, start } from "./making.ts";
 
 interface StopInput extends WorkloadInput {
   readonly force: boolean;
@@ -17,7 +17,7 @@ export function vmJobs(deps: WorkloadJobDeps<Vm>): Job[] {
   return [
     createJob(deps, making),
     // Done when the guest runs, which is before its agent answers.
-    hostJob(deps, { kind: "vm.start", step: "start", action: () => making.start }),
+    hostJob(deps, { kind: "vm.start", step: "start", action: () => start }),
     // A guest that does not listen in time goes on, and the job fails.
     hostJob<Vm, StopInput>(deps, {
       kind: "vm.stop",
