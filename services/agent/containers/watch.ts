@@ -72,14 +72,15 @@ export class EngineWatch {
   async #watch(): Promise<void> {
     const { clock, logger } = this.#deps;
     const { signal } = this.#stopped;
-    let isTold = false;
+    let told = "";
     while (!signal.aborted) {
       try {
         await this.#follow(signal);
-        isTold = false;
+        told = "";
       } catch (error) {
-        if (!signal.aborted && !isTold) logger.warn({ err: error }, "the container engine does not answer");
-        isTold = true;
+        const why = whyAway(error);
+        if (!signal.aborted && why !== told) logger.warn(`there are no containers here for now: ${why}`);
+        told = why;
       }
       this.#isMet = false;
       this.#facts = undefined;
@@ -124,6 +125,12 @@ export class EngineWatch {
       await onLook().catch((error: unknown) => logger.debug({ err: error }, "containers are looked at later"));
     }
   }
+}
+
+/** In one line: it may go on for days. */
+function whyAway(error: unknown): string {
+  const { message, cause } = error instanceof Error ? error : new Error(String(error));
+  return cause instanceof Error ? `${message} (${cause.message})` : message;
 }
 
 function away(): StillpointError {

@@ -24,7 +24,7 @@ import { dockerImages } from "./docker-images.ts";
 import { readLogs } from "./docker-logs.ts";
 import { saveMemory, startFromMemory } from "./docker-memory.ts";
 import { type DockerStats, statsOf } from "./docker-stats.ts";
-import { askEngine, askUnless, engineError } from "./engine-error.ts";
+import { askEngine, askUnless, COPY_MS, END_MS, engineError } from "./engine-error.ts";
 import { readJsonLines } from "./frames.ts";
 import { labelsOf, ofHost, UID_LABEL } from "./labels.ts";
 import { probeDocker } from "./probe.ts";
@@ -63,7 +63,8 @@ export class DockerEngine implements ContainerEngine {
   }
 
   async stop(uid: string, graceSeconds: number): Promise<void> {
-    await askUnless([304], `stopping ${uid}`, async () => this.#docker.getContainer(uid).stop({ t: graceSeconds }));
+    const stop = async () => this.#docker.getContainer(uid).stop({ t: graceSeconds });
+    await askUnless([304], `stopping ${uid}`, stop, graceSeconds * 1_000 + END_MS);
   }
 
   async kill(uid: string, signal: string): Promise<void> {
@@ -72,7 +73,7 @@ export class DockerEngine implements ContainerEngine {
 
   async remove(uid: string): Promise<void> {
     const options = { force: true, v: true };
-    await askUnless([404], `removing ${uid}`, async () => this.#docker.getContainer(uid).remove(options));
+    await askUnless([404], `removing ${uid}`, async () => this.#docker.getContainer(uid).remove(options), END_MS);
   }
 
   async pause(uid: string): Promise<void> {
@@ -112,7 +113,8 @@ export class DockerEngine implements ContainerEngine {
     { repository, tag }: { readonly repository: string; readonly tag: string },
   ): Promise<string> {
     const options = { repo: repository, tag, pause: false };
-    const made = await askEngine(`committing ${uid}`, async () => this.#docker.getContainer(uid).commit(options));
+    const commit = async () => this.#docker.getContainer(uid).commit(options);
+    const made = await askEngine(`committing ${uid}`, commit, COPY_MS);
     return (made as { readonly Id: string }).Id;
   }
 
@@ -168,7 +170,7 @@ export class DockerEngine implements ContainerEngine {
     const what = `removing the volumes of ${uid}`;
     const { Volumes } = await askEngine(what, async () => this.#docker.listVolumes({ filters }));
     for (const { Name } of Volumes ?? []) {
-      await askUnless([404], what, async () => this.#docker.getVolume(Name).remove());
+      await askUnless([404], what, async () => this.#docker.getVolume(Name).remove(), END_MS);
     }
   }
 

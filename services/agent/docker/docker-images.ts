@@ -3,7 +3,7 @@ import type Dockerode from "dockerode";
 import { StillpointError } from "#libs/errors";
 import type { EngineImage, EngineImages, RegistryLogin } from "../container-engine.ts";
 import type { TransferControl } from "../ports.ts";
-import { askEngine, askUnless, engineError } from "./engine-error.ts";
+import { askEngine, askUnless, COPY_MS, END_MS, engineError, inTime } from "./engine-error.ts";
 import { readJsonLines } from "./frames.ts";
 
 /** Images that Docker Engine holds. */
@@ -36,16 +36,17 @@ export function dockerImages(docker: Dockerode): EngineImages {
     },
 
     async remove(image) {
-      await askUnless([404, 409], `removing image ${image}`, async () => docker.getImage(image).remove());
+      await askUnless([404, 409], `removing image ${image}`, async () => docker.getImage(image).remove(), END_MS);
     },
 
     async save(image) {
-      return (await askEngine(`reading image ${image}`, async () => docker.getImage(image).get())) as Readable;
+      const what = `reading image ${image}`;
+      return (await askEngine(what, async () => docker.getImage(image).get(), COPY_MS)) as Readable;
     },
 
     async load(archive) {
       const what = "loading an image";
-      const stream = await askEngine(what, async () => docker.loadImage(archive, { quiet: true }));
+      const stream = await askEngine(what, async () => docker.loadImage(archive), COPY_MS);
       await follow(what, stream as Readable, { signal: new AbortController().signal, progress: () => undefined });
     },
   };
@@ -66,12 +67,28 @@ interface Progress {
   readonly aux?: { readonly Digest?: string };
 }
 
+/** The engine tells of a transfer each moment, also while it unpacks. */
+const SILENCE_MS = 5 * 60_000;
+
+/** Each line, as long as the next one comes in time. */
+async function* untilSilent(stream: Readable): AsyncGenerator<unknown> {
+  const lines = readJsonLines(stream)[Symbol.asyncIterator]();
+  try {
+    for (let next = await inTime(lines.next(), SILENCE_MS); next.done !== true; ) {
+      yield next.value;
+      next = await inTime(lines.next(), SILENCE_MS);
+    }
+  } finally {
+    stream.destroy();
+  }
+}
+
 /** Reads a transfer to its end; gives the digest, where one is told. */
 async function follow(what: string, stream: Readable, { progress }: TransferControl): Promise<string | undefined> {
   const layers = new Map<string, { current: number; total: number }>();
   let digest: string | undefined;
   try {
-    for await (const line of readJsonLines(stream)) {
+    for await (const line of untilSilent(stream)) {
       const { id = "", status = "", error, progressDetail, aux } = line as Progress;
       if (error !== undefined) throw engineError(what, new Error(error));
       digest = aux?.Digest ?? digest;

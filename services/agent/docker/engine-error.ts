@@ -45,10 +45,21 @@ const WORDS: readonly Words[] = [
   [/is not running|is not paused|is already paused|is paused|is restarting|No such container/i, "CONTAINER_STATE"],
 ];
 
-/** Asks the engine; what goes wrong is told in our words. @param what it is about, for the message */
-export async function askEngine<T>(what: string, ask: () => Promise<T>): Promise<T> {
+/**
+ * How long the engine may take to answer: under load it needs seconds for what is done in milliseconds otherwise. What
+ * ends, or copies, may have much to do.
+ */
+const ANSWER_MS = 60_000;
+export const END_MS = 5 * 60_000;
+export const COPY_MS = 60 * 60_000;
+
+/**
+ * Asks the engine; what goes wrong is told in our words, also that it does not answer in time: then nobody knows what
+ * became of it. @param what it is about, for the message
+ */
+export async function askEngine<T>(what: string, ask: () => Promise<T>, withinMs = ANSWER_MS): Promise<T> {
   try {
-    return await ask();
+    return await inTime(ask(), withinMs);
   } catch (error) {
     throw engineError(what, error);
   }
@@ -59,18 +70,35 @@ export async function askUnless<T>(
   statuses: readonly number[],
   what: string,
   ask: () => Promise<T>,
+  withinMs = ANSWER_MS,
 ): Promise<T | undefined> {
   try {
-    return await ask();
+    return await inTime(ask(), withinMs);
   } catch (error) {
     if (statuses.includes(statusOf(error))) return undefined;
     throw engineError(what, error);
   }
 }
 
+class NoAnswer extends Error {}
+
+/** Fails with NoAnswer when it takes longer; it is left to itself then. */
+export async function inTime<T>(answer: Promise<T>, withinMs: number): Promise<T> {
+  const late = Promise.withResolvers<never>();
+  const timer = setTimeout(() => late.reject(new NoAnswer(`has not answered in ${withinMs / 1_000} s`)), withinMs);
+  try {
+    return await Promise.race([answer, late.promise]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
 /** @param error of the Docker client, or of a message in a stream of progress */
 export function engineError(what: string, error: unknown): unknown {
   if (error instanceof StillpointError || (error instanceof Error && error.name === "AbortError")) return error;
+  if (error instanceof NoAnswer) {
+    return new StillpointError("ENGINE_UNAVAILABLE", `${what}: the container engine ${error.message}`);
+  }
   const { code, message } = error as { readonly code?: unknown; readonly message?: unknown };
   if (typeof code === "string" && (CONNECTION.has(code) || code.startsWith("HPE_"))) {
     return new StillpointError("ENGINE_UNAVAILABLE", `${what}: the container engine does not answer`, { cause: error });
