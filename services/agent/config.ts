@@ -49,6 +49,8 @@ const shape = {
     .regex(/^([A-Za-z_]+(,[A-Za-z_]+)*)?$/)
     .describe("names of capabilities with commas between")
     .default(""),
+  /** Images of containers that the agent has pulled are removed from the engine beyond so much; 0 is no limit. */
+  AGENT_CONTAINER_IMAGES_BYTES: count.min(0).describe("bytes, 0 for no limit").default(0),
   /** Whom the agent and its container engine log in to the registry as; nobody when unset. */
   ...registryLoginConfig,
   /** Seals the values of secrets in the data folder; when unset, with a key that is made there. */

@@ -75,6 +75,8 @@ export interface EngineFacts {
   readonly architecture: string;
   /** Where the users of containers begin on the host; undefined when they are the host's own. */
   readonly firstUser: { readonly uid: number; readonly gid: number } | undefined;
+  /** Where it keeps images and what containers write. */
+  readonly dataFolder: string;
   /** Whether it can write down running processes (CRIU). */
   readonly canCheckpoint: boolean;
 }

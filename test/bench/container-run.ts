@@ -119,7 +119,7 @@ function openOurs(product: Product) {
   const remove = async (name: string) =>
     client.done(client.containers.deleteContainer({ name: `${parent}/containers/${name}`, force: true }));
   return {
-    async run(count: number): Promise<number> {
+    run: async (count: number): Promise<number> => {
       const names = Array.from({ length: count }, () => `bench-${++last}`);
       const ms = await timed(() => Promise.all(names.map(one)));
       await Promise.all(names.map(remove));

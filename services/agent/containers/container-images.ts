@@ -1,12 +1,16 @@
+import type { Clock } from "#libs/clock";
 import { StillpointError } from "#libs/errors";
 import type { EngineImage, EngineImages, RegistryLogin } from "../container-engine.ts";
 import type { TransferControl } from "../ports.ts";
+import type { PulledImages } from "./pulled-images.ts";
 
 export interface ContainerImagesDeps {
   readonly images: EngineImages;
   /** Our registry, as the agent and the engine reach it. */
   readonly registryUrl: string;
   readonly login: RegistryLogin | undefined;
+  readonly pulled: PulledImages;
+  readonly clock: Clock;
 }
 
 /** Images of containers: pulled by digest from our registry, each once, and known from then on. */
@@ -34,7 +38,9 @@ export class ContainerImages {
    * @param architecture the engine's: an image for another is refused with IMAGE_ARCHITECTURE
    */
   async ensure(image: string, architecture: string, control: TransferControl): Promise<EngineImage> {
+    const { pulled, clock } = this.#deps;
     const known = this.#known.get(image) ?? (await this.#inTurn(image, control));
+    pulled.use(image, clock.now().getTime());
     if (known.architecture !== architecture) {
       const why = `${image} is for ${known.architecture}, and this host is ${architecture}`;
       throw new StillpointError("IMAGE_ARCHITECTURE", why);
@@ -64,13 +70,15 @@ export class ContainerImages {
   }
 
   async #pull(image: string, control: TransferControl): Promise<EngineImage> {
-    const { images, login } = this.#deps;
+    const { images, login, pulled, clock } = this.#deps;
     let found = await images.find(image);
     if (found === undefined) {
+      await pulled.begin(image, clock.now().getTime());
       await images.pull(image, login, control);
       found = await images.find(image);
     }
     if (found === undefined) throw new StillpointError("IMAGE_NOT_FOUND", `the engine does not have ${image}`);
+    await pulled.has(image, found.sizeBytes);
     this.#known.set(image, found);
     return found;
   }

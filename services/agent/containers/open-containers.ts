@@ -12,10 +12,12 @@ import type { ContainerDeps } from "./container.ts";
 import { ContainerImages } from "./container-images.ts";
 import type { ContainerParts } from "./container-parts.ts";
 import { Containers } from "./containers.ts";
+import { evictImages, isDiskLow } from "./evict-images.ts";
 import { capabilityName } from "./isolation.ts";
 import { lookAtAll } from "./look-again.ts";
 import { ProjectNetworks } from "./networks.ts";
 import { Programs } from "./program.ts";
+import { PulledImages } from "./pulled-images.ts";
 import { SecretFiles } from "./secrets.ts";
 import { EngineWatch } from "./watch.ts";
 
@@ -47,6 +49,7 @@ export async function openContainers(wiring: ContainerWiring): Promise<HostConta
   const socketPath = socketOf(config.AGENT_DOCKER_HOST);
   if (socketPath === undefined) return undefined;
   const engine = new DockerEngine({ socketPath, hostData });
+  const pulled = await PulledImages.open(join(data.root, "container-images.json"));
   const keys = SecretKeys.parse(config.STILLPOINT_SECRETS_KEY ?? (await readKeyFile(join(data.root, "secrets-key"))));
   const parts: ContainerParts = {
     ...{ engine, clock, logger },
@@ -55,6 +58,7 @@ export async function openContainers(wiring: ContainerWiring): Promise<HostConta
       images: engine.images,
       registryUrl: config.REGISTRY_HTTP_URL,
       login: loginOf(config),
+      ...{ pulled, clock },
     }),
     networks: new ProjectNetworks({ engine, hostData, clock, logger }),
     secrets: new SecretFiles(MEMORY, data.root, keys),
@@ -66,16 +70,32 @@ export async function openContainers(wiring: ContainerWiring): Promise<HostConta
     facts: () => watch.known(),
     requireEngine: () => watch.require(),
   };
+  const evicting = {
+    ...{ pulled, images: engine.images, known: parts.images, limitBytes: config.AGENT_CONTAINER_IMAGES_BYTES },
+    isDiskLow: () => isDiskLow(watch.known().dataFolder),
+    ...{ clock, logger },
+  };
   const watch = new EngineWatch({
     ...{ engine, clock, logger },
     onMet: (met) => adoptContainers(parts, met),
     onEvent: (event) => noteEvent(parts, event),
-    onLook: () => lookAtAll(parts),
+    onLook: async () => {
+      await lookAtAll(parts);
+      await evictImages(evicting, imagesOf(parts));
+    },
     lastEvent: () => lastEventOf(parts),
   });
   lifecycle.add("container networks", parts.networks, (networks) => networks.close());
   lifecycle.add("containers", watch, (opened) => opened.close());
   return { parts, start: () => watch.start(), capabilities: () => capabilitiesOf(watch) };
+}
+
+/** What keeps an image: a container here, which was made of it or goes on from a checkpoint that stands on it. */
+function imagesOf({ containers, images }: ContainerParts): Set<string> {
+  const named = containers.list().flatMap(({ manifest, definition: { spec } }) => {
+    return spec === undefined || spec.image === "" ? [manifest.image] : [manifest.image, images.nameFor(spec.image)];
+  });
+  return new Set(named);
 }
 
 function capabilitiesOf({ facts }: EngineWatch): string[] {

@@ -27,6 +27,7 @@ export async function probeDocker(docker: Dockerode): Promise<EngineFacts> {
     version: info.ServerVersion,
     architecture: ARCHITECTURES[info.Architecture] ?? info.Architecture,
     firstUser: firstUser(info),
+    dataFolder: info.DockerRootDir,
     canCheckpoint: info.ExperimentalBuild === true && (await criuWorks()),
   };
 }
