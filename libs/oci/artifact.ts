@@ -42,11 +42,14 @@ export const emptyBlob = Buffer.from("{}");
 export const emptyDescriptor: Descriptor = { mediaType: mediaTypes.empty, digest: digestOf(emptyBlob), size: 2 };
 
 /** One manifest where that is small enough; otherwise an index of manifests, the first with the config. */
-export function packArtifact({ groups, ...rest }: ArtifactToPack): PackedArtifact {
+export function packArtifact(
+  { groups, ...rest }: ArtifactToPack,
+  maxManifestBytes: number = MAX_MANIFEST_BYTES,
+): PackedArtifact {
   const all = [...rest.layers, ...groups.flat()];
   const whole = manifestBytes({ ...rest, layers: orEmpty(all) });
   const usesEmpty = all.length === 0 || rest.config.mediaType === mediaTypes.empty;
-  if (whole.bytes.length <= MAX_MANIFEST_BYTES) return { top: whole, parts: [], usesEmpty };
+  if (whole.bytes.length <= maxManifestBytes) return { top: whole, parts: [], usesEmpty };
   const { artifactType, config, layers, subject, annotations } = rest;
   const first = manifestBytes({ artifactType, config, layers: orEmpty(layers) });
   const others = groups.map((group) => manifestBytes({ artifactType, config: emptyDescriptor, layers: group }));

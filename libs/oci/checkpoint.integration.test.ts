@@ -4,8 +4,10 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { changedRanges, createEmpty, createOverlay, dataRanges, openGuestDisk } from "#libs/disk-image";
 import { temporaryFolder } from "#libs/testing";
+import { digestOf } from "./digest.ts";
 import { exportCheckpoint } from "./export-checkpoint.ts";
 import { importCheckpoint } from "./import-checkpoint.ts";
+import { mediaTypes } from "./manifest.ts";
 import { MemoryRegistry } from "./memory-registry.ts";
 import { bytesToFetch, fetchDisk, fetchRam, findRemoteCheckpoint } from "./pull-checkpoint.ts";
 import { type PushedCheckpoint, pushCheckpoint } from "./push-checkpoint.ts";
@@ -54,6 +56,37 @@ async function pushedDisk(folder: string) {
 }
 
 describe("a checkpoint in a registry", () => {
+  it("of more chunks than a manifest can list is an index of manifests, of which the next sends only what changed", async () => {
+    await using folder = temporaryFolder();
+    const registry = new MemoryRegistry();
+    const path = join(folder.path, "root.qcow2");
+    const virtualSizeBytes = 8 * 1024 * MIB;
+    await createEmpty({ path, sizeBytes: virtualSizeBytes });
+    // All but the first chunk are of an earlier checkpoint, which lies in the registry.
+    const known = Array.from({ length: 25_000 }, (_, index) => ({
+      ...{ offset: (index + 1) * 262_144, length: 262_144, contentDigest: digestOf(Buffer.from(`${index}`)) },
+      blob: { mediaType: mediaTypes.diskChunk, digest: digestOf(Buffer.from(`packed ${index}`)), size: 100_000 },
+    }));
+    const push = async (tag: string) => {
+      await write(path, 0, randomBytes(4096));
+      const disk = { id: "root", virtualSizeBytes, path: () => path, format: "qcow2" as const };
+      return await pushCheckpoint({
+        ...{ registry, repository: "vm", tag, config: config("production"), receipt: { said: tag } },
+        disks: [{ ...disk, ranges: [{ offset: 0, length: 4096 }], known }],
+      });
+    };
+    const first = await push("one");
+    expect([first.descriptor.mediaType, first.totalChunks, first.sentChunks]).toEqual([mediaTypes.index, 25_001, 1]);
+    const second = await push("two");
+    // The chunk, one of the four groups, and the index with its config and receipt.
+    expect(second.sentBytes).toBeLessThan(first.sentBytes / 2);
+    const { disks } = await findRemoteCheckpoint(registry, "vm:two");
+    expect(disks[0]?.chunks.slice(1)).toEqual(known);
+    expect(await readReceipt(registry, { repository: "vm", digest: second.descriptor.digest })).toEqual({
+      said: "two",
+    });
+  });
+
   it("comes back as a disk that stands alone, with its RAM and its receipt", async () => {
     await using folder = temporaryFolder();
     const { registry, top, ram, push } = await pushedDisk(folder.path);

@@ -24,6 +24,8 @@ export interface PushVmImage {
   readonly kernel?: string;
   readonly initrd?: string;
   readonly cmdline?: string;
+  /** Beyond this the image is an index of manifests; 4 MiB, which every registry takes, when left out. */
+  readonly maxManifestBytes?: number;
   readonly onProgress?: (progress: Progress) => void;
   readonly signal?: AbortSignal;
 }
@@ -49,7 +51,7 @@ export async function pushVmImage(push: PushVmImage): Promise<PushedVmImage> {
 }
 
 async function sendImage(push: PushVmImage): Promise<PushedVmImage> {
-  const { registry, signal } = push;
+  const { registry, maxManifestBytes, signal } = push;
   const { repository, tag } = parseReference(push.reference);
   if (tag === undefined) throw new StillpointError("NAME_INVALID", `push needs a tag: ${push.reference}`);
   const { size } = await stat(push.disk);
@@ -74,7 +76,7 @@ async function sendImage(push: PushVmImage): Promise<PushedVmImage> {
     chunks: chunkLayers,
     chunkSizeBytes: config.chunkSizeBytes,
   });
-  const stored = await putArtifact(registry, { repository, tag }, artifact, signal);
+  const stored = await putArtifact(registry, { repository, tag, maxManifestBytes }, artifact, signal);
   return { digest: stored.descriptor.digest, virtualSizeBytes, chunks: chunkLayers.length, ...sender.counts };
 }
 

@@ -32,16 +32,18 @@ export interface ArtifactTarget {
   readonly tag?: string;
   /** What has to be there before the artifact can be seen: its referrers. */
   readonly before?: (top: Descriptor) => Promise<void>;
+  /** Beyond this an index of manifests is made; `MAX_MANIFEST_BYTES` when left out. */
+  readonly maxManifestBytes?: number | undefined;
 }
 
 /** Stores an artifact whose blobs are all there: the manifests that it lists first, what stands for the whole last. */
 export async function putArtifact(
   registry: RegistryClient,
-  { repository, tag, before }: ArtifactTarget,
+  { repository, tag, before, maxManifestBytes }: ArtifactTarget,
   artifact: ArtifactToPack,
   signal?: AbortSignal,
 ): Promise<StoredArtifact> {
-  const { top, parts, usesEmpty } = packArtifact(artifact);
+  const { top, parts, usesEmpty } = packArtifact(artifact, maxManifestBytes);
   let sentBytes = 0;
   if (usesEmpty && !(await registry.hasBlob(repository, emptyDescriptor.digest, signal))) {
     await registry.putBlob(repository, bytesSource(emptyBlob), signal);

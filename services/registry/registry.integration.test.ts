@@ -77,6 +77,32 @@ describe("VM images", () => {
   });
 });
 
+describe("a VM image of more chunks than a manifest can list", () => {
+  it("is pushed as an index of manifests, and pulled whole", async () => {
+    await using folder = temporaryFolder();
+    await using registry = await startTestRegistry();
+    const disk = join(folder.path, "disk.raw");
+    // The manifests of an index list 8192 chunks' places each.
+    const places = [0, 5 * MIB, 8191 * MIB, 8192 * MIB, 10_239 * MIB];
+    await writeSparse(disk, 10_240 * MIB, places);
+    const client = createRegistryClient({ address: registry.httpAddress });
+    const reference = "guests/large:v1";
+    const pushed = await importVmImage({ registry: client, file: disk, reference, maxManifestBytes: 1000 });
+    expect(pushed.chunks).toBe(places.length);
+    const manifest = await client.getManifest("guests/large", "v1");
+    expect(manifest?.descriptor).toMatchObject({ mediaType: mediaTypes.index, digest: pushed.digest });
+    const { manifests } = JSON.parse(String(manifest?.bytes)) as { manifests: { digest: string }[] };
+    expect(manifests).toHaveLength(3);
+    const images = createRpcClient(ImagesDefinition, registry.address);
+    const image = await images.getImage({ reference });
+    expect(image).toMatchObject({ digest: pushed.digest, virtualSizeBytes: 10_240 * MIB });
+    images.close();
+    const pulled = await pullVmImage({ registry: client, reference, into: join(folder.path, "images") });
+    client.close();
+    for (const place of places) expect(await readAt(pulled.disk, place)).toEqual(await readAt(disk, place));
+  });
+});
+
 describe("a registry that is killed", () => {
   it("in the middle of a push shows nothing half-made, and the push repeated succeeds", async () => {
     await using folder = temporaryFolder();
@@ -181,4 +207,9 @@ async function makeLayout(path: string): Promise<{ path: string; digests: string
   await writeFile(join(path, "index.json"), JSON.stringify({ schemaVersion: 2, manifests: [named] }));
   await writeFile(join(path, "oci-layout"), JSON.stringify({ imageLayoutVersion: "1.0.0" }));
   return { path, digests };
+}
+
+async function readAt(path: string, offset: number): Promise<Buffer> {
+  await using file = await open(path, "r");
+  return (await file.read(Buffer.alloc(MIB), 0, MIB, offset)).buffer;
 }

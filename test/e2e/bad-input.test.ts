@@ -1,5 +1,7 @@
-import { writeFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { buffer } from "node:stream/consumers";
+import { pack } from "tar-stream";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { runCommand } from "../harness/command.ts";
 import { type Product, startProduct } from "../harness/product.ts";
@@ -83,6 +85,18 @@ describe("bad input", () => {
     });
   });
 
+  test("an OVA of several disks is imported when it is said which", async () => {
+    const path = join(product.folder, "box.ova");
+    await writeFile(path, await twoDisks(product.folder));
+    const { code, stderr } = await product.stillpoint("image", "import", path, "box:1");
+    expect(code).toBe(1);
+    for (const word of ["system (system.vmdk)", "data (data.vmdk)", "--disk"]) expect(stderr).toContain(word);
+    const image = await product.json("image", "import", path, "box:1", "--disk", "data");
+    expect(image).toMatchObject({ reference: "box:1", virtualSizeBytes: String(2 << 20) });
+    expect((await product.stillpoint("image", "import", path, "box:2", "--format", "vhdx")).stderr).toContain("IMAGE_");
+    expect((await product.stillpoint("image", "import", path, "box:2", "--format", "iso")).code).toBe(2);
+  });
+
   test("usage errors end with 2, a server that is away with 3", async () => {
     expect((await product.stillpoint("vm", "create")).code).toBe(2);
     const away = await product.stillpoint("--address", "127.0.0.1:9", "vm", "list");
@@ -102,4 +116,23 @@ async function leftBehind(product: Product) {
     unfinished: operations.length,
     qemus: (await findQemus(product.folder)).length,
   };
+}
+
+/** An OVA with two disks, as another hypervisor exports it. */
+async function twoDisks(folder: string): Promise<Buffer> {
+  const archive = pack();
+  const names = { system: 1, data: 2 };
+  const files = Object.keys(names).map((id) => `<File id="f-${id}" href="${id}.vmdk"/>`);
+  const disks = Object.entries(names).map(
+    ([id, mib]) => `<Disk diskId="${id}" fileRef="f-${id}" capacity="${mib << 20}"/>`,
+  );
+  const references = `<References>${files.join("")}</References>`;
+  archive.entry({ name: "box.ovf" }, `<Envelope>${references}<DiskSection>${disks.join("")}</DiskSection></Envelope>`);
+  for (const [id, mib] of Object.entries(names)) {
+    const path = join(folder, `${id}.vmdk`);
+    await runCommand("qemu-img", ["create", "-q", "-f", "vmdk", "-o", "subformat=streamOptimized", path, `${mib}M`]);
+    archive.entry({ name: `${id}.vmdk` }, await readFile(path));
+  }
+  archive.finalize();
+  return await buffer(archive);
 }

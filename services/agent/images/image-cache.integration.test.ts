@@ -3,9 +3,12 @@ import { access, mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { systemClock } from "#libs/clock";
+import { Lifecycle } from "#libs/lifecycle";
 import { silentLogger } from "#libs/logger";
 import { importVmImage, MemoryRegistry } from "#libs/oci";
+import { serveMetrics } from "#libs/telemetry";
 import { temporaryFolder } from "#libs/testing";
+import { observeCache } from "./cache-metrics.ts";
 import { ImageCache, type ImageCacheDeps } from "./image-cache.ts";
 
 const MIB = 2 ** 20;
@@ -164,6 +167,25 @@ test("an image that is wanted when its eviction has just begun is pulled again",
     using held = await wanted.promise;
     expect((await readFile(held.disk)).length).toBe(2 * MIB);
   }
+});
+
+test("what the cache holds, and how often it helped, are metrics", async () => {
+  await using folder = temporaryFolder();
+  const lifecycle = new Lifecycle();
+  const address = await serveMetrics({ METRICS_ADDRESS: "127.0.0.1:0" }, lifecycle);
+  const read = async () => {
+    const text = await (await fetch(`http://${address}/metrics`)).text();
+    const countOf = (name: string) => Number(new RegExp(`^stillpoint_image_cache_${name} (.+)$`, "m").exec(text)?.[1]);
+    return ["hits_total", "misses_total", "evictions_total", "size_bytes"].map(countOf);
+  };
+  const { cache, images } = await cacheIn(folder.path, 2, { maxBytes: 3 * MIB });
+  lifecycle.add("metrics of the cache", observeCache(cache), (forget) => forget());
+  const [hits = 0, misses = 0, evictions = 0] = await read();
+  const [a = "", b = ""] = images;
+  for (const image of [a, a, b]) (await cache.pull(image, quiet))[Symbol.dispose]();
+  expect(await read()).toEqual([hits + 1, misses + 2, evictions + 1, cache.bytes]);
+  expect(cache.bytes).toBeGreaterThan(2 * MIB);
+  await lifecycle.close();
 });
 
 test("only an image that is named by its digest can be held", async () => {

@@ -30,11 +30,19 @@ export async function readIndexed(
   };
 }
 
-/** From the config of a VM image; 0 for everything else. */
-export async function virtualSize(content: ContentStore, { config }: ManifestFacts): Promise<number> {
+/** From the config of a VM image, which an index of many manifests has in its first; 0 for everything else. */
+export async function virtualSize(content: ContentStore, facts: ManifestFacts): Promise<number> {
+  const config = await configOf(content, facts);
   if (config?.mediaType !== mediaTypes.vmImageConfig) return 0;
   const bytes = await content.read(config.digest).catch(() => undefined);
   const parsed: unknown = bytes === undefined ? undefined : JSON.parse(bytes.toString());
   const size = (parsed as { virtualSizeBytes?: unknown } | undefined)?.virtualSizeBytes;
   return typeof size === "number" ? size : 0;
+}
+
+async function configOf(content: ContentStore, { config, artifactType, manifests }: ManifestFacts) {
+  const [first] = manifests;
+  if (artifactType !== mediaTypes.vmImage || first === undefined) return config;
+  const bytes = await content.read(first).catch(() => undefined);
+  return bytes === undefined ? undefined : readManifest(bytes, mediaTypes.manifest).config;
 }
