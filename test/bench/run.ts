@@ -12,6 +12,8 @@ const benchmarks: Record<string, () => Promise<{ benchmark: Benchmark }>> = {
   push: () => import("./push.ts"),
   operations: () => import("./operations.ts"),
   "container-run": () => import("./container-run.ts"),
+  registry: () => import("./registry.ts"),
+  "registry-memory": () => import("./registry-memory.ts"),
   memory: () => import("./memory.ts"),
 };
 
