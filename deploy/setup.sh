@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what Stillpoint needs and this machine lacks, and says what; a second run finds nothing to do.
 # With the word `tests`, also what only the tests need: a Docker engine, compose, an S3 store, what images are made with.
+# With the word `bench`, all that and what the benchmarks compare with and measure by.
 # For Debian and Ubuntu, as root or with sudo. No service is left running or enabled that was not there before.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -35,11 +36,18 @@ readonly for_tests=(
   docker-compose:docker-compose
   ip:iproute2
 )
+readonly for_bench=(
+  docker-registry:docker-registry
+  wrk:wrk
+  ab:apache2-utils
+  curl:curl
+)
 case ${1-} in
 '') ;;
 tests) requirements+=("${for_tests[@]}") ;;
+bench) requirements+=("${for_tests[@]}" "${for_bench[@]}") ;;
 *)
-  echo "usage: ${0##*/} [tests]" >&2
+  echo "usage: ${0##*/} [tests|bench]" >&2
   exit 2
   ;;
 esac
@@ -129,6 +137,7 @@ install_packages() {
     fail "apt could not install ${packages[*]}" 'see its messages above, mend the apt sources, and run this again'
   case " ${packages[*]} " in *' redis-server '*) disable_units redis-server.service ;; esac
   case " ${packages[*]} " in *' docker.io '*) disable_units docker.service docker.socket containerd.service ;; esac
+  case " ${packages[*]} " in *' docker-registry '*) disable_units docker-registry.service ;; esac
   case " ${packages[*]} " in *' radosgw '*) disable_units ceph.target ceph-crash.service ;; esac
 }
 

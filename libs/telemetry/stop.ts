@@ -5,6 +5,9 @@ export function onTelemetryStop(close: () => Promise<void>): void {
   stop = close;
 }
 
+/** True while spans are sent. */
+export const isTracing = (): boolean => stop !== undefined;
+
 /** Sends the last spans; the last thing that a process does. A collector that is away does not keep it. */
 export async function stopTelemetry(): Promise<void> {
   await stop?.().catch(() => undefined);

@@ -7,6 +7,7 @@ import {
   SpanStatusCode,
   trace,
 } from "@opentelemetry/api";
+import { isTracing } from "./stop.ts";
 
 const tracer = trace.getTracer("stillpoint");
 
@@ -23,6 +24,7 @@ export function withRemoteParent<Result>(
   name: string,
   work: () => Promise<Result>,
 ): Promise<Result> {
+  if (!isTracing()) return work();
   return tracer.startActiveSpan(name, {}, remoteContext(parent), async (span) => {
     try {
       return await work();

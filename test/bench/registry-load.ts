@@ -22,7 +22,9 @@ export async function requireTools(): Promise<void> {
     await run("which", [tool]).catch(() => missing.push(debianPackage));
   }
   if (missing.length === 0) return;
-  throw new Error(`this benchmark needs more of Debian: apt-get install --no-install-recommends ${missing.join(" ")}`);
+  throw new Error(
+    `this benchmark needs ${missing.join(", ")} of Debian: bash deploy/setup.sh bench, or apt-get install them`,
+  );
 }
 
 /** This process and all that it starts stay on two cores. */
@@ -104,7 +106,9 @@ export async function beginUpload(registry: MeasuredRegistry, repository: string
 }
 
 async function expectStatus(wanted: number, target: string, { headers }: MeasuredRegistry, init: RequestInit) {
-  const answer = await fetch(target, { ...init, headers: { ...headers, ...init.headers } });
+  const all = new Headers(init.headers);
+  for (const [name, value] of Object.entries(headers)) all.set(name, value);
+  const answer = await fetch(target, { ...init, headers: all });
   const text = await answer.text();
   if (answer.status !== wanted) throw new Error(`${init.method} ${target}: ${answer.status} ${text}`);
   return answer;

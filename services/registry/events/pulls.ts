@@ -35,7 +35,7 @@ export class Pulls {
   }
 
   count(pull: Omit<PullCount, "count" | "lastTime">): void {
-    const key = [pull.repository, pull.digest, pull.tag, pull.actor].join(" ");
+    const key = `${pull.repository} ${pull.digest} ${pull.tag} ${pull.actor}`;
     const count = (this.#counts.get(key)?.count ?? 0) + 1;
     this.#counts.set(key, { ...pull, count, lastTime: this.#deps.clock.now() });
     if (this.#counts.size >= HELD) this.flush().catch(() => {});

@@ -1,7 +1,7 @@
 import { isDigest } from "#libs/oci";
 import { OciError } from "../domain/oci-error.ts";
 import { type ByteRange, requestedRange } from "../domain/ranges.ts";
-import { answer, type Exchange, type OciDeps } from "./exchange.ts";
+import { answer, type Exchange, type OciDeps, writeHead } from "./exchange.ts";
 
 /** Content by digest never changes. */
 export const IMMUTABLE = "private, max-age=31536000, immutable";
@@ -26,7 +26,7 @@ export async function getBlob(deps: OciDeps, exchange: Exchange): Promise<void> 
   const length = last - first + 1;
   const isWithoutBody = request.method === "HEAD" || length === 0;
   await using content = isWithoutBody ? undefined : await deps.content.open(digest, size);
-  response.writeHead(range === undefined ? 200 : 206, { ...headers, ...part, "content-length": length });
+  writeHead(response, range === undefined ? 200 : 206, { ...headers, ...part, "content-length": length });
   await content?.send({ offset: first, length }, response);
   response.end();
 }

@@ -27,9 +27,25 @@ export interface Exchange {
 
 export type Handler = (deps: OciDeps, exchange: Exchange) => Promise<void>;
 
+/** A body that leaves in one write with the head: as text, since Node joins nothing else with it. */
+const JOINED_BYTES = 16_384;
+
+/** Writes the head of an answer. */
+export function writeHead(response: ServerResponse, status: number, headers: OutgoingHttpHeaders): void {
+  // All at once: a header that is set before makes Node take each of the others by itself.
+  response.writeHead(status, { "docker-distribution-api-version": "registry/2.0", ...headers });
+}
+
+/** Ends an answer whose head is written; that to a HEAD without the body. */
+export function endWith({ request, response }: Pick<Exchange, "request" | "response">, body: Buffer): void {
+  if (request.method === "HEAD") response.end();
+  else if (body.length <= JOINED_BYTES) response.end(body.toString("latin1"), "latin1");
+  else response.end(body);
+}
+
 /** Answers without a body. */
 export function answer({ response }: Exchange, status: number, headers: OutgoingHttpHeaders = {}): void {
-  response.writeHead(status, status === 204 || status === 304 ? headers : { ...headers, "content-length": 0 });
+  writeHead(response, status, status === 204 || status === 304 ? headers : { ...headers, "content-length": 0 });
   response.end();
 }
 
@@ -51,6 +67,7 @@ export function writeJson(
   { status = 200, headers = {} }: JsonOptions = {},
 ): void {
   const bytes = Buffer.from(JSON.stringify(body));
-  response.writeHead(status, { "content-type": "application/json", ...headers, "content-length": bytes.length });
+  const all = { "content-type": "application/json", ...headers, "content-length": bytes.length };
+  writeHead(response, status, all);
   if (request.method !== "HEAD") response.write(bytes);
 }

@@ -4,7 +4,7 @@ import { type ManifestFacts, readManifest } from "../domain/manifest-facts.ts";
 import { OciError } from "../domain/oci-error.ts";
 import type { ManifestToStore } from "../store/repository-store.ts";
 import { IMMUTABLE } from "./blobs.ts";
-import { answer, type Exchange, type OciDeps } from "./exchange.ts";
+import { answer, type Exchange, endWith, type OciDeps, writeHead } from "./exchange.ts";
 
 const MAX_MANIFEST_BYTES = 4 * 2 ** 20;
 const MAX_TAGS = 100;
@@ -29,8 +29,8 @@ export async function getManifest({ repositories, content, pulls }: OciDeps, exc
   };
   if (request.headers["if-none-match"] === headers.etag) return answer(exchange, 304, headers);
   const bytes = await content.read(stored.digest);
-  response.writeHead(200, { ...headers, "content-length": bytes.length });
-  response.end(request.method === "HEAD" ? undefined : bytes);
+  writeHead(response, 200, { ...headers, "content-length": bytes.length });
+  endWith(exchange, bytes);
 }
 
 /** PUT of a manifest by tag, or by digest with any number of `?tag=`. All that it needs must be here. */

@@ -32,23 +32,22 @@ export function createOciServer(deps: OciServerDeps): Server {
 }
 
 async function serve(deps: OciServerDeps, request: IncomingMessage, response: ServerResponse): Promise<void> {
-  response.setHeader("docker-distribution-api-version", "registry/2.0");
-  const { pathname, searchParams } = readTarget(request.url);
+  const { path, query } = readTarget(request.url);
   const { method = "" } = request;
   const { tokenEndpoint } = deps;
-  if (pathname === "/token" && tokenEndpoint !== undefined && (method === "GET" || method === "POST")) {
-    return await tokenEndpoint(request, response, searchParams);
+  if (path === "/token" && tokenEndpoint !== undefined && (method === "GET" || method === "POST")) {
+    return await tokenEndpoint(request, response, query);
   }
-  const { handle, verb, repository, reference, isUpload } = findRoute(method, pathname);
+  const { handle, verb, repository, reference, isUpload } = findRoute(method, path);
   countWhenDone(deps, response, handle.name);
-  const from = method === "POST" ? searchParams.get("from") : null;
+  const from = method === "POST" ? query.get("from") : null;
   const principal = await deps.access.admit(request, {
     verb,
     repository,
     ...(isUpload && { uploadId: reference }),
     ...(from !== null && { mountFrom: from }),
   });
-  const exchange = { request, response, query: searchParams, principal, repository, reference };
+  const exchange = { request, response, query, principal, repository, reference };
   await withRemoteParent(header(request, "traceparent"), `registry ${handle.name}`, () => handle(deps, exchange));
 }
 
@@ -65,10 +64,9 @@ function countWhenDone({ countRequest, clock }: OciServerDeps, response: ServerR
   });
 }
 
-function readTarget(target: string | undefined): URL {
-  try {
-    return new URL(target ?? "/", "http://registry");
-  } catch (error) {
-    throw new OciError("NAME_INVALID", "the request's target is no path", { cause: error });
-  }
+/** The path as it came and what follows its question mark. Proxies may send a whole URL. */
+function readTarget(target = "/"): { path: string; query: URLSearchParams } {
+  const [, path = "", query] = /^(?:https?:\/\/[^/?]+)?(\/[^?]*)(?:\?(.*))?$/.exec(target) ?? [];
+  if (path === "") throw new OciError("NAME_INVALID", "the request's target is no path");
+  return { path, query: new URLSearchParams(query) };
 }

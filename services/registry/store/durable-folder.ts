@@ -27,7 +27,7 @@ export class DurableFolder {
 
   /** The path of a file in this folder. */
   path(...parts: readonly string[]): string {
-    return join(this.#root, ...parts);
+    return [this.#root, ...parts].join("/");
   }
 
   /** A new name for a file in the making. */

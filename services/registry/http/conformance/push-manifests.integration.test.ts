@@ -136,7 +136,7 @@ describeRegistry("Pushing Manifests", (client) => {
     const body = Buffer.concat([bytes, Buffer.from("  ")]);
     expect((await client.putManifest(repository, digest, body)).response.code).toBe("DIGEST_INVALID");
     for (const tag of [".x", "-x", "x".repeat(129), "a%2fb", "..", "a%00"]) {
-      expect((await client.putManifest(repository, tag, bytes)).response.status).toBe(tag === ".." ? 404 : 400);
+      expect((await client.putManifest(repository, tag, bytes)).response.status).toBe(400);
       const query = `${digest}?tag=good&tag=${tag}`;
       expect((await client.putManifest(repository, query, bytes)).response.status).toBe(400);
     }
