@@ -2,10 +2,12 @@ import type { Command } from "commander";
 import type { Host } from "#contracts/scheduler/v1/scheduler";
 import { hostName } from "#libs/names";
 import { type Api, type CommonOptions, withApi } from "../api.ts";
-import { leafCommand, nounCommand } from "../leaf-command.ts";
+import { leafCommand, nounCommand, operationLeaf } from "../leaf-command.ts";
 import { printAnswer } from "../output/format.ts";
-import { showHost, showHosts } from "../output/hosts.ts";
+import { showDrain, showHost, showHosts } from "../output/hosts.ts";
+import { runOperation } from "../run-operation.ts";
 import type { Terminal } from "../terminal.ts";
+import type { WaitOptions } from "../wait-for-operation.ts";
 
 /** stillpoint host ... */
 export function hostCommand(terminal: Terminal): Command {
@@ -29,6 +31,18 @@ export function hostCommand(terminal: Terminal): Command {
       onHost("uncordon", "Place workloads on a host again.", async (api, name) =>
         (await api.hosts()).uncordonHost({ name }),
       ),
+    )
+    .addCommand(drainCommand(terminal));
+}
+
+function drainCommand(terminal: Terminal): Command {
+  return operationLeaf("drain", "Cordon a host and stop what runs there; uncordon it when you are done.")
+    .argument("<name>")
+    .action((host: string, options: CommonOptions & WaitOptions) =>
+      runOperation(terminal, options, {
+        start: async (api, requestId) => (await api.hosts()).drainHost({ name: hostName(host), requestId }),
+        told: ({ output }) => showDrain(host, output ?? {}),
+      }),
     );
 }
 

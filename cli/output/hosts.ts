@@ -40,3 +40,12 @@ function showReservation({ workload, requirements }: Reservation): string {
 }
 
 const ofBytes = (used = 0, capacity = 0): string => `${showBytes(used)} of ${showBytes(capacity)}`;
+
+/** What a drain has done, by its operation's output. */
+export function showDrain(host: string, output: Readonly<Record<string, unknown>>): string {
+  const stopped = (output.stopped ?? []) as readonly string[];
+  const notMoved = (output.notMoved ?? []) as readonly { readonly workload: string; readonly why: string }[];
+  const what = stopped.length === 0 ? "nothing ran there" : `stopped: ${stopped.join(", ")}`;
+  const instead = notMoved.map(({ workload, why }) => `${workload} was stopped and not moved: ${why}.`);
+  return [`Host ${host} is drained; ${what}.`, ...instead].join("\n");
+}

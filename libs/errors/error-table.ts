@@ -73,6 +73,10 @@ export const errorTable = {
 
   NO_HOST_FITS: { code: Code.RESOURCE_EXHAUSTED, help: "Ask for less, free capacity, or add a host." },
   HOST_NOT_FOUND: { code: Code.NOT_FOUND, help: "List hosts with: stillpoint host list" },
+  DRAIN_INCOMPLETE: {
+    code: Code.FAILED_PRECONDITION,
+    help: "Stop or delete what still runs there, and drain it again.",
+  },
   HOST_UNREACHABLE: { code: Code.UNAVAILABLE, help: "Check the agent on that host." },
   CAPABILITY_MISSING: { code: Code.FAILED_PRECONDITION, help: "The host cannot do this; see: stillpoint host get" },
   SPACE_INSUFFICIENT: { code: Code.RESOURCE_EXHAUSTED, help: "Free space on the host." },

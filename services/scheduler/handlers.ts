@@ -8,9 +8,11 @@ import {
 import { authorise } from "#libs/auth";
 import { StillpointError } from "#libs/errors";
 import { parseHostName } from "#libs/names";
+import type { Operations } from "#libs/operations";
 import type { RecordChange, RecordStore } from "#libs/records";
 import type { CallScope } from "#libs/rpc";
 import type { Requirements } from "./domain/host.ts";
+import { acceptDrain } from "./drain/accept-drain.ts";
 import { type HostRecords, hostToShow, toNeeds } from "./host-records.ts";
 import type { HostRegistry } from "./host-registry.ts";
 import type { Placements } from "./placements.ts";
@@ -49,10 +51,16 @@ export interface HostsDeps {
   readonly records: HostRecords;
   readonly store: RecordStore<Host>;
   readonly registry: HostRegistry;
+  readonly operations: Pick<Operations, "accept">;
 }
 
 /** Hosts as operators see them. */
-export function hostsHandlers({ records, store, registry }: HostsDeps): HostsServiceImplementation<CallScope> {
+export function hostsHandlers({
+  records,
+  store,
+  registry,
+  operations,
+}: HostsDeps): HostsServiceImplementation<CallScope> {
   const show = (host: Host) => hostToShow(records, host, registry.heartbeatTime(host.name));
 
   const setCordoned = async (name: string, cordoned: boolean): Promise<Host> => {
@@ -86,15 +94,21 @@ export function hostsHandlers({ records, store, registry }: HostsDeps): HostsSer
       authorise(principal, "update", name);
       return setCordoned(name, false);
     },
+
+    async drainHost(request, call) {
+      authorise(call.principal, "update", request.name);
+      return acceptDrain(operations, request, call);
+    },
   };
 }
 
+/** Uncordoning ends a drain, too; cordoning leaves it alone. */
 function cordonChange(host: Host, cordoned: boolean): RecordChange<Host> | undefined {
   if (host.cordoned === cordoned) return undefined;
   const calm = cordoned ? HostState.CORDONED : HostState.READY;
   const state = host.state === HostState.DOWN ? host.state : calm;
   const event = { aggregate: "host", happened: cordoned ? "cordoned" : "uncordoned", data: {} };
-  return { body: { ...host, cordoned, state }, events: [event] };
+  return { body: { ...host, cordoned, draining: false, state }, events: [event] };
 }
 
 const notFound = (name: string) => new StillpointError("HOST_NOT_FOUND", `there is no host ${name}`);

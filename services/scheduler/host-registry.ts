@@ -25,7 +25,8 @@ export interface HostRegistryDeps {
  * Which hosts there are, from their heartbeats. A record is written when something changes, not for each heartbeat.
  * Every replica hears every heartbeat; whoever writes second finds nothing to change.
  *
- * READY: heard of lately. CORDONED: the same, and an operator wants nothing new on it. DOWN: not heard of for
+ * READY: heard of lately. CORDONED: the same, and an operator wants nothing new on it. DRAINING: besides, an operation
+ * brings to rest what is there. DOWN: not heard of for
  * `downAfterMs`, by this replica, since it started at the latest; the next heartbeat brings it back.
  */
 export class HostRegistry {
@@ -93,7 +94,7 @@ export class HostRegistry {
 
   async #create(heartbeat: Heartbeat): Promise<StoredRecord<Host> | undefined> {
     parseHostName(heartbeat.host);
-    const body = this.#inventory(heartbeat, { cordoned: false });
+    const body = this.#inventory(heartbeat, { cordoned: false, draining: false });
     try {
       return await this.#deps.store.create(heartbeat.host, {
         uid: heartbeat.hostUid,
@@ -114,7 +115,7 @@ export class HostRegistry {
     return { body, events: [event(happened, { capabilities: body.capabilities })] };
   }
 
-  #inventory(heartbeat: Heartbeat, { cordoned }: Pick<Host, "cordoned">): Host {
+  #inventory(heartbeat: Heartbeat, { cordoned, draining }: Pick<Host, "cordoned" | "draining">): Host {
     const { cpuOvercommit, memoryReservedBytes } = this.#deps.limits;
     const { host, hostUid, agentAddress, labels, capabilities, agentVersion } = heartbeat;
     const capacity = {
@@ -123,7 +124,8 @@ export class HostRegistry {
       memoryBytes: Math.max(0, heartbeat.memoryBytes - memoryReservedBytes),
       diskBytes: heartbeat.diskBytes,
     };
-    const state = cordoned ? HostState.CORDONED : HostState.READY;
+    const calm = cordoned ? HostState.CORDONED : HostState.READY;
+    const state = draining ? HostState.DRAINING : calm;
     const seen = {
       name: host,
       uid: hostUid,
@@ -132,7 +134,16 @@ export class HostRegistry {
       capabilities: capabilities.toSorted(),
       agentVersion,
     };
-    return { ...seen, state, cordoned, capacity, used: undefined, heartbeatTime: undefined, reservations: [] };
+    return {
+      ...seen,
+      state,
+      cordoned,
+      draining,
+      capacity,
+      used: undefined,
+      heartbeatTime: undefined,
+      reservations: [],
+    };
   }
 }
 

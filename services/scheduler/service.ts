@@ -1,12 +1,19 @@
+import { ContainersDefinition } from "#contracts/container/v1/container";
 import { OperationsDefinition } from "#contracts/operation/v1/operation";
 import { Host, HostsDefinition, Ledger, SchedulerDefinition } from "#contracts/scheduler/v1/scheduler";
+import { VmsDefinition } from "#contracts/vm/v1/vm";
 import { systemClock as clock, systemRandom as random } from "#libs/clock";
 import { isStillpointError } from "#libs/errors";
 import type { Lifecycle } from "#libs/lifecycle";
+import { connectRedis } from "#libs/locks";
 import { createLogger, type Logger } from "#libs/logger";
+import { parseOperationName } from "#libs/names";
+import { type Operations, openOperations, startRunner, succeeded } from "#libs/operations";
 import { connectNats, createRecordStore, type Log, natsHealth, openStreams, RecordView, rawCodec } from "#libs/records";
 import { createRpcClient, RpcServer } from "#libs/rpc";
 import type { SchedulerConfig } from "./config.ts";
+import { drainJob } from "./drain/drain-job.ts";
+import type { RestDeps } from "./drain/workload-rest.ts";
 import { hostsHandlers, schedulerHandlers } from "./handlers.ts";
 import type { HostRecords } from "./host-records.ts";
 import { HostRegistry } from "./host-registry.ts";
@@ -26,7 +33,10 @@ export async function startScheduler(
   const logger = createLogger({ name: "scheduler", level: config.LOG_LEVEL });
   const { signal } = lifecycle;
   const nats = await connectNats(config, lifecycle);
-  const { rec: log } = await openStreams(nats);
+  const streams = await openStreams(nats);
+  const { rec: log } = streams;
+  const redis = await connectRedis(config, lifecycle);
+  const operations = await openOperations({ nats, redis, streams, logger, signal });
   const store = createRecordStore({ log, codec: Host, clock, random });
   const ledgers = createRecordStore({ log, codec: Ledger, clock, random });
   const records: HostRecords = {
@@ -45,10 +55,28 @@ export async function startScheduler(
   ]);
   lifecycle.add("scheduler loops", { loops }, async (it) => void (await it.loops));
 
+  const drain = drainJob({ records, store, ...restDeps(config, lifecycle, operations) });
+  const runner = startRunner(operations, { jobs: [drain], ttlMs: config.OPERATION_TTL_MS });
+  lifecycle.add("host runner", runner, (it) => it.close());
+
   const own = server ?? lifecycle.add("grpc", new RpcServer({ logger, health: natsHealth(nats) }), (it) => it.close());
   own.add(SchedulerDefinition, schedulerHandlers(placements));
-  own.add(HostsDefinition, hostsHandlers({ records, store, registry }));
+  own.add(HostsDefinition, hostsHandlers({ records, store, registry, operations }));
   return { address: server === undefined ? await own.listen(config.SCHEDULER_ADDRESS) : "" };
+}
+
+/** What a drain asks of the services that own the workloads. */
+function restDeps(config: SchedulerConfig, lifecycle: Lifecycle, operations: Operations): RestDeps {
+  const vms = createRpcClient(VmsDefinition, config.STILLPOINT_ADDRESS);
+  const containers = createRpcClient(ContainersDefinition, config.STILLPOINT_ADDRESS);
+  return {
+    vms: lifecycle.add("vms client", vms, (it) => it.close()),
+    containers: lifecycle.add("containers client", containers, (it) => it.close()),
+    succeeded: (operation, signal) => succeeded(operations, operation, signal),
+    async ended(operation, signal) {
+      for await (const _ of operations.watch(parseOperationName(operation), signal));
+    },
+  };
 }
 
 const limitsOf = (config: SchedulerConfig) => ({

@@ -4,7 +4,7 @@ import { once } from "node:events";
 import { rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { ContainerSpec, type RestartPolicy_Mode } from "#contracts/container/v1/container";
+import { ContainerSpec, type DrainPolicy, type RestartPolicy_Mode } from "#contracts/container/v1/container";
 import { dockerEngine, eventually, freePort, type TestEngine } from "#libs/testing";
 import { repository, runCommand } from "../harness/command.ts";
 import { type ContainerClient, connectContainers } from "../harness/container-client.ts";
@@ -183,6 +183,27 @@ describe("containers", () => {
     await client.shell("well", "touch /tmp/ill");
     await client.until("well", ({ health }) => health === "CONTAINER_HEALTH_UNHEALTHY");
     await eventually(async () => (await words("well")).join(" ").endsWith("started healthy unhealthy"));
+  });
+
+  test("a drained host takes nothing new, and its containers are stopped, until it is uncordoned", async () => {
+    await client.run("steady", spec({ restart: { mode: "MODE_ALWAYS" as RestartPolicy_Mode, maxRetries: 0 } }));
+    await client.run("mobile", spec({ drain: "DRAIN_POLICY_MOVE" as DrainPolicy }));
+    const id = (await client.get("steady")).host.slice("hosts/".length);
+    const drained = await product.stillpoint("host", "drain", id);
+    expect(drained).toMatchObject({
+      code: 0,
+      stdout: expect.stringMatching(/is drained; stopped: .*steady/) as string,
+    });
+    expect(drained.stdout).toMatch(/^projects\/default\/containers\/mobile was stopped and not moved: /m);
+    for (const name of ["steady", "mobile"]) expect((await client.get(name)).state).toBe("CONTAINER_STATE_STOPPED");
+    expect((await inspect("steady")).State.Running).toBe(false);
+    expect(await product.json("host", "get", id)).toMatchObject({ state: "HOST_STATE_CORDONED", cordoned: true });
+    await expect(client.run("late", spec())).rejects.toThrow(/NO_HOST_FITS.*is cordoned/);
+    expect((await product.stillpoint("host", "drain", id)).stdout).toMatch(/nothing ran there/);
+    const { stdout } = await product.stillpoint("events", "--filter", "evt.host.v1.*.>");
+    expect(stdout).toMatch(/draining.*\n.*drained/);
+    await product.json("host", "uncordon", id);
+    await client.done(client.containers.startContainer({ name: "projects/default/containers/steady" }));
   });
 
   test("containers live on when agent and control plane are killed; what ended meanwhile is told", async () => {
