@@ -68,12 +68,20 @@ function envelopeOf(xml: string) {
   }
 }
 
-/** DSP0004, "Programmatic units", as far as disks use them, and the words of OVF 0.9. */
+/** Undefined when it is no number, or in units that we do not know. */
 function capacityOf(capacity = "", units = "byte"): number | undefined {
-  const [, base = "1", exponent = "0"] = /^byte(?:\s*\*\s*(2|10)\^(\d{1,2}))?$/.exec(units.trim()) ?? [undefined, "0"];
-  const words: Readonly<Record<string, number>> = { MegaBytes: 2 ** 20, GigaBytes: 2 ** 30 };
-  const bytes = Number(capacity) * (words[units] ?? Number(base) ** Number(exponent));
-  return capacity !== "" && bytes > 0 ? bytes : undefined;
+  const unitBytes = unitOf(units.trim());
+  const bytes = unitBytes === undefined || capacity === "" ? Number.NaN : Number(capacity) * unitBytes;
+  return bytes > 0 ? bytes : undefined;
+}
+
+/** DSP0004, "Programmatic units", as far as disks use them, and the words of OVF 0.9. */
+function unitOf(units: string): number | undefined {
+  if (units === "byte") return 1;
+  if (units === "MegaBytes") return 2 ** 20;
+  if (units === "GigaBytes") return 2 ** 30;
+  const [, base, exponent] = /^byte\s*\*\s*(2|10)\^(\d{1,2})$/.exec(units) ?? [];
+  return base === undefined ? undefined : Number(base) ** Number(exponent);
 }
 
 function invalid(why: string, cause?: unknown): StillpointError {
