@@ -193,7 +193,7 @@ async function mount(store: RegistryStore, repository: string): Promise<void> {
 
 async function collect(store: RegistryStore): Promise<void> {
   const clock = { now: () => new Date(Number.MAX_SAFE_INTEGER / 2) } as Clock;
-  const deps = { ...store, clock, graceMs: 0, untaggedMs: 0 };
+  const deps = { ...store, clock, graceMs: 0, untaggedMs: 0, askedAtMost: 2 };
   for (const repository of repositories) await sweepRepository(deps, repository);
   await sweepContent(deps);
 }

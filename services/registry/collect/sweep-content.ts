@@ -1,4 +1,5 @@
 import type { ContentStore } from "../store/content-store.ts";
+import type { LinkKind } from "../store/keys.ts";
 import type { RepositoryStore } from "../store/repository-store.ts";
 import type { Candidates } from "./candidates.ts";
 import type { Intents } from "./intents.ts";
@@ -9,6 +10,8 @@ export interface ContentSweepDeps {
   readonly content: ContentStore;
   readonly candidates: Candidates;
   readonly intents: Intents;
+  /** Repositories are asked for each of so many digests at most, and listed for more; 16 if unsaid. */
+  readonly askedAtMost?: number;
 }
 
 export interface Reclaimed {
@@ -56,8 +59,21 @@ async function neededOf(deps: ContentSweepDeps, digests: ReadonlySet<string>): P
   };
   for (const claim of await intents.live("pushing")) see(claim.digests);
   await inGroups(await repositories.known(), async (repository) => {
-    see(await repositories.digests(repository, "_blobs"));
-    see(await repositories.digests(repository, "_manifests"));
+    const open = [...digests].filter((digest) => !needed.has(digest));
+    for (const kind of ["_blobs", "_manifests"] as const) see(await heldAs(deps, { repository, kind, digests: open }));
   });
   return needed;
+}
+
+/** Those of these that a repository has, and maybe others; for few, that costs nothing for all the others. */
+async function heldAs(
+  { repositories, askedAtMost = 16 }: ContentSweepDeps,
+  { repository, kind, digests }: { repository: string; kind: LinkKind; digests: readonly string[] },
+): Promise<readonly string[]> {
+  if (digests.length > askedAtMost) return await repositories.digests(repository, kind);
+  const held: string[] = [];
+  for (const digest of digests) {
+    if ((await repositories.link(repository, kind, digest)) !== undefined) held.push(digest);
+  }
+  return held;
 }
