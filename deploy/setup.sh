@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what Stillpoint needs and this machine lacks, and says what; a second run finds nothing to do.
-# With the word `tests`, also what only the tests need: a Docker engine, compose, an S3 store, what images are made with.
+# With the word `tests`, also what only the tests need: a Docker engine, compose, an S3 store, other clients of
+# registries, what images are made with.
 # With the word `bench`, all that and what the benchmarks compare with and measure by.
 # For Debian and Ubuntu, as root or with sudo. No service is left running or enabled that was not there before.
 set -euo pipefail
@@ -34,6 +35,8 @@ readonly for_tests=(
   radosgw:radosgw
   mmdebstrap:mmdebstrap
   docker-compose:docker-compose
+  podman:podman
+  buildah:buildah
   ip:iproute2
 )
 readonly for_bench=(
@@ -138,6 +141,9 @@ install_packages() {
   case " ${packages[*]} " in *' redis-server '*) disable_units redis-server.service ;; esac
   case " ${packages[*]} " in *' docker.io '*) disable_units docker.service docker.socket containerd.service ;; esac
   case " ${packages[*]} " in *' docker-registry '*) disable_units docker-registry.service ;; esac
+  case " ${packages[*]} " in
+  *' podman '*) disable_units podman.socket podman{,-auto-update,-restart}.service podman-auto-update.timer ;;
+  esac
   case " ${packages[*]} " in *' radosgw '*) disable_units ceph.target ceph-crash.service ;; esac
 }
 

@@ -1,7 +1,7 @@
 import { execFile, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { mkdir, open, readdir, readFile, writeFile } from "node:fs/promises";
+import { open, readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { promisify } from "node:util";
@@ -15,29 +15,6 @@ import { startTestRegistry } from "./testing/registry-fixture.ts";
 
 const run = promisify(execFile);
 const MIB = 2 ** 20;
-
-describe("skopeo", () => {
-  it("copies an OCI layout in and out again without a difference", async () => {
-    await using folder = temporaryFolder();
-    await using registry = await startTestRegistry();
-    const layout = await makeLayout(join(folder.path, "layout"));
-    const out = join(folder.path, "out");
-    const target = `docker://${registry.httpAddress}/library/hello:1`;
-    await run("skopeo", ["copy", "--preserve-digests", "--dest-tls-verify=false", `oci:${layout.path}:hello`, target]);
-    await run("skopeo", ["copy", "--preserve-digests", "--src-tls-verify=false", target, `oci:${out}:hello`]);
-    for (const digest of layout.digests) {
-      const name = join("blobs", "sha256", digest.slice("sha256:".length));
-      expect((await readFile(join(out, name))).equals(await readFile(join(layout.path, name)))).toBe(true);
-    }
-    const copy = `docker://${registry.httpAddress}/other/hello:2`;
-    await run("skopeo", ["copy", "--src-tls-verify=false", "--dest-tls-verify=false", target, copy]);
-    const { stdout } = await run("skopeo", ["inspect", "--raw", "--tls-verify=false", copy]);
-    expect(digestOf(Buffer.from(stdout))).toBe(layout.digests.at(-1));
-    await run("skopeo", ["copy", "--src-tls-verify=false", target, `dir:${join(folder.path, "dir")}`]);
-    await run("skopeo", ["delete", "--tls-verify=false", copy]);
-    await expect(run("skopeo", ["inspect", "--raw", "--tls-verify=false", copy])).rejects.toThrow();
-  });
-});
 
 describe("VM images", () => {
   it("are imported from qcow2, listed, pulled and deleted", async () => {
@@ -185,28 +162,6 @@ async function writeSparse(path: string, sizeBytes: number, offsets: readonly nu
   await using file = await open(path, "w");
   await file.truncate(sizeBytes);
   for (const offset of offsets) await file.write(randomBytes(300_000), 0, 300_000, offset);
-}
-
-/** An OCI layout of one image with one layer, and the digests of its blobs, the manifest last. */
-async function makeLayout(path: string): Promise<{ path: string; digests: string[] }> {
-  await mkdir(join(path, "blobs", "sha256"), { recursive: true });
-  const digests: string[] = [];
-  const add = async (bytes: Buffer, mediaType: string) => {
-    const digest = digestOf(bytes);
-    digests.push(digest);
-    await writeFile(join(path, "blobs", "sha256", digest.slice("sha256:".length)), bytes);
-    return { mediaType, digest, size: bytes.length };
-  };
-  const layer = await add(randomBytes(3 * MIB), "application/vnd.oci.image.layer.v1.tar");
-  const rootfs = { type: "layers", diff_ids: [layer.digest] };
-  const configBytes = Buffer.from(JSON.stringify({ architecture: "amd64", os: "linux", rootfs }));
-  const config = await add(configBytes, "application/vnd.oci.image.config.v1+json");
-  const body = { schemaVersion: 2, mediaType: mediaTypes.manifest, config, layers: [layer] };
-  const manifest = await add(Buffer.from(JSON.stringify(body)), mediaTypes.manifest);
-  const named = { ...manifest, annotations: { "org.opencontainers.image.ref.name": "hello" } };
-  await writeFile(join(path, "index.json"), JSON.stringify({ schemaVersion: 2, manifests: [named] }));
-  await writeFile(join(path, "oci-layout"), JSON.stringify({ imageLayoutVersion: "1.0.0" }));
-  return { path, digests };
 }
 
 async function readAt(path: string, offset: number): Promise<Buffer> {

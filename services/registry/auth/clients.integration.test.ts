@@ -4,8 +4,10 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { CollectionDefinition } from "#contracts/registry/v1/collection";
 import { systemClock } from "#libs/clock";
 import { createRegistryClient, digestOf, importVmImage, mediaTypes, pullVmImage } from "#libs/oci";
+import { createRpcClient } from "#libs/rpc";
 import { temporaryFolder } from "#libs/testing";
 import { type RegistryCluster, startRegistryCluster } from "../testing/registry-cluster.ts";
 
@@ -95,35 +97,42 @@ describe("our own client", () => {
 });
 
 describe("skopeo", () => {
-  it("logs in, copies both ways, deletes; and is refused without a login and elsewhere", async () => {
+  it("carries artifacts, and the index that clients without the API of referrers keep under a tag", async () => {
     await using folder = temporaryFolder();
-    const layout = await makeLayout(join(folder.path, "in"));
-    const host = new URL(cluster.url).host;
-    const login = `agent:${secret}`;
-    const target = `docker://${host}/guests/hello:1`;
-    const skopeo = (...args: string[]) => run("skopeo", args);
-    const authFile = join(folder.path, "auth.json");
-    await skopeo("login", "--authfile", authFile, "--tls-verify=false", "-u", "agent", "-p", secret, host);
-    await skopeo("copy", "--dest-tls-verify=false", "--dest-creds", login, `oci:${layout}:x`, target);
-    const out = `oci:${join(folder.path, "out")}:x`;
-    await skopeo("copy", "--src-tls-verify=false", "--authfile", authFile, target, out);
-    const second = `docker://${host}/guests/deep/er:2`;
-    const both = ["--src-tls-verify=false", "--dest-tls-verify=false", "--authfile", authFile];
-    await skopeo("copy", ...both, target, second);
-    await skopeo("delete", "--tls-verify=false", "--creds", login, second);
-    for (const args of [
-      ["inspect", "--tls-verify=false", "--no-creds", target],
-      ["inspect", "--tls-verify=false", "--creds", "agent:wrong", target],
-      ["copy", "--dest-tls-verify=false", "--dest-creds", login, `oci:${layout}:x`, `docker://${host}/others/hello:1`],
-      ["login", "--authfile", authFile, "--tls-verify=false", "-u", "agent", "-p", "wrong", host],
-    ]) {
-      await expect(skopeo(...args)).rejects.toThrow(/unauthorized|denied|authentication|invalid username/i);
-    }
+    const { path, image, sbom, fallback } = await makeLayout(join(folder.path, "in"));
+    const repository = `docker://${new URL(cluster.url).host}/guests/signed`;
+    const copy = (from: string, to: string) => {
+      const options = ["--preserve-digests", "--all", "--src-tls-verify=false", "--dest-tls-verify=false"];
+      const logins = [from, to].flatMap((place, at) =>
+        place.startsWith("docker:") ? [at === 0 ? "--src-creds" : "--dest-creds", `agent:${secret}`] : [],
+      );
+      return run("skopeo", ["copy", ...options, ...logins, from, to]);
+    };
+    const registry = createRegistryClient({ address: cluster.url, login: { user: "agent", password: secret } });
+    await copy(`oci:${path}:image`, `${repository}:1`);
+    await copy(`oci:${path}:sbom`, `${repository}@${sbom.digest}`);
+    const listed = [{ ...sbom, artifactType: "application/vnd.example.sbom" }];
+    expect(await registry.referrers("guests/signed", image.digest)).toEqual(listed);
+
+    const tag = image.digest.replace(":", "-");
+    await copy(`oci:${path}:fallback`, `${repository}:${tag}`);
+    const kept = await registry.getManifest("guests/signed", tag);
+    expect(kept?.descriptor).toEqual(fallback);
+    expect(await registry.referrers("guests/signed", image.digest)).toEqual(listed);
+    await copy(`${repository}@${sbom.digest}`, `oci:${join(folder.path, "out")}:x`);
+
+    await registry.deleteManifest("guests/signed", image.digest);
+    const collection = createRpcClient(CollectionDefinition, cluster.rpcAddress);
+    const { holdings } = await collection.explainKept({ reference: `guests/signed@${sbom.digest}` });
+    expect(holdings).toMatchObject([{ step: "COLLECTION_STEP_KEEP", reasons: expect.arrayContaining([`tag ${tag}`]) }]);
+    expect(await registry.referrers("guests/signed", image.digest)).toEqual(listed);
+    collection.close();
+    registry.close();
   });
 });
 
-/** An OCI layout with one image of one layer, tagged x. */
-async function makeLayout(path: string): Promise<string> {
+/** An OCI layout with an image, an artifact about it, and the index that lists this for clients without the API. */
+async function makeLayout(path: string) {
   const blobs = join(path, "blobs", "sha256");
   await mkdir(blobs, { recursive: true });
   const put = async (mediaType: string, bytes: Buffer) => {
@@ -131,15 +140,28 @@ async function makeLayout(path: string): Promise<string> {
     await writeFile(join(blobs, digest.slice("sha256:".length)), bytes);
     return { mediaType, digest, size: bytes.length };
   };
-  const rootfs = { type: "layers", diff_ids: [digestOf(Buffer.alloc(1_024))] };
   const json = (value: object) => Buffer.from(JSON.stringify(value));
-  const image = { architecture: "amd64", os: "linux", config: {}, rootfs };
-  const config = await put("application/vnd.oci.image.config.v1+json", json(image));
+  const putManifest = (mediaType: string, fields: object) =>
+    put(mediaType, json({ schemaVersion: 2, mediaType, ...fields }));
   const layer = await put("application/vnd.oci.image.layer.v1.tar", Buffer.alloc(1_024));
-  const manifest = { schemaVersion: 2, mediaType: mediaTypes.manifest, config, layers: [layer] };
-  const described = await put(mediaTypes.manifest, json(manifest));
-  const named = { ...described, annotations: { "org.opencontainers.image.ref.name": "x" } };
-  await writeFile(join(path, "index.json"), json({ schemaVersion: 2, manifests: [named] }));
+  const rootfs = { type: "layers", diff_ids: [layer.digest] };
+  const config = json({ architecture: "amd64", os: "linux", config: {}, rootfs });
+  const image = await putManifest(mediaTypes.manifest, {
+    config: await put("application/vnd.oci.image.config.v1+json", config),
+    layers: [layer],
+  });
+  const sbom = await putManifest(mediaTypes.manifest, {
+    artifactType: "application/vnd.example.sbom",
+    config: await put(mediaTypes.empty, json({})),
+    layers: [await put("text/spdx", Buffer.from("SPDXVersion: SPDX-2.3"))],
+    subject: image,
+  });
+  const fallback = await putManifest(mediaTypes.index, { manifests: [sbom] });
+  const named = Object.entries({ image, sbom, fallback }).map(([name, described]) => ({
+    ...described,
+    annotations: { "org.opencontainers.image.ref.name": name },
+  }));
+  await writeFile(join(path, "index.json"), json({ schemaVersion: 2, manifests: named }));
   await writeFile(join(path, "oci-layout"), json({ imageLayoutVersion: "1.0.0" }));
-  return path;
+  return { path, image, sbom, fallback };
 }

@@ -1,7 +1,9 @@
+import { execFile } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { writeFile } from "node:fs/promises";
 import { request as startRequest } from "node:http";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { digestOf } from "#libs/oci";
 import { keys } from "../store/keys.ts";
@@ -9,6 +11,7 @@ import { startTestRegistry } from "../testing/registry-fixture.ts";
 import { sendOnce } from "../testing/registry-user.ts";
 import { pushBlob, pushManifest } from "./oci-fixture.ts";
 
+const run = promisify(execFile);
 let registry: Awaited<ReturnType<typeof startTestRegistry>>;
 beforeAll(async () => {
   registry = await startTestRegistry({ REGISTRY_MAX_BLOB_BYTES: "1000000" });
@@ -31,7 +34,7 @@ describe("a registry without logins", () => {
     expect(await catalog("/v2/_catalog?n=2&last=b")).toEqual({ names: ["b/c"], link: undefined });
   });
 
-  it("lists ten thousand tags, whole and page by page", async () => {
+  it("lists ten thousand tags, whole and page by page, to skopeo too", async () => {
     const { digest } = await pushManifest(registry.url, "many", "first");
     const tags = Array.from({ length: 10_000 }, (_, number) => `tag-${String(number).padStart(5, "0")}`);
     // As ten thousand pushes leave them, without the time that these take.
@@ -44,6 +47,8 @@ describe("a registry without logins", () => {
     const page = await list("?n=100&last=tag-04999");
     expect(page.tags).toEqual(tags.slice(5_000, 5_100));
     expect(page.link).toBe('</v2/many/tags/list?n=100&last=tag-05099>; rel="next"');
+    const listed = await run("skopeo", ["list-tags", "--tls-verify=false", `docker://${registry.httpAddress}/many`]);
+    expect(JSON.parse(listed.stdout).Tags).toEqual(["first", ...tags]);
     expect((await send("HEAD", "/v2/many/manifests/tag-09999")).headers["docker-content-digest"]).toBe(digest);
   });
 

@@ -198,8 +198,10 @@ it("who wants the connection closed reads why it is refused, however much it has
     const headers = { "content-type": mediaTypes.manifest };
     const put = startRequest(target, { method: "PUT", agent: false, headers });
     Readable.from(pieces(30 * MIB)).pipe(put);
+    const closed = once(put, "close");
     const [answer] = (await once(put, "response")) as [IncomingMessage];
     expect([answer.statusCode, await json(answer)]).toMatchObject([413, { errors: [{ code: "SIZE_INVALID" }] }]);
+    await closed;
   }
 });
 

@@ -61,20 +61,26 @@ async function startReplicas(
   return started;
 }
 
-function accountMakers(url: string, accounts: RpcClient<AccountsDefinition>) {
+/** What makes accounts of the registry at that address. */
+export function accountMakers(url: string, accounts: RpcClient<AccountsDefinition>) {
+  /** Makes a robot with these rights, such as `team-a/*` to `["PULL"]`. */
+  const robot = async (name: string, rights: Readonly<Record<string, readonly Action[]>>): Promise<Login> => {
+    const { secret } = await accounts.createAccount({
+      name: `registry/accounts/${name}`,
+      kind: "ACCOUNT_KIND_ROBOT" satisfies AccountKind,
+      rights: Object.entries(rights).map(([repositories, actions]) => ({
+        repositories,
+        actions: actions.map((action): RepositoryAction => `REPOSITORY_ACTION_${action}`),
+      })),
+    });
+    return { name, secret };
+  };
+  const asUser = (account: Login) => new RegistryUser(url, account);
   return {
-    /** Makes a robot with these rights, such as `team-a/*` to `["PULL"]`, and a client that logs in as it. */
-    async user(name: string, rights: Readonly<Record<string, readonly Action[]>>): Promise<RegistryUser> {
-      const { secret } = await accounts.createAccount({
-        name: `registry/accounts/${name}`,
-        kind: "ACCOUNT_KIND_ROBOT" satisfies AccountKind,
-        rights: Object.entries(rights).map(([repositories, actions]) => ({
-          repositories,
-          actions: actions.map((action): RepositoryAction => `REPOSITORY_ACTION_${action}`),
-        })),
-      });
-      return new RegistryUser(url, { name, secret });
-    },
+    robot,
+    asUser,
+    /** Makes such a robot and a client that logs in as it. */
+    user: async (...account: Parameters<typeof robot>) => asUser(await robot(...account)),
     /** Makes a user who may pull and push there, and gives the header that logs in as it. */
     async login(name: string, repositories: string) {
       const { secret } = await accounts.createAccount({
@@ -85,6 +91,11 @@ function accountMakers(url: string, accounts: RpcClient<AccountsDefinition>) {
       return basicLogin(name, secret);
     },
   };
+}
+
+interface Login {
+  readonly name: string;
+  readonly secret: string;
 }
 
 type Action = "PULL" | "PUSH" | "DELETE";

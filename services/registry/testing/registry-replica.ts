@@ -8,6 +8,8 @@ import { freePort } from "#libs/testing";
 export interface RegistryReplica extends AsyncDisposable {
   readonly url: string;
   readonly port: number;
+  /** Of its gRPC services, host:port. */
+  readonly rpcAddress: string;
   readonly pid: number;
   start(): Promise<void>;
   kill(): Promise<void>;
@@ -15,11 +17,12 @@ export interface RegistryReplica extends AsyncDisposable {
 
 export async function startReplica(settings: NodeJS.ProcessEnv): Promise<RegistryReplica> {
   const port = await freePort();
+  const rpcAddress = `127.0.0.1:${await freePort()}`;
   const env = {
     ...process.env,
     LOG_LEVEL: "silent",
     REGISTRY_HTTP_ADDRESS: `127.0.0.1:${port}`,
-    REGISTRY_ADDRESS: "127.0.0.1:0",
+    REGISTRY_ADDRESS: rpcAddress,
     REGISTRY_EVENTS: "none",
     ...settings,
   };
@@ -41,6 +44,7 @@ export async function startReplica(settings: NodeJS.ProcessEnv): Promise<Registr
   return {
     url: `http://127.0.0.1:${port}`,
     port,
+    rpcAddress,
     get pid() {
       return child.pid ?? 0;
     },
