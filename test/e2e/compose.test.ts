@@ -80,21 +80,19 @@ describe.skipIf(missing !== undefined)("docker-compose.yml", () => {
   test("a container, whose image the host's engine pulls with its account", async () => {
     const registry = product.registryUrl.slice("https://".length);
     await pushImage(engine, await busyboxImage(engine), registry, "tools/busybox", product.registryLogin);
-    const ran = await product.stillpoint(
-      "container",
-      "run",
-      "sleeper",
-      "--image",
-      "tools/busybox:latest",
-      "--",
-      "sleep",
-      "1000",
-    );
-    expect(ran).toMatchObject({ code: 0 });
+    const key = ["--secret", `ca=${join(product.state, "admins/ada/ca.crt")}`];
+    const line = ["--image", "tools/busybox:latest", ...key, "--", "sleep", "1000"];
+    expect(await product.stillpoint("container", "run", "sleeper", ...line)).toMatchObject({ code: 0 });
     const { state } = (await product.json("container", "get", "sleeper")) as { state: string };
     expect(state).toBe("CONTAINER_STATE_RUNNING");
-    const { stdout } = await product.stillpoint("container", "exec", "sleeper", "--", "echo", "hello");
-    expect(stdout).toBe("hello\n");
+    const { stdout } = await product.stillpoint("container", "exec", "sleeper", "--", "head", "-n1", "/run/secrets/ca");
+    expect(stdout).toBe("-----BEGIN CERTIFICATE-----\n");
+    expect(await product.stillpoint("host", "drain", "n1")).toMatchObject({
+      code: 0,
+      stdout: expect.stringContaining("stopped: projects/default/containers/sleeper") as string,
+    });
+    await product.json("host", "uncordon", "n1");
+    expect(await product.compose("logs", "--no-color", "nats")).not.toContain("Violation");
     await product.json("container", "delete", "sleeper", "--force");
   });
 

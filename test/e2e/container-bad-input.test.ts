@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { readdir, readFile } from "node:fs/promises";
+import type { ServerResponse } from "node:http";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -180,7 +181,7 @@ describe("what cannot be is refused with a reason and what to do, and leaves not
       dockerfile: ["FROM scratch", "COPY random /"],
       files: { random: randomBytes(30_000).toString("base64") },
     });
-    await push(built.tag, "fresh");
+    const layer = await firstLayer(await push(built.tag, "fresh"));
     await engine.docker.getImage(built.tag).remove({ force: true });
     const answers = async (status: number, headers: Record<string, string>, path: RegExp) => {
       proxy.fault = ({ url }, answer) =>
@@ -189,6 +190,13 @@ describe("what cannot be is refused with a reason and what to do, and leaves not
     };
     expect(await answers(401, { "www-authenticate": "Basic" }, /./)).toMatchObject({ reason: "REGISTRY_LOGIN" });
     expect(await answers(200, { "content-length": "4" }, /blobs/)).toMatchObject({ reason: "IMAGE_CORRUPT" });
+    proxy.fault = ({ url = "" }, answer) => url.endsWith(layer) && sendEndlessly(answer);
+    expect(await refusal({ image: "fresh" })).toMatchObject({
+      reason: "SPACE_INSUFFICIENT",
+      message: expect.stringMatching(
+        /fresh@sha256:.* has 1125899906842624 bytes or more, and its host has \d+ left/,
+      ) as string,
+    });
     expect(await leftovers()).toEqual([]);
 
     proxy.fault = ({ socket }) => socket.destroy().destroyed;
@@ -202,3 +210,20 @@ describe("what cannot be is refused with a reason and what to do, and leaves not
     expect(await leftovers()).toEqual([]);
   }, 60_000);
 });
+
+/** The digest of the lowest layer of a pushed image, by its <host>/<repository>@<digest>. */
+async function firstLayer(image: string): Promise<string> {
+  const [host = "", repository = "", digest = ""] = image.split(/[/@]/);
+  const accept = "application/vnd.docker.distribution.manifest.v2+json, application/vnd.oci.image.manifest.v1+json";
+  const response = await fetch(`http://${host}/v2/${repository}/manifests/${digest}`, { headers: { accept } });
+  const { layers } = (await response.json()) as { layers: { digest: string }[] };
+  return layers[0]?.digest ?? "";
+}
+
+/** A petabyte, and slowly. */
+function sendEndlessly(answer: ServerResponse): true {
+  answer.writeHead(200, { "content-length": 2 ** 50 });
+  const timer = setInterval(() => answer.write(Buffer.alloc(64 * 1024)), 10);
+  answer.once("close", () => clearInterval(timer));
+  return true;
+}

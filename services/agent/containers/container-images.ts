@@ -2,6 +2,7 @@ import type { Clock } from "#libs/clock";
 import { StillpointError } from "#libs/errors";
 import type { EngineImage, EngineImages, RegistryLogin } from "../container-engine.ts";
 import type { TransferControl } from "../ports.ts";
+import { pullWithin } from "./pull-within.ts";
 import type { PulledImages } from "./pulled-images.ts";
 
 export interface ContainerImagesDeps {
@@ -11,6 +12,8 @@ export interface ContainerImagesDeps {
   readonly login: RegistryLogin | undefined;
   readonly pulled: PulledImages;
   readonly clock: Clock;
+  /** What is left for images. */
+  readonly freeBytes: () => Promise<number>;
 }
 
 /** Images of containers: pulled by digest from our registry, each once, and known from then on. */
@@ -70,11 +73,11 @@ export class ContainerImages {
   }
 
   async #pull(image: string, control: TransferControl): Promise<EngineImage> {
-    const { images, login, pulled, clock } = this.#deps;
+    const { images, login, pulled, clock, freeBytes } = this.#deps;
     let found = await images.find(image);
     if (found === undefined) {
       await pulled.begin(image, clock.now().getTime());
-      await images.pull(image, login, control);
+      await pullWithin(images, { image, login, control, freeBytes: await freeBytes() });
       found = await images.find(image);
     }
     if (found === undefined) throw new StillpointError("IMAGE_NOT_FOUND", `the engine does not have ${image}`);

@@ -42,7 +42,14 @@ test("images that this agent pulled go when nobody uses them, the longest unused
   let now = Date.now();
   const clock = { ...systemClock, now: () => new Date(now) };
   const images = { ...engine.images, pull };
-  const known = new ContainerImages({ images, registryUrl: "http://r:1", login: undefined, pulled, clock });
+  const known = new ContainerImages({
+    images,
+    registryUrl: "http://r:1",
+    login: undefined,
+    pulled,
+    clock,
+    freeBytes: async () => 2 ** 40,
+  });
   const [named = "", held = "", old = "", older = "", lately = "", theirs = ""] = [
     ...["named", "held", "old", "older", "lately", "theirs"],
   ].map((name) => `${repository}:${name}`);

@@ -17,6 +17,7 @@ import { capabilityName } from "./isolation.ts";
 import { lookAtAll } from "./look-again.ts";
 import { ProjectNetworks } from "./networks.ts";
 import { Programs } from "./program.ts";
+import { freeBytesIn } from "./pull-within.ts";
 import { PulledImages } from "./pulled-images.ts";
 import { SecretFiles } from "./secrets.ts";
 import { EngineWatch } from "./watch.ts";
@@ -59,6 +60,7 @@ export async function openContainers(wiring: ContainerWiring): Promise<HostConta
       registryUrl: config.REGISTRY_HTTP_URL,
       login: loginOf(config),
       ...{ pulled, clock },
+      freeBytes: () => freeBytesIn(watch.known().dataFolder),
     }),
     networks: new ProjectNetworks({ engine, hostData, clock, logger }),
     secrets: new SecretFiles(MEMORY, data.root, keys),
