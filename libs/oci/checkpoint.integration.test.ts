@@ -3,6 +3,7 @@ import { readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { changedRanges, createEmpty, createOverlay, dataRanges, openGuestDisk } from "#libs/disk-image";
+import { StillpointError } from "#libs/errors";
 import { temporaryFolder } from "#libs/testing";
 import { digestOf } from "./digest.ts";
 import { exportCheckpoint } from "./export-checkpoint.ts";
@@ -100,8 +101,17 @@ describe("a checkpoint in a registry", () => {
       got += bytes;
     };
     const file = (name: string) => ({ registry, checkpoint, path: join(folder.path, name), onBytes });
+    // Away for a moment in the middle of each.
+    const readBlob = registry.readBlob.bind(registry);
+    const awayAt = new Set([3, disk.chunks.length + 2]);
+    registry.readBlob = async (...args) => {
+      const nth = registry.counts.readBlob;
+      if (awayAt.delete(nth)) throw new StillpointError("REGISTRY_UNREACHABLE", "away");
+      return await readBlob(...args);
+    };
     await fetchDisk(disk, file("root.qcow2"));
     await fetchRam(file("ram.back"));
+    expect(awayAt.size).toBe(0);
     expect((await guestBytes(join(folder.path, "root.qcow2"))).equals(await guestBytes(top))).toBe(true);
     expect((await readFile(join(folder.path, "ram.back"))).equals(await readFile(ram))).toBe(true);
     expect(got).toBe(bytesToFetch(checkpoint));

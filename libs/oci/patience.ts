@@ -1,21 +1,21 @@
-import type { Clock } from "#libs/clock";
+import { type Clock, systemClock } from "#libs/clock";
 import { isStillpointError } from "#libs/errors";
 
 const FIRST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 15_000;
+/** A registry that restarts or moves is back by then. */
+const PATIENCE_MS = 300_000;
 
 /**
- * Goes on trying while a registry is away, with growing pauses, until nothing has succeeded for `patienceMs`. Pieces of
+ * Goes on trying while a registry is away, with growing pauses, until nothing has succeeded for 5 minutes. Pieces of
  * one transfer share one: each that succeeds shows that the registry is there.
  */
 export class Patience {
   readonly #clock: Clock;
-  readonly #patienceMs: number;
   #succeededMs: number;
 
-  constructor({ clock, patienceMs }: { readonly clock: Clock; readonly patienceMs: number }) {
+  constructor(clock: Clock = systemClock) {
     this.#clock = clock;
-    this.#patienceMs = patienceMs;
     this.#succeededMs = clock.monotonicMs();
   }
 
@@ -27,7 +27,7 @@ export class Patience {
         this.#succeededMs = this.#clock.monotonicMs();
         return result;
       } catch (error) {
-        const isOver = this.#clock.monotonicMs() - this.#succeededMs >= this.#patienceMs;
+        const isOver = this.#clock.monotonicMs() - this.#succeededMs >= PATIENCE_MS;
         if (isOver || !isAway(error)) throw error;
         await this.#clock.sleep(pauseMs, signal);
       }

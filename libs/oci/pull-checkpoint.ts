@@ -16,6 +16,7 @@ import type { ChunkDescriptor } from "./disk-chunks.ts";
 import { fetchChunk, isContent } from "./fetch-chunk.ts";
 import { inParallel } from "./in-parallel.ts";
 import type { Descriptor } from "./manifest.ts";
+import { Patience } from "./patience.ts";
 import { parseReference } from "./reference.ts";
 import type { RegistryClient } from "./registry-client.ts";
 import { getArtifact } from "./transfer-artifact.ts";
@@ -66,6 +67,7 @@ export function bytesToFetch({ disks, ram }: CheckpointContents): number {
 
 /**
  * Makes a disk of a checkpoint as a qcow2 file that stands alone, every chunk checked, durable when this resolves.
+ * A registry that goes away in the middle is waited for.
  * What a failed attempt made stays, for the next one.
  * @throws StillpointError IMAGE_CORRUPT, IMAGE_NOT_FOUND, REGISTRY_UNREACHABLE, SPACE_INSUFFICIENT
  */
@@ -75,11 +77,12 @@ export async function fetchDisk(disk: CheckpointDisk, { path, signal, ...fetch }
   await using guest = await openGuestDisk({ path, format: "qcow2", writable: true });
   const limit = chunksAtATime(disk.chunkSizeBytes, MOST_AT_A_TIME);
   const source = { registry: fetch.registry, repository: fetch.checkpoint.repository };
+  const patience = new Patience();
   const isThere = async ({ offset, length, contentDigest }: ChunkDescriptor) =>
     isResumed && isContent(await guest.read(offset, length), contentDigest);
   await inParallel(disk.chunks, { limit, signal }, async (chunk, aborted) => {
     if (!(await isThere(chunk))) {
-      const content = await fetchChunk(source, chunk, aborted);
+      const content = await patience.outlast(aborted, () => fetchChunk(source, chunk, aborted));
       if (isResumed) await guest.write(chunk.offset, content);
       else for (const { at, bytes } of dataPieces(content)) await guest.write(chunk.offset + at, bytes);
     }
@@ -90,13 +93,15 @@ export async function fetchDisk(disk: CheckpointDisk, { path, signal, ...fetch }
 
 /** Makes the file of a checkpoint's compressed RAM; as `fetchDisk`. */
 export async function fetchRam({ registry, checkpoint, path, onBytes, signal }: FetchFile): Promise<void> {
+  const patience = new Patience();
   {
     await using file = await open(path, (await exists(path)) ? "r+" : "wx+", 0o600);
     await file.truncate(checkpoint.config.ram?.sizeBytes ?? 0);
     await inParallel(checkpoint.ram, { limit: MOST_AT_A_TIME, signal }, async ({ offset, blob }, aborted) => {
       const { buffer } = await file.read(Buffer.alloc(blob.size), 0, blob.size, offset);
       if (digestOf(buffer) !== blob.digest) {
-        await file.write(await registry.readBlob(checkpoint.repository, blob, aborted), 0, blob.size, offset);
+        const piece = await patience.outlast(aborted, () => registry.readBlob(checkpoint.repository, blob, aborted));
+        await file.write(piece, 0, blob.size, offset);
       }
       await onBytes?.(blob.size);
     });

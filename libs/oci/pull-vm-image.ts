@@ -1,6 +1,6 @@
 import { mkdir, open, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { type Clock, systemClock } from "#libs/clock";
+import type { Clock } from "#libs/clock";
 import { DEFAULT_MAX_VIRTUAL_SIZE_BYTES } from "#libs/disk-image";
 import { isStillpointError, StillpointError } from "#libs/errors";
 import { fileSource } from "./blob-source.ts";
@@ -16,9 +16,6 @@ import type { RegistryClient } from "./registry-client.ts";
 import { SharedWork } from "./shared-work.ts";
 import { type FoundArtifact, getArtifact } from "./transfer-artifact.ts";
 import { configOf, readVmImage, type VmImage } from "./vm-image.ts";
-
-/** A registry that restarts or moves is back by then. */
-const PATIENCE_MS = 300_000;
 
 export interface PullVmImage {
   readonly registry: RegistryClient;
@@ -103,8 +100,8 @@ async function bytesToCome(folder: string, { chunks, kernel, initrd }: VmImage):
 }
 
 async function fetchFiles(wanted: Wanted, image: VmImage, folder: string, signal: AbortSignal): Promise<void> {
-  const { registry, repository, onProgress, clock = systemClock } = wanted;
-  const patience = new Patience({ clock, patienceMs: PATIENCE_MS });
+  const { registry, repository, onProgress, clock } = wanted;
+  const patience = new Patience(clock);
   const source = { registry, repository, patience, onProgress };
   await fetchRawDisk(source, image, join(folder, "disk.raw"), signal);
   for (const [name, blob] of Object.entries({ kernel: image.kernel, initrd: image.initrd })) {
