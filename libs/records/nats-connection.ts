@@ -26,6 +26,8 @@ export async function openNats({ url, name = "stillpoint" }: NatsOptions): Promi
     waitOnFirstConnect: true,
     pingInterval: 15_000,
     maxPingOut: 2,
+    // An error made with its stack for each request, lest it fails, is a fiftieth of all work.
+    noAsyncTraces: true,
   });
 }
 

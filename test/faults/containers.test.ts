@@ -28,11 +28,13 @@ const points = jobs.flatMap((job) => [
   ...steps[job].flatMap((step) => ["before", "after", "committed"].map((moment) => ({ job, at: `${step}.${moment}` }))),
   ...["before", "after"].map((moment) => ({ job, at: `container.${job}.conclude.${moment}` })),
 ]);
+// Made, and not started yet.
+points.push({ job: "create", at: "agent.create-container.made" });
 
 /** STILLPOINT_FAULTS: "all", or "JOB:FAILPOINT" to run one again; else what was done on the host and not written yet, and some more. */
 function choose() {
   const which = process.env.STILLPOINT_FAULTS ?? "";
-  const isMust = ({ at }: (typeof points)[number]) => /^agent\..*\.after$/.test(at);
+  const isMust = ({ at }: (typeof points)[number]) => /^agent\..*\.(after|made)$/.test(at);
   if (which === "all") return points;
   if (which === "")
     return [

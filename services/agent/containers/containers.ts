@@ -1,4 +1,4 @@
-import { mkdir, readdir, readFile, rm } from "node:fs/promises";
+import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { ContainerDefinition, ContainerStatus } from "#contracts/host/v1/agent";
 import { StillpointError } from "#libs/errors";
 import type { SecretKeys } from "#libs/secrets";
@@ -75,9 +75,10 @@ export class Containers {
     await syncFolder(this.#data.containers);
   }
 
-  /** The manifest last. */
+  /** The manifest last: without it nothing here counts, and with it all of the folder is on the disk. */
   async #write({ definition, folder, manifest }: Container): Promise<void> {
-    await writeDurably(folder.spec, JSON.stringify(ContainerDefinition.toJSON(definition), null, 1));
+    const spec = JSON.stringify(ContainerDefinition.toJSON(definition), null, 1);
+    await writeFile(folder.spec, spec, { mode: 0o600, flush: true });
     await writeManifest(folder.manifest, manifest);
     await syncFolder(this.#data.containers);
   }

@@ -1,5 +1,6 @@
 import type { CheckpointOutcome, StepResult } from "#contracts/host/v1/agent";
 import { StillpointError } from "#libs/errors";
+import { failpoint } from "#libs/failpoints";
 import type { StepAction, StepContext } from "../steps/step-runner.ts";
 import { finishApply } from "./checkpoints/apply.ts";
 import { isCheckpointAction, performOnCheckpoints } from "./checkpoints/perform.ts";
@@ -29,6 +30,7 @@ async function perform(parts: ContainerParts, context: StepContext, action: Step
     const { definition, start } = action.value;
     if (definition === undefined) throw new StillpointError("ARGUMENT_INVALID", "the definition is missing");
     const made = await createContainer(parts, context, definition);
+    await failpoint("agent.create-container.made");
     if (start) await startContainer(parts, made);
     return answer(context, made);
   }
