@@ -8,6 +8,8 @@ export interface Artifact {
   readonly artifactType: string;
   readonly config: Descriptor;
   readonly layers: readonly Descriptor[];
+  /** The manifest of a container image that belongs to it, with its platform: who knows only images runs that. */
+  readonly image?: Descriptor;
   readonly subject?: Descriptor;
   readonly annotations?: Readonly<Record<string, string>>;
 }
@@ -41,22 +43,28 @@ export const MAX_GROUP = 8_192;
 export const emptyBlob = Buffer.from("{}");
 export const emptyDescriptor: Descriptor = { mediaType: mediaTypes.empty, digest: digestOf(emptyBlob), size: 2 };
 
-/** One manifest where that is small enough; otherwise an index of manifests, the first with the config. */
+/** What nobody runs; image clients pass over it. */
+const NO_PLATFORM = { architecture: "unknown", os: "unknown" } as const;
+
+/** One manifest where that is enough; otherwise an index of manifests: the image, the one with the config, the others. */
 export function packArtifact(
-  { groups, ...rest }: ArtifactToPack,
+  { groups, image, ...rest }: ArtifactToPack,
   maxManifestBytes: number = MAX_MANIFEST_BYTES,
 ): PackedArtifact {
   const all = [...rest.layers, ...groups.flat()];
   const whole = manifestBytes({ ...rest, layers: orEmpty(all) });
   const usesEmpty = all.length === 0 || rest.config.mediaType === mediaTypes.empty;
-  if (whole.bytes.length <= maxManifestBytes) return { top: whole, parts: [], usesEmpty };
+  if (image === undefined && whole.bytes.length <= maxManifestBytes) return { top: whole, parts: [], usesEmpty };
   const { artifactType, config, layers, subject, annotations } = rest;
   const first = manifestBytes({ artifactType, config, layers: orEmpty(layers) });
   const others = groups.map((group) => manifestBytes({ artifactType, config: emptyDescriptor, layers: group }));
   const parts = [first, ...others];
   const index: Index = {
     ...{ schemaVersion: 2, mediaType: mediaTypes.index, artifactType },
-    manifests: parts.map(({ descriptor }) => descriptor),
+    manifests: [
+      ...(image === undefined ? [] : [image]),
+      ...parts.map(({ descriptor }) => (image === undefined ? descriptor : { ...descriptor, platform: NO_PLATFORM })),
+    ],
     ...(subject && { subject }),
     ...(annotations && { annotations }),
   };
@@ -71,6 +79,7 @@ const descriptorShape = z.object({
   digest: z.string().regex(/^sha(256:[0-9a-f]{64}|512:[0-9a-f]{128})$/),
   size: z.int().min(0),
   artifactType: z.string().optional(),
+  platform: z.object({ architecture: z.string(), os: z.string() }).optional(),
   annotations: z.record(z.string(), z.string()).optional(),
 });
 const common = {
@@ -92,15 +101,22 @@ export async function unpackArtifact(
   const index = indexShape.safeParse(body);
   if (!index.success) throw invalid("it is no artifact of ours", single.error);
   const parts: z.infer<typeof manifestShape>[] = [];
-  for (const descriptor of index.data.manifests) parts.push(readManifest(await readPart(clean(descriptor))));
+  const [image, ...moreImages] = index.data.manifests.filter(isImage);
+  if (moreImages.length > 0) throw invalid("it has several images");
+  for (const descriptor of index.data.manifests) {
+    if (!isImage(descriptor)) parts.push(readManifest(await readPart(clean(descriptor))));
+  }
   const [first] = parts;
   if (first === undefined || parts.some(({ artifactType }) => artifactType !== index.data.artifactType)) {
     throw invalid("its manifests are of different kinds");
   }
   const layers = withoutEmpty(parts.flatMap((part) => part.layers));
   const { artifactType, subject, annotations } = index.data;
-  return clean({ artifactType, config: first.config, layers, subject, annotations });
+  return clean({ artifactType, config: first.config, layers, image, subject, annotations });
 }
+
+const isImage = ({ platform }: Pick<z.infer<typeof descriptorShape>, "platform">): boolean =>
+  platform !== undefined && platform.os !== NO_PLATFORM.os;
 
 const withoutEmpty = <Layer extends { readonly mediaType: string }>(layers: readonly Layer[]) =>
   layers.filter(({ mediaType }) => mediaType !== mediaTypes.empty);

@@ -5,6 +5,8 @@ export {
   type CheckpointContents,
   readCheckpoint,
 } from "./checkpoint-artifact.ts";
+export type { ContainerCheckpointConfig, ContainerCheckpointContents } from "./container-artifact.ts";
+export { readContainerCheckpoint } from "./container-artifact.ts";
 export { type Digest, digestOf, isDigest, parseDigest } from "./digest.ts";
 export type { ChunkDescriptor } from "./disk-chunks.ts";
 export { type ExportCheckpoint, exportCheckpoint } from "./export-checkpoint.ts";
@@ -23,7 +25,15 @@ export {
   removePulled,
   touchPulled,
 } from "./pulled-images.ts";
+export {
+  fetchVolume,
+  findRemoteContainer,
+  namesContainerCheckpoint,
+  type RemoteContainerCheckpoint,
+} from "./pull-container.ts";
 export { type DiskToPush, type PushedCheckpoint, pushCheckpoint } from "./push-checkpoint.ts";
+export { type PushedContainerCheckpoint, pushContainerCheckpoint, type VolumeToPush } from "./push-container.ts";
+export { storeAsOci } from "./pushed-image.ts";
 export { readReceipt } from "./receipt-referrer.ts";
 export { isRepository, isTag, parseReference, type Reference, referenceText } from "./reference.ts";
 export { createRegistryClient, type RegistryClient } from "./registry-client.ts";

@@ -51,12 +51,18 @@ export async function findRemoteCheckpoint(
   reference: string,
   signal?: AbortSignal,
 ): Promise<RemoteCheckpoint> {
-  const { repository, tag, digest } = parseReference(reference);
-  const artifact = await getArtifact(registry, repository, digest ?? tag ?? "", signal);
-  if (artifact === undefined) throw new StillpointError("IMAGE_NOT_FOUND", `there is no checkpoint ${reference}`);
+  const { artifact, repository } = await findArtifact(registry, reference, signal);
   const config = await registry.readBlob(repository, checkpointConfigOf(artifact), signal);
   const contents = readCheckpoint(artifact, JSON.parse(config.toString()));
   return { ...contents, repository, descriptor: artifact.descriptor };
+}
+
+/** What lies behind the reference of a checkpoint. @throws StillpointError NAME_INVALID, IMAGE_NOT_FOUND, IMAGE_INVALID */
+export async function findArtifact(registry: RegistryClient, reference: string, signal?: AbortSignal) {
+  const { repository, tag, digest } = parseReference(reference);
+  const artifact = await getArtifact(registry, repository, digest ?? tag ?? "", signal);
+  if (artifact === undefined) throw new StillpointError("IMAGE_NOT_FOUND", `there is no checkpoint ${reference}`);
+  return { artifact, repository };
 }
 
 /** All bytes that `fetchDisk` and `fetchRam` will tell of. */

@@ -211,12 +211,19 @@ const cutOf = ({ virtualSizeBytes }: { readonly virtualSizeBytes: number }) => (
 });
 
 /** Each blob counts once. */
-function sizeOf(layers: readonly Descriptor[]): number {
+export function sizeOf(layers: readonly Descriptor[]): number {
   const sizes = new Map<Digest, number>(layers.map(({ digest, size }) => [digest, size]));
   return [...sizes.values()].reduce((sum, size) => sum + size, 0);
 }
 
-function annotationsOf({ consistency, kind, displayName, name, createTime }: CheckpointConfig) {
+/** What registries and other clients show of a checkpoint, of a VM or a container. */
+export function annotationsOf({
+  consistency,
+  kind,
+  displayName,
+  name,
+  createTime,
+}: Pick<CheckpointConfig, "consistency" | "kind" | "displayName" | "name" | "createTime">) {
   return {
     "org.opencontainers.image.created": createTime,
     "org.opencontainers.image.title": displayName,
