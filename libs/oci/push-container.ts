@@ -31,8 +31,8 @@ export interface PushContainerCheckpoint {
   /** In the same repository already, and how many bytes of it were sent for this. */
   readonly image: PushedImage & { readonly sentBytes: number };
   readonly volumes: readonly VolumeToPush[];
-  /** Layers of an earlier checkpoint in the repository. */
-  readonly known: readonly Descriptor[];
+  /** Of an earlier checkpoint in the repository. */
+  readonly known: readonly RemoteVolume[];
   /** JSON, attached as a referrer. */
   readonly receipt: object;
   /** The manifest of its parent in the same repository. */
@@ -66,7 +66,8 @@ export async function pushContainerCheckpoint(push: PushContainerCheckpoint): Pr
 }
 
 async function pushWhole(push: PushContainerCheckpoint): Promise<PushedContainerCheckpoint> {
-  const { registry, repository, tag, signal, known } = push;
+  const { registry, repository, tag, signal } = push;
+  const known = push.known.flatMap(({ chunks }) => chunks.map((chunk) => chunkLayer(chunk)));
   const sender = await ChunkSender.start({ registry, repository, tag, signal }, known);
   const volumes: RemoteVolume[] = [];
   const progress = { doneBytes: 0, totalBytes: push.volumes.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0) };

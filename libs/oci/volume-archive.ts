@@ -51,26 +51,32 @@ interface Entry {
 async function readHead(reader: BlockReader): Promise<Entry | undefined> {
   const parts: Buffer[] = [];
   let size: number | undefined;
-  for (;;) {
-    const header = await reader.take(BLOCK);
-    if (header.equals(ZERO_BLOCK)) return undefined;
-    if (header.toString("latin1", 257, 262) !== "ustar") throw invalid("a header is wrong");
-    parts.push(header);
-    const own = numberAt(header, 124, 12);
-    const type = header.toString("latin1", 156, 157);
-    if (type !== "x" && type !== "g" && type !== "L" && type !== "K") {
-      const hasContent = type === "0" || type === "\0" || type === "7";
-      return {
-        head: Buffer.concat(parts),
-        name: header.subarray(0, 100),
-        contentBytes: hasContent ? (size ?? own) : 0,
-      };
+  for (let header = await readHeader(reader); header !== undefined; header = await readHeader(reader)) {
+    const { block, type, bytes } = header;
+    parts.push(block);
+    if (!IS_EXTENDED.has(type)) {
+      const contentBytes = HAS_CONTENT.has(type) ? (size ?? bytes) : 0;
+      return { head: Buffer.concat(parts), name: block.subarray(0, 100), contentBytes };
     }
-    if (own > MAX_HEAD_BYTES) throw invalid("a header is too long");
-    const more = await reader.take(roundUp(own));
+    const more = await reader.take(roundUp(bytes));
     parts.push(more);
-    if (type === "x") size = sizeRecord(more.subarray(0, own)) ?? size;
+    size = type === "x" ? sizeRecord(more.subarray(0, bytes)) : size;
   }
+  return undefined;
+}
+
+/** Types of headers that tell more of the entry after them, and of entries with content. */
+const IS_EXTENDED = new Set(["x", "g", "L", "K"]);
+const HAS_CONTENT = new Set(["0", "\0", "7"]);
+
+async function readHeader(reader: BlockReader) {
+  const block = await reader.take(BLOCK);
+  if (block.equals(ZERO_BLOCK)) return undefined;
+  if (block.toString("latin1", 257, 262) !== "ustar") throw invalid("a header is wrong");
+  const type = block.toString("latin1", 156, 157);
+  const bytes = numberAt(block, 124, 12);
+  if (IS_EXTENDED.has(type) && bytes > MAX_HEAD_BYTES) throw invalid("a header is too long");
+  return { block, type, bytes };
 }
 
 /** "30 size=12884901888\n" among the records of an extended header. */

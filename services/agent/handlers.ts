@@ -54,7 +54,10 @@ export function createHandlers({
     async getWorkload({ uid }, { principal }) {
       authorise(principal, "get", host);
       const container = containers?.find(uid);
-      if (container !== undefined) return container.describe(await steps.epochOf(uid));
+      if (container !== undefined) {
+        const sizes = parts?.storage.measure(container).catch(() => undefined);
+        return { ...container.describe(await steps.epochOf(uid)), storage: await sizes };
+      }
       const workload = workloads.get(uid);
       return { ...(await workload.describe(await steps.epochOf(uid))), storage: await storage.measure(workload) };
     },

@@ -73,12 +73,14 @@ export async function startAgent(
     },
   });
   const observe: ContainerDeps["observe"] = (container, happened) => observations.add(container, happened);
+  const stores = await openStores(config, lifecycle, data, options);
+  const background = lifecycle.add("digests", new BackgroundWork({ logger }), (work) => work.close());
   const containers = await openContainers({
     ...{ config, lifecycle, data, hostData: uid, deps: { logger, reserve, observe }, clock: systemClock, logger },
+    ...{ registry: stores.registry, background },
   });
-  const stores = await openStores({ config, lifecycle, logger, data, workloads }, options);
-  const wiring = { config, lifecycle, logger, data, facts, workloads, ...stores, containers: containers?.parts };
-  const parts = await makeParts(wiring);
+  const wiring = { config, lifecycle, logger, data, facts, workloads, background, ...stores };
+  const parts = await makeParts({ ...wiring, containers: containers?.parts });
   const steps = new StepRunner(
     data.journals,
     (context, action) => perform(parts, context, action).finally(() => readiness.touch(context.uid)),
@@ -148,15 +150,15 @@ interface Wiring extends BeforeStores {
   readonly images: ImageStore;
   readonly registry: RegistryClient;
   readonly disks: DiskStore;
+  readonly background: BackgroundWork;
   readonly containers: ContainerParts | undefined;
 }
 
 async function makeParts({ config, lifecycle, logger, data, facts, ...given }: Wiring) {
   const guard = lifecycle.add("guard", await GuardClient.start(data.root, logger), (g) => g.close());
-  const background = lifecycle.add("digests", new BackgroundWork({ logger }), (work) => work.close());
   const merges = lifecycle.add("merges", new BackgroundWork({ logger }), (work) => work.close());
   const parts: AgentParts = {
-    ...{ ...given, guard, background, merges, logger, clock: systemClock, random: systemRandom },
+    ...{ ...given, guard, merges, logger, clock: systemClock, random: systemRandom },
     hypervisor: new QemuHypervisor(facts),
     storage: new StorageWatch({ disks: given.disks, clock: systemClock, logger }),
     mergeBytesPerSecond: config.AGENT_MERGE_BYTES_PER_SECOND,

@@ -19,7 +19,7 @@ import { deleteVm, pauseVm, rebootVm, resumeVm, startVm, stopVm } from "./power.
 
 /** Carries out one action on a workload; each can be repeated after it was cut off anywhere. */
 export async function perform(parts: AgentParts, context: StepContext, action: StepAction): Promise<StepResult> {
-  if (isOnContainer(action) || isContainer(context.uid)) {
+  if (isOnContainer(action) || isContainer(workloadOf(context, action))) {
     if (parts.containers !== undefined) return await performOnContainer(parts.containers, context, action);
     throw new StillpointError("CAPABILITY_MISSING", "this host has no container engine");
   }
@@ -36,6 +36,11 @@ export async function perform(parts: AgentParts, context: StepContext, action: S
   const workload = parts.workloads.get(context.uid);
   const outcome = await performOn(parts, context, workload, action);
   return answer(context, workload, outcome);
+}
+
+/** A push goes by its checkpoint, so that it does not stand in the way of steps on the workload. */
+function workloadOf({ uid }: StepContext, action: StepAction): string {
+  return action.$case === "pushCheckpoint" ? action.value.workloadUid : uid;
 }
 
 type OnContainer = Extract<StepAction, { readonly $case: `${string}Container` }>;

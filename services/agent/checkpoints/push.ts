@@ -3,7 +3,14 @@ import type { PushCheckpoint, StepResult } from "#contracts/host/v1/agent";
 import { changedRanges, dataRanges } from "#libs/disk-image";
 import { StillpointError } from "#libs/errors";
 import { failpoint } from "#libs/failpoints";
-import { type CheckpointConfig, type DiskToPush, type PushedCheckpoint, pushCheckpoint } from "#libs/oci";
+import {
+  type CheckpointConfig,
+  type CheckpointContents,
+  type DiskToPush,
+  type PushedCheckpoint,
+  pushCheckpoint,
+  readCheckpoint,
+} from "#libs/oci";
 import type { AgentParts } from "../actions/agent-parts.ts";
 import { bootOf } from "../machine-spec.ts";
 import type { Manifest } from "../manifest.ts";
@@ -28,7 +35,8 @@ export async function pushToRegistry(
   const { registry, logger } = parts;
   const { kind, parent } = checkpointOf(workload.manifest, checkpointUid);
   const { signal } = context;
-  const known = await findPushed(workload, [checkpointUid, ...ancestorsOf(workload.manifest, parent)], {
+  const known = await findPushed([checkpointUid, ...ancestorsOf(workload.manifest, parent)], {
+    ...{ folderOf: (uid) => workload.folder.checkpoint(uid), read: readCheckpoint },
     ...{ registry, repository, logger, signal },
   });
   const turn = undisturbed(parts, workloadUid, checkpointUid);
@@ -53,26 +61,29 @@ export async function pushToRegistry(
     },
   });
   const { descriptor, contents } = pushed;
-  await writePushedMap(workload, checkpointUid, { repository, descriptor, subject, ...contents });
+  await writePushedMap(workload.folder.checkpoint(checkpointUid), { repository, descriptor, subject, ...contents });
   return { workload: undefined, checkpoint: undefined, pushed: outcomeOf(pushed) };
 }
 
 /** Nearest first. */
-function ancestorsOf({ checkpoints }: Manifest, parent: string | null): string[] {
+export function ancestorsOf(
+  { checkpoints }: { readonly checkpoints: Readonly<Record<string, { readonly parent: string | null }>> },
+  parent: string | null,
+): string[] {
   const ancestors: string[] = [];
   for (let uid = parent; uid !== null; uid = checkpoints[uid]?.parent ?? null) ancestors.push(uid);
   return ancestors;
 }
 
 /** A checkpoint that is pushed again has the subject that it had. */
-function subjectOf(known: KnownPush | undefined, checkpointUid: string) {
+export function subjectOf(known: Omit<KnownPush<unknown>, "contents"> | undefined, checkpointUid: string) {
   return known?.uid === checkpointUid ? known.subject : known?.descriptor;
 }
 
 async function disksToPush(
   workload: Workload,
   checkpointUid: string,
-  known: KnownPush | undefined,
+  known: KnownPush<CheckpointContents> | undefined,
   signal: AbortSignal,
 ): Promise<DiskToPush[]> {
   const { layers } = checkpointOf(workload.manifest, checkpointUid);
@@ -109,6 +120,11 @@ function configOf(
   record: Readonly<Record<string, unknown>>,
 ): Omit<CheckpointConfig, "version" | "disks" | "ram"> {
   const { kind, machine, paused = false } = checkpointOf(manifest, checkpointUid);
+  return { ...toldOf(record), kind, uid: checkpointUid, machine: { ...machine }, paused };
+}
+
+/** What the control plane tells of a checkpoint that is pushed. @throws StillpointError ARGUMENT_INVALID */
+export function toldOf(record: Readonly<Record<string, unknown>>) {
   const word = (key: string) => {
     const value = record[key];
     if (typeof value === "string") return value;
@@ -116,17 +132,19 @@ function configOf(
   };
   return {
     consistency: word("consistency"),
-    kind,
-    uid: checkpointUid,
     ...{ name: word("name"), displayName: word("displayName"), parent: word("parent") },
     createTime: word("createTime"),
     spec: (record.spec as Record<string, unknown> | undefined) ?? {},
-    machine: { ...machine },
-    paused,
   };
 }
 
-function outcomeOf({ descriptor, sentBytes, totalBytes, sentChunks, totalChunks }: PushedCheckpoint) {
+export function outcomeOf({
+  descriptor,
+  sentBytes,
+  totalBytes,
+  sentChunks,
+  totalChunks,
+}: Omit<PushedCheckpoint, "contents">) {
   return {
     digest: descriptor.digest,
     ...{ bytesSent: sentBytes, bytesTotal: totalBytes, chunksSent: sentChunks, chunksTotal: totalChunks },

@@ -1,6 +1,9 @@
 import type { Clock } from "#libs/clock";
 import type { Logger } from "#libs/logger";
+import type { RegistryClient } from "#libs/oci";
+import type { BackgroundWork } from "../checkpoints/background-work.ts";
 import type { ContainerEngine, EngineFacts } from "../container-engine.ts";
+import type { ContainerStorage } from "./checkpoints/storage.ts";
 import type { ContainerImages } from "./container-images.ts";
 import type { Containers } from "./containers.ts";
 import type { HostPolicy } from "./isolation.ts";
@@ -14,6 +17,10 @@ export interface ContainerParts {
   readonly containers: Containers;
   readonly images: ContainerImages;
   readonly networks: ProjectNetworks;
+  readonly registry: RegistryClient;
+  /** Digests, shared with VMs. */
+  readonly background: BackgroundWork;
+  readonly storage: ContainerStorage;
   readonly secrets: SecretFiles;
   readonly programs: Programs;
   readonly policy: HostPolicy;

@@ -22,10 +22,11 @@ export async function createContainer(
   refuseForbidden(spec, parts.policy);
   const hostMounts = await resolveHostPaths(spec, parts.policy.hostRoot);
   refuseNested([...hostMounts.values()], mountsOfOthers(parts, context.uid));
-  const image = spec.image === "" ? "" : parts.images.nameFor(spec.image);
+  // With a checkpoint, its image is the one that comes with it.
+  const image = spec.image === "" || spec.fromCheckpoint !== "" ? "" : parts.images.nameFor(spec.image);
   const contents = image === "" ? undefined : await ensureImage(parts, context, image);
   const make = async (container: Container) => {
-    if (contents === undefined) return; // its image comes with a checkpoint
+    if (contents === undefined) return;
     await makeOrPullAgain(parts, context, container, { image, contents, hostMounts });
   };
   const known = parts.containers.find(definition.uid);

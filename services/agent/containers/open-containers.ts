@@ -3,11 +3,14 @@ import type { Clock } from "#libs/clock";
 import { registryLogin } from "#libs/config";
 import type { Lifecycle } from "#libs/lifecycle";
 import type { Logger } from "#libs/logger";
+import type { RegistryClient } from "#libs/oci";
 import { readKeyFile, SecretKeys } from "#libs/secrets";
+import type { BackgroundWork } from "../checkpoints/background-work.ts";
 import type { AgentConfig } from "../config.ts";
 import { DockerEngine } from "../docker/docker-engine.ts";
 import type { DataFolder } from "../workload-folder.ts";
 import { adoptContainers, noteEvent } from "./adopt-containers.ts";
+import { ContainerStorage } from "./checkpoints/storage.ts";
 import type { ContainerDeps } from "./container.ts";
 import { ContainerImages } from "./container-images.ts";
 import type { ContainerParts } from "./container-parts.ts";
@@ -32,6 +35,8 @@ export interface ContainerWiring {
   /** The data folder's `host-<uuid>`. */
   readonly hostData: string;
   readonly deps: ContainerDeps;
+  readonly registry: RegistryClient;
+  readonly background: BackgroundWork;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -46,14 +51,15 @@ export interface HostContainers {
 
 /** The containers of this host, by their files; undefined when it is not to have any. */
 export async function openContainers(wiring: ContainerWiring): Promise<HostContainers | undefined> {
-  const { config, lifecycle, data, hostData, deps, clock, logger } = wiring;
+  const { config, lifecycle, data, hostData, deps, clock, logger, registry, background } = wiring;
   const socketPath = socketOf(config.AGENT_DOCKER_HOST);
   if (socketPath === undefined) return undefined;
   const engine = new DockerEngine({ socketPath, hostData });
   const pulled = await PulledImages.open(join(data.root, "container-images.json"));
   const keys = SecretKeys.parse(config.STILLPOINT_SECRETS_KEY ?? (await readKeyFile(join(data.root, "secrets-key"))));
   const parts: ContainerParts = {
-    ...{ engine, clock, logger },
+    ...{ engine, clock, logger, registry, background },
+    storage: new ContainerStorage({ clock, logger }),
     containers: await Containers.open(data, deps, keys),
     images: new ContainerImages({
       images: engine.images,

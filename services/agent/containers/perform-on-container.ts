@@ -4,6 +4,7 @@ import { failpoint } from "#libs/failpoints";
 import type { StepAction, StepContext } from "../steps/step-runner.ts";
 import { finishApply } from "./checkpoints/apply.ts";
 import { isCheckpointAction, performOnCheckpoints } from "./checkpoints/perform.ts";
+import { pushToRegistry } from "./checkpoints/push.ts";
 import type { Container } from "./container.ts";
 import type { ContainerParts } from "./container-parts.ts";
 import { createContainer } from "./create.ts";
@@ -38,12 +39,14 @@ async function perform(parts: ContainerParts, context: StepContext, action: Step
     await deleteContainer(parts, context.uid);
     return { workload: undefined, checkpoint: undefined };
   }
+  if (action.$case === "pushCheckpoint") return await pushToRegistry(parts, context, action.value);
   const container = parts.containers.get(context.uid);
   container.isActedOn = true;
   try {
     return answer(context, container, await act(parts, context, container, action));
   } finally {
     container.isActedOn = false;
+    parts.storage.changed(container);
   }
 }
 

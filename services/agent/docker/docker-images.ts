@@ -26,8 +26,8 @@ export function dockerImages(docker: Dockerode): EngineImages {
       const what = `pushing ${image}`;
       const options = { authconfig: auth(login).authconfig ?? ANONYMOUS, abortSignal: control.signal };
       const stream = await askEngine(what, async () => docker.getImage(image).push(options));
-      const digest = await follow(what, stream as Readable, control);
-      if (digest !== undefined) return digest;
+      const { digest, sentLayers } = await follow(what, stream as Readable, control);
+      if (digest !== undefined) return { digest, sentLayers };
       throw new StillpointError("ENGINE_FAILED", `${what}: the engine does not say its digest`);
     },
 
@@ -83,23 +83,30 @@ async function* untilSilent(stream: Readable): AsyncGenerator<unknown> {
   }
 }
 
-/** Reads a transfer to its end; gives the digest, where one is told. */
-async function follow(what: string, stream: Readable, { progress }: TransferControl): Promise<string | undefined> {
+/** Reads a transfer to its end; gives the digest, where one is told, and the layers that were sent. */
+async function follow(what: string, stream: Readable, { progress }: TransferControl) {
   const layers = new Map<string, { current: number; total: number }>();
+  const sentLayers = new Set<string>();
   let digest: string | undefined;
   try {
     for await (const line of untilSilent(stream)) {
       const { id = "", status = "", error, progressDetail, aux } = line as Progress;
       if (error !== undefined) throw engineError(what, new Error(error));
       digest = aux?.Digest ?? digest;
-      if (progressDetail?.total === undefined || !/^(Downloading|Pushing)/.test(status)) continue;
-      layers.set(id, { current: progressDetail.current ?? 0, total: progressDetail.total });
-      progress(sum([...layers.values()]));
+      if (status === "Pushed") sentLayers.add(id);
+      if (/^(Downloading|Pushing)/.test(status) && note(layers, id, progressDetail)) progress(sum([...layers.values()]));
     }
-    return digest;
+    return { digest, sentLayers };
   } catch (error) {
     throw engineError(what, error);
   }
+}
+
+/** False where nothing is told that can be counted. */
+function note(layers: Map<string, { current: number; total: number }>, id: string, detail: Progress["progressDetail"]) {
+  if (detail?.total === undefined) return false;
+  layers.set(id, { current: detail.current ?? 0, total: detail.total });
+  return true;
 }
 
 function sum(layers: readonly { readonly current: number; readonly total: number }[]) {

@@ -2,6 +2,7 @@ import { mkdir, rename, rm } from "node:fs/promises";
 import type { ApplyCheckpoint, CheckApply } from "#contracts/host/v1/agent";
 import { StillpointError } from "#libs/errors";
 import { failpoint } from "#libs/failpoints";
+import type { EngineImage } from "../../container-engine.ts";
 import type { StepContext } from "../../steps/step-runner.ts";
 import type { Container } from "../container.ts";
 import type { ContainerParts } from "../container-parts.ts";
@@ -15,6 +16,7 @@ import { imageRepository } from "./paused-take.ts";
 import { NOW, rollBack } from "./roll-back.ts";
 import { checkpointOf, saveTree, treeOf } from "./tree.ts";
 import type { ContainerCheckpoint, PendingApply } from "./tree-shape.ts";
+import { refuseDamaged } from "./volume-digests.ts";
 import { checkpointFolder, memoryIn, volumeCopy, volumeFiles } from "./volumes.ts";
 
 /**
@@ -27,7 +29,7 @@ export async function applyCheckpoint(
   container: Container,
   { checkpointUid, generationId, leaveOff }: ApplyCheckpoint,
 ): Promise<void> {
-  const checkpoint = await checkApply(parts, container, { checkpointUid });
+  const checkpoint = await checkApply(parts, container, { checkpointUid }, signal);
   await rollBack(parts, container);
   try {
     for (const id of checkpoint.volumes) await prepareVolume(parts, container, { checkpointUid, id, signal });
@@ -57,17 +59,15 @@ async function goOn(parts: ContainerParts, container: Container, checkpointUid: 
   container.see(started(container.status, asked, container.intent));
 }
 
-/** Fails with CHECKPOINT_DAMAGED when files or image of it are missing; changes nothing. */
+/** Fails with CHECKPOINT_DAMAGED when files or image of it are missing or other than they were; changes nothing. */
 export async function checkApply(
   { engine }: ContainerParts,
   container: Container,
   { checkpointUid }: CheckApply,
+  signal: AbortSignal,
 ): Promise<ContainerCheckpoint> {
   const checkpoint = checkpointOf(container, checkpointUid);
-  const folder = checkpointFolder(container, checkpointUid);
-  for (const id of checkpoint.volumes) {
-    if (!(await isThere(volumeCopy(folder, id)))) throw damaged(container, checkpointUid, `the copy of volume ${id}`);
-  }
+  await refuseDamaged(container, checkpointUid, signal);
   if ((await engine.images.find(checkpoint.image)) === undefined) {
     throw damaged(container, checkpointUid, `its image ${checkpoint.image}`);
   }
@@ -94,7 +94,7 @@ export async function finishApply(parts: ContainerParts, container: Container): 
   await failpoint("agent.apply-checkpoint.made");
   for (const id of applying.volumes) await switchVolume(await volumeFiles(parts, container, id));
   await failpoint("agent.apply-checkpoint.switched");
-  await commitApply(parts, container, applying, image);
+  await commitApply(parts, container, applying, contents);
 }
 
 /** Copies that were made ready for an apply that was never decided. */
@@ -115,13 +115,14 @@ async function commitApply(
   parts: ContainerParts,
   container: Container,
   { checkpoint, generationId, volumes }: PendingApply,
-  image: string,
+  { id: image, hasHealthCheck }: EngineImage,
 ): Promise<void> {
   // What changes from here on may differ from the checkpoint.
   const since = parts.clock.now().getTime();
   await container.save((manifest) => ({
     ...manifest,
     ...{ image, isStopped: true },
+    hasHealthCheck: container.definition.spec?.healthCheck !== undefined || hasHealthCheck,
     tree: { ...treeOf(container), applying: null, generationId, head: { checkpoint, since } },
   }));
   container.see(NEVER_STARTED, since * 1e6);

@@ -11,6 +11,7 @@ import type { Prepared } from "./copy-volumes.ts";
 import { ownBytes, writeBack } from "./files.ts";
 import { saveTree, treeOf, withTaken } from "./tree.ts";
 import type { ContainerCheckpoint } from "./tree-shape.ts";
+import { queueDigests } from "./volume-digests.ts";
 import { checkpointFolder, unfinishedFolder } from "./volumes.ts";
 
 const OUTCOME_FILE = "outcome.json";
@@ -33,10 +34,28 @@ export async function commitTake(
   const { checkpointUid, kind, image, since, volumes } = taken;
   const parent = treeOf(container).head?.checkpoint ?? null;
   const ids = volumes.map(({ id }) => id);
-  const checkpoint: ContainerCheckpoint = { kind, parent, image, volumes: ids, since, operation };
+  await mkdir(unfinishedFolder(container, checkpointUid), { recursive: true, mode: 0o700 });
+  const rootBytes = await writableBytes(parts, container, image);
+  const checkpoint: ContainerCheckpoint = { kind, parent, image, volumes: ids, since, rootBytes, operation };
+  const outcome = await describe(parts, taken, rootBytes, signal);
+  await sealCheckpoint(container, { checkpointUid, checkpoint, outcome, signal });
+  await failpoint("agent.container-checkpoint.written");
+  await saveTree(container, (tree) => withTaken(tree, checkpointUid, checkpoint));
+  queueDigests(parts, container, checkpointUid);
+  return outcome;
+}
+
+interface ToSeal {
+  readonly checkpointUid: string;
+  readonly checkpoint: ContainerCheckpoint;
+  readonly outcome: CheckpointOutcome;
+  readonly signal: AbortSignal;
+}
+
+/** The folder of a checkpoint appears, whole and durable; the container's manifest is to name it next. */
+export async function sealCheckpoint(container: Container, to: ToSeal): Promise<void> {
+  const { checkpointUid, checkpoint, outcome, signal } = to;
   const unfinished = unfinishedFolder(container, checkpointUid);
-  await mkdir(unfinished, { recursive: true, mode: 0o700 });
-  const outcome = await describe(parts, container, taken, signal);
   await writeBack(unfinished, signal);
   await writeDurably(join(unfinished, OUTCOME_FILE), JSON.stringify(CheckpointOutcome.toJSON(outcome), null, 1));
   const spec = ContainerSpec.toJSON(container.definition.spec ?? ContainerSpec.fromPartial({}));
@@ -46,9 +65,6 @@ export async function commitTake(
   await rm(finished, { recursive: true, force: true });
   await rename(unfinished, finished);
   await syncFolder(container.folder.checkpoints);
-  await failpoint("agent.container-checkpoint.written");
-  await saveTree(container, (tree) => withTaken(tree, checkpointUid, checkpoint));
-  return outcome;
 }
 
 /** The answer of a take that was finished before, for one that asks again. */
@@ -66,15 +82,17 @@ export function refused(reason: string, detail: string, evidence: Record<string,
   return { refusedReason: reason, refusedDetail: detail, evidence, sizeBytes: 0 };
 }
 
+async function writableBytes({ images, engine }: ContainerParts, { manifest }: Container, image: string) {
+  const [over, under] = [await engine.images.find(image), await images.find(manifest.image)];
+  return Math.max(0, (over?.sizeBytes ?? 0) - (under?.sizeBytes ?? 0));
+}
+
 async function describe(
   parts: ContainerParts,
-  { manifest }: Container,
   { image, volumes, leftOut, evidence }: Taken,
+  rootBytes: number,
   signal: AbortSignal,
 ): Promise<CheckpointOutcome> {
-  const { images, engine } = parts;
-  const [over, under] = [await engine.images.find(image), await images.find(manifest.image)];
-  const rootBytes = Math.max(0, (over?.sizeBytes ?? 0) - (under?.sizeBytes ?? 0));
   const disks = [{ id: "root", included: true, why: "", bytes: rootBytes, layer: image, digest: image }];
   for (const { id, copy, basis } of volumes) {
     const bytes = await ownBytes(copy, basis, signal);

@@ -36,29 +36,30 @@ export interface ConfinedCall {
   readonly signal: AbortSignal;
 }
 
-/** Resolves when the process is gone, also when it was cancelled. */
-export async function runConfined(
-  program: string,
-  args: readonly string[],
-  { sight: { from, to }, input, signal }: ConfinedCall,
-): Promise<Ended> {
-  signal.throwIfAborted();
+/** The arguments that bubblewrap runs a program with, so that it sees no more than that. */
+export function confinement({ from, to }: Sight, program: readonly string[]): string[] {
   const seen = [
     ...(from === undefined ? [] : ["--ro-bind", from, "/from"]),
     ...(to === undefined ? [] : ["--bind", to, "/to", "--chdir", "/to"]),
   ];
+  return [...ALONE, ...PROGRAMS, ...seen, "--", ...program];
+}
+
+/** Resolves when the process is gone, also when it was cancelled. */
+export async function runConfined(
+  program: string,
+  args: readonly string[],
+  { sight, input, signal }: ConfinedCall,
+): Promise<Ended> {
+  signal.throwIfAborted();
   const { promise, resolve } = Promise.withResolvers<Ended & { readonly error: ExecFileException | null }>();
   const options = {
     maxBuffer: OUTPUT_BYTES,
     encoding: "latin1",
     env: { PATH: process.env.PATH, LC_ALL: "C" },
   } as const;
-  const child = execFile(
-    "bwrap",
-    [...ALONE, ...PROGRAMS, ...seen, "--", program, ...args],
-    options,
-    (error, stdout, stderr) =>
-      resolve({ error, stdout, stderr, code: typeof error?.code === "number" ? error.code : 0 }),
+  const child = execFile("bwrap", confinement(sight, [program, ...args]), options, (error, stdout, stderr) =>
+    resolve({ error, stdout, stderr, code: typeof error?.code === "number" ? error.code : 0 }),
   );
   child.stdin?.on("error", () => undefined); // it ended before it had read all; how it ended tells why
   child.stdin?.end(input);

@@ -1,5 +1,5 @@
 import { stat } from "node:fs/promises";
-import { join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { StillpointError } from "#libs/errors";
 import { asSeen, commonFolder, runConfined } from "./confined.ts";
 
@@ -70,6 +70,16 @@ export async function ownBytes(folder: string, shared: string | undefined, signa
   return Number.parseInt(last, 10);
 }
 
+/** Bytes of a folder's files as programs see them, holes and all. */
+export async function apparentBytes(folder: string, signal: AbortSignal): Promise<number> {
+  const { code, stdout, stderr } = await runConfined("du", ["-s", "--apparent-size", "-B1", "--", "/from"], {
+    sight: { from: folder },
+    signal,
+  });
+  if (code !== 0) throw failed(`measuring ${folder}`, stderr);
+  return Number.parseInt(stdout, 10);
+}
+
 /** Of all files that have changed since a time, on disk. */
 export async function changedBytes(folder: string, since: number, signal: AbortSignal): Promise<number> {
   const args = ["/from", "-type", "f", "-newerct", `@${(since / 1_000).toFixed(3)}`, "-printf", "%b\n"];
@@ -84,13 +94,18 @@ export async function isThere(path: string): Promise<boolean> {
   );
 }
 
+/** A name beside the copy of a volume that no other volume has. */
+export function besideCopy(copy: string, word: string): string {
+  return join(dirname(copy), `.${word}-${basename(copy)}`);
+}
+
 /** The folder of a volume's files, and names beside it on the same file system. */
 export function besideVolume(files: string) {
   const above = join(files, "..");
   return { files, next: join(above, "stillpoint-next"), old: join(above, "stillpoint-old"), above };
 }
 
-function failed(what: string, said: string): StillpointError {
+export function failed(what: string, said: string): StillpointError {
   const words = said.trim().split("\n").slice(0, 3).join("; ");
   return new StillpointError(NO_SPACE.test(said) ? "SPACE_INSUFFICIENT" : "INTERNAL", `${what}: ${words}`);
 }

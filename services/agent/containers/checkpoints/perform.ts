@@ -4,6 +4,7 @@ import type { Container } from "../container.ts";
 import type { ContainerParts } from "../container-parts.ts";
 import { applyCheckpoint, checkApply } from "./apply.ts";
 import { takeOffline } from "./offline.ts";
+import { receiveCheckpoint } from "./receive.ts";
 import { discardCheckpoint, removeCheckpoints } from "./remove.ts";
 import { holdFrozen, prepareHeld, takeHeld, takeProduction, takeStandard, thawHeld } from "./take.ts";
 import { checkpointOf } from "./tree.ts";
@@ -13,6 +14,7 @@ const NAMES = [
   ...([
     "applyCheckpoint",
     "checkApply",
+    "receiveCheckpoint",
     "removeCheckpoints",
     "prepareHeld",
     "holdFrozen",
@@ -52,11 +54,13 @@ export async function performOnCheckpoints(
     case "verifyCheckpoint":
       return verifyCheckpoint(container, action.value.checkpointUid);
     case "checkApply":
-      await checkApply(parts, container, action.value);
+      await checkApply(parts, container, action.value, context.signal);
       return undefined;
     case "applyCheckpoint":
       await applyCheckpoint(parts, context, container, action.value);
       return undefined;
+    case "receiveCheckpoint":
+      return await receiveCheckpoint(parts, context, container, action.value);
     case "discardCheckpoint":
       await discardCheckpoint(parts, container, action.value);
       return undefined;

@@ -24,5 +24,9 @@ export async function discardCheckpoint(
   { checkpointUid }: DiscardCheckpoint,
 ): Promise<void> {
   await rollBack(parts, container);
+  if (treeOf(container).receiving === checkpointUid) {
+    await removeFiles(parts, container, checkpointUid);
+    await saveTree(container, ({ receiving: _given, ...tree }) => tree);
+  }
   await removeCheckpoints(parts, container, { checkpointUids: [checkpointUid] });
 }

@@ -31,8 +31,9 @@ export async function removeFiles(parts: ContainerParts, container: Container, c
 
 /** Removes all images that are a container's checkpoints; to be called when the engine has the container no more. */
 export async function removeImages({ engine }: ContainerParts, container: Container): Promise<void> {
-  const { checkpoints, pending } = treeOf(container);
-  for (const tag of [NOW, ...Object.keys(checkpoints), ...(pending === null ? [] : [pending.checkpoint])]) {
+  const { checkpoints, pending, receiving } = treeOf(container);
+  const unfinished = [pending?.checkpoint, receiving].filter((uid) => uid !== undefined);
+  for (const tag of [NOW, ...Object.keys(checkpoints), ...unfinished]) {
     await engine.images.remove(`${imageRepository(container.uid)}:${tag}`);
   }
 }

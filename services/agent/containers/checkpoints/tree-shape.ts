@@ -8,6 +8,8 @@ export interface ContainerCheckpoint {
   readonly volumes: readonly string[];
   /** Files that have changed at or after it may differ from their copies; milliseconds since 1970. */
   readonly since: number;
+  /** Of its writable layer, where that is its own. */
+  readonly rootBytes?: number;
   /** The operation that took it. */
   readonly operation: string;
 }
@@ -36,4 +38,6 @@ export interface CheckpointTree {
   readonly generationId: string;
   readonly pending: PendingTake | null;
   readonly applying: PendingApply | null;
+  /** uid of a checkpoint that is on its way from elsewhere: what has come of it stays for the next attempt. */
+  readonly receiving?: string;
 }

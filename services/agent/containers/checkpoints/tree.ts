@@ -20,6 +20,18 @@ export function checkpointOf(container: Container, uid: string): ContainerCheckp
   throw new StillpointError("CHECKPOINT_NOT_FOUND", `${container.name} has no checkpoint ${uid} on this host`);
 }
 
+/**
+ * A checkpoint that can leave its container: the memory of processes goes on where it was taken alone.
+ * @throws StillpointError CHECKPOINT_NOT_FOUND, CAPABILITY_MISSING
+ */
+export function withoutMemory(container: Container, uid: string) {
+  const { kind, ...rest } = checkpointOf(container, uid);
+  if (kind !== "standard") return { ...rest, kind };
+  throw new StillpointError("CAPABILITY_MISSING", `checkpoint ${uid} of ${container.name} holds its memory`, {
+    help: "Memory stays with its container and host: take a production checkpoint for copies.",
+  });
+}
+
 /** With one more, which now goes on from. Pure. */
 export function withTaken(tree: CheckpointTree, uid: string, checkpoint: ContainerCheckpoint): CheckpointTree {
   return {
