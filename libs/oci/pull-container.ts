@@ -1,5 +1,6 @@
 import { access, open } from "node:fs/promises";
-import { chunksAtATime, dataPieces } from "./chunks.ts";
+import { dataPieces } from "#libs/disk-image";
+import { chunksAtATime } from "./chunks.ts";
 import {
   type ContainerCheckpointContents,
   containerConfigOf,

@@ -2,6 +2,7 @@ import { join } from "node:path";
 import { Observation } from "#contracts/host/v1/agent";
 import type { Clock } from "#libs/clock";
 import type { Logger } from "#libs/logger";
+import { isContainer } from "./containers/container-folder.ts";
 import { appendLine, readLines, writeDurably } from "./durable-file.ts";
 import type { Happened } from "./workload.ts";
 
@@ -103,7 +104,7 @@ export class Observations {
     for (let next = this.#waiting[0]; next !== undefined && !signal.aborted; next = this.#waiting[0]) {
       try {
         const json = JSON.stringify(Observation.toJSON(next));
-        const kind = next.happened?.$case === "container" ? "container" : "vm";
+        const kind = isContainer(next.uid) ? "container" : "vm";
         await this.#deps.publish(`obs.${kind}.${next.uid}`, json, `${next.host}:${next.sequence}`);
         this.#waiting.shift();
       } catch (error) {
