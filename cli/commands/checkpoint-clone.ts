@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import type { Operation } from "#contracts/operation/v1/operation";
-import { projectName, vmName } from "#libs/names";
+import { projectName } from "#libs/names";
 import type { Api, CommonOptions } from "../api.ts";
 import { operationLeaf } from "../leaf-command.ts";
 import { showClonedLine, showDrillLine, showPulledLine } from "../output/clones.ts";
@@ -8,7 +8,7 @@ import { checkpointOf } from "../parse/checkpoint-of.ts";
 import { collect } from "../parse/collect.ts";
 import { type PortForward, parsePortForward } from "../parse/port-forward.ts";
 import { wholeNumber } from "../parse/whole-number.ts";
-import { parseWorkload } from "../parse/workload.ts";
+import { parseWorkload, workloadName } from "../parse/workload.ts";
 import { runOperation } from "../run-operation.ts";
 import type { Terminal } from "../terminal.ts";
 import { UsageError } from "../usage-error.ts";
@@ -25,6 +25,7 @@ interface CloneOptions extends NewVmOptions {
 
 interface PullOptions extends NewVmOptions {
   readonly vm?: string;
+  readonly container?: string;
   readonly into?: string;
   readonly name?: string;
 }
@@ -36,18 +37,26 @@ interface DrillOptions extends CommonOptions, WaitOptions {
 /** What makes a VM, or a checkpoint of one, from a checkpoint. */
 export function checkpointCloneCommands(terminal: Terminal): Command[] {
   return [
-    withNewVm(operationLeaf("clone", "Make a new VM from a checkpoint; it is off unless --start is given."))
+    withNewVm(
+      operationLeaf("clone", "Make a new VM or container from a checkpoint; it is off unless --start is given."),
+    )
       .argument("<workload>", "", parseWorkload)
       .argument("<checkpoint>", "its name or id")
-      .argument("<new-vm>", "lower-case letters, digits and dashes")
-      .option("--full", "copy the disks, instead of standing on the same read-only layers")
+      .argument("<new-name>", "of the same kind: lower-case letters, digits and dashes")
+      .option("--full", "copy disks or volumes, instead of standing on the same read-only files")
       .action((vm: string, checkpoint: string, newVm: string, options: CloneOptions) =>
         clone(terminal, { vm, checkpoint, newVm }, options),
       ),
-    withNewVm(operationLeaf("pull", "Bring a checkpoint from the registry: as a new VM, or as a checkpoint of one."))
+    withNewVm(
+      operationLeaf(
+        "pull",
+        "Bring a checkpoint from the registry: as a new VM or container, or as a checkpoint of one.",
+      ),
+    )
       .argument("<reference>", "in the registry, such as checkpoints/web-1:before")
       .option("--vm <new-vm>", "make this VM from it")
-      .option("--into <workload>", "add it to the tree of this VM", parseWorkload)
+      .option("--container <new-container>", "make this container from it")
+      .option("--into <workload>", "add it to the tree of this VM or container", parseWorkload)
       .option("--name <name>", "display name (default: the one that it had)")
       .action((reference: string, options: PullOptions) => pull(terminal, reference, options)),
     operationLeaf("drill", "Try a checkpoint: boot an isolated clone, run the VM's check command in it, remove it.")
@@ -69,7 +78,11 @@ export function checkpointCloneCommands(terminal: Terminal): Command[] {
 const withNewVm = (command: Command): Command =>
   command
     .option("--start", "start it; a standard checkpoint goes on at its instant")
-    .option("--port <host:guest>", "forward a TCP port of the host; may be repeated", collect(parsePortForward));
+    .option(
+      "--port <host:guest>",
+      "a TCP port of the host; none is taken over; may be repeated",
+      collect(parsePortForward),
+    );
 
 interface Cloning {
   readonly vm: string;
@@ -90,26 +103,33 @@ const clone = (terminal: Terminal, { vm, checkpoint, newVm }: Cloning, options: 
       }),
     told: async (operation, api) => {
       const received = await receivedCheckpoint(operation, api);
-      return showClonedLine(received, { vm, newVm, started: options.start === true });
+      return showClonedLine(received, { vm, started: options.start === true });
     },
   });
 
 async function pull(terminal: Terminal, reference: string, options: PullOptions): Promise<void> {
-  const { vm, into, name = "" } = options;
-  if ((vm === undefined) === (into === undefined)) {
-    throw new UsageError("say where the checkpoint goes", { help: "Pass either --vm NEW or --into VM." });
+  const { vm, container, into, name = "" } = options;
+  if ([vm, container, into].filter((it) => it !== undefined).length !== 1) {
+    throw new UsageError("say where the checkpoint goes", {
+      help: "Pass one of --vm NEW, --container NEW and --into WORKLOAD.",
+    });
   }
   const receiver =
     into === undefined
-      ? { parent: projectName(options.project), vmId: vm ?? "" }
-      : { workload: vmName(options.project, into) };
+      ? { parent: projectName(options.project), vmId: vm ?? "", containerId: container ?? "" }
+      : { workload: workloadName(options.project, into) };
   const start = options.start === true;
   const ports = [...(options.port ?? [])];
   await runOperation(terminal, options, {
     start: async (api, requestId) =>
       (await api.checkpoints()).pullCheckpoint({ ...receiver, reference, displayName: name, start, ports, requestId }),
     told: async (operation, api) =>
-      showPulledLine(await receivedCheckpoint(operation, api), { reference, newVm: vm, into, started: start }),
+      showPulledLine(await receivedCheckpoint(operation, api), {
+        reference,
+        isNew: into === undefined,
+        into,
+        started: start,
+      }),
   });
 }
 

@@ -73,6 +73,10 @@ interface Wanted {
 }
 
 async function exportTo(api: Api, { vm, checkpoint, folder }: Wanted, options: ExportOptions): Promise<void> {
+  if (vm.startsWith("container/")) {
+    const help = "Push it; any OCI client copies it from the registry with its volumes, such as skopeo copy --all.";
+    throw new UsageError("a folder holds checkpoints of VMs only", { help });
+  }
   const { terminal } = api;
   const reference = await pushed(api, checkpointOf(options, vm, checkpoint));
   const exported = await withRegistry(terminal, options, async (registry) => {

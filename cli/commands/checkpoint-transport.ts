@@ -14,11 +14,14 @@ export function checkpointTransportCommands(terminal: Terminal): Command[] {
   return [
     operationLeaf(
       "push",
-      "Send a checkpoint to the registry while its VM goes on; only what the registry lacks is sent.",
+      "Send a checkpoint to the registry while its workload goes on; only what the registry lacks is sent.",
     )
       .argument("<workload>", "", parseWorkload)
       .argument("<checkpoint>", "its name or id")
-      .argument("[ref]", "repository[:tag] (default: checkpoints/WORKLOAD, and the checkpoint's name)")
+      .argument(
+        "[ref]",
+        "repository[:tag] (default: checkpoints/VM or container-checkpoints/CONTAINER, and the checkpoint's name)",
+      )
       .action((vm: string, checkpoint: string, ref: string | undefined, options: CommonOptions & WaitOptions) =>
         runOperation(terminal, options, {
           start: async (api, requestId) => {

@@ -1,27 +1,28 @@
 import type { Checkpoint } from "#contracts/checkpoint/v1/checkpoint";
 import { consistency, kind } from "./checkpoints.ts";
 
-/** A new VM from a checkpoint, and how consistent what it stands on is. */
+/** A new VM or container from a checkpoint, and how consistent what it stands on is. */
 export function showClonedLine(
   checkpoint: Checkpoint,
-  { vm, newVm, started }: { readonly vm: string; readonly newVm: string; readonly started: boolean },
+  { vm, started }: { readonly vm: string; readonly started: boolean },
 ): string {
-  const from = `VM ${newVm} is made from ${kind(checkpoint)} checkpoint "${checkpoint.displayName}" of ${vm}`;
+  const from = `${ownerOf(checkpoint)} is made from ${kind(checkpoint)} checkpoint "${checkpoint.displayName}" of ${vm}`;
   return `${from}: ${reached(checkpoint)}. ${stateOf(checkpoint, started)}`;
 }
 
 interface Pulled {
   readonly reference: string;
-  readonly newVm: string | undefined;
+  readonly isNew: boolean;
   readonly into: string | undefined;
   readonly started: boolean;
 }
 
 /** A checkpoint from the registry, and where it is now. */
-export function showPulledLine(checkpoint: Checkpoint, { reference, newVm, into, started }: Pulled): string {
+export function showPulledLine(checkpoint: Checkpoint, { reference, isNew, into, started }: Pulled): string {
   const what = `${kind(checkpoint)} checkpoint "${checkpoint.displayName}"`;
-  if (newVm !== undefined) {
-    return `VM ${newVm} is made from ${what} of ${reference}: ${reached(checkpoint)}. ${stateOf(checkpoint, started)}`;
+  if (isNew) {
+    const made = `${ownerOf(checkpoint)} is made from ${what} of ${reference}`;
+    return `${made}: ${reached(checkpoint)}. ${stateOf(checkpoint, started)}`;
   }
   const sentence = `${what} of ${reference} is in the tree of ${into}: ${reached(checkpoint)}.`;
   return `${sentence.charAt(0).toUpperCase()}${sentence.slice(1)}`;
@@ -38,6 +39,12 @@ interface DrillTimes {
   readonly secondsToAgent?: number;
   readonly secondsToResult?: number;
   readonly command?: readonly string[];
+}
+
+/** "VM web-1", "Container db". */
+function ownerOf({ name }: Checkpoint): string {
+  const [, kind, id = ""] = /\/(vms|containers)\/([^/]+)\/checkpoints\//.exec(name) ?? [];
+  return `${kind === "containers" ? "Container" : "VM"} ${id}`;
 }
 
 function reached(checkpoint: Checkpoint): string {

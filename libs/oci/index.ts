@@ -15,6 +15,12 @@ export { importVmImage } from "./import-vm-image.ts";
 export { type Descriptor, mediaTypes } from "./manifest.ts";
 export { MemoryRegistry } from "./memory-registry.ts";
 export { bytesToFetch, fetchDisk, fetchRam, findRemoteCheckpoint, type RemoteCheckpoint } from "./pull-checkpoint.ts";
+export {
+  fetchVolume,
+  findRemoteContainer,
+  namesContainerCheckpoint,
+  type RemoteContainerCheckpoint,
+} from "./pull-container.ts";
 export { pullVmImage } from "./pull-vm-image.ts";
 export {
   type CachedImage,
@@ -25,12 +31,6 @@ export {
   removePulled,
   touchPulled,
 } from "./pulled-images.ts";
-export {
-  fetchVolume,
-  findRemoteContainer,
-  namesContainerCheckpoint,
-  type RemoteContainerCheckpoint,
-} from "./pull-container.ts";
 export { type DiskToPush, type PushedCheckpoint, pushCheckpoint } from "./push-checkpoint.ts";
 export { type PushedContainerCheckpoint, pushContainerCheckpoint, type VolumeToPush } from "./push-container.ts";
 export { storeAsOci } from "./pushed-image.ts";

@@ -73,7 +73,7 @@ export async function startAgent(
     },
   });
   const observe: ContainerDeps["observe"] = (container, happened) => observations.add(container, happened);
-  const stores = await openStores(config, lifecycle, data, options);
+  const stores = await openStores({ config, lifecycle, logger, data, workloads }, options);
   const background = lifecycle.add("digests", new BackgroundWork({ logger }), (work) => work.close());
   const containers = await openContainers({
     ...{ config, lifecycle, data, hostData: uid, deps: { logger, reserve, observe }, clock: systemClock, logger },

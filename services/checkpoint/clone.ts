@@ -1,44 +1,62 @@
 import { Checkpoint, CheckpointState, CloneCheckpointRequest } from "#contracts/checkpoint/v1/checkpoint";
+import type { Container } from "#contracts/container/v1/container";
 import type { Operation } from "#contracts/operation/v1/operation";
 import type { Random } from "#libs/clock";
-import { parseProject, parseVmName } from "#libs/names";
+import { parseProject, parseWorkloadName } from "#libs/names";
 import type { HoldTarget, Operations } from "#libs/operations";
-import type { Json, StoredRecord } from "#libs/records";
+import type { Json, RecordStore, StoredRecord } from "#libs/records";
 import type { CallScope } from "#libs/rpc";
 import { accepting } from "./accepting.ts";
+import { containerLike } from "./container-from-checkpoint.ts";
 import { type FindDeps, type Found, findCheckpoint } from "./find-checkpoint.ts";
+import type { WantedVm } from "./jobs/made-vm.ts";
 import type { ReceiveInput } from "./jobs/receive.ts";
 import type { Source } from "./jobs/receive-state.ts";
-import { notReady, refuseContainer } from "./refusals.ts";
+import { notReady, noWorkload } from "./refusals.ts";
 import { vmLike } from "./vm-from-checkpoint.ts";
+import { isContainerName } from "./workload-record.ts";
 
 export interface CloneDeps extends FindDeps {
+  /** Only for reading. */
+  readonly containers: Pick<RecordStore<Container>, "get">;
   readonly operations: Pick<Operations, "accept">;
   readonly random: Random;
 }
 
-/** Accepts the job that makes a VM from a checkpoint; it holds the checkpoint, not its VM. */
+/** Accepts the job that makes a VM or container from a checkpoint; it holds the checkpoint, not its workload. */
 export async function cloneCheckpoint(
   deps: CloneDeps,
   request: CloneCheckpointRequest,
   call: CallScope,
 ): Promise<Operation> {
-  const { name, vmId, fullCopy, start, ports, requestId } = request;
+  const { name, fullCopy, start, requestId } = request;
   const found = await findCheckpoint(deps, name);
-  refuseContainer(found.vm.name, "a clone");
-  const own = parseVmName(found.vm.name).project;
+  const own = parseWorkloadName(found.vm.name).project;
   const project = request.project === "" ? own : parseProject(request.project);
   const input: ReceiveInput = {
     ...newUids(deps.random),
     source: cloneSource(found, fullCopy),
     checkpoint: Checkpoint.toJSON(carriedOver(found.checkpoint.body)) as Json,
-    newVm: vmLike(found.vm.body, found.checkpoint.name, { project, vmId }, { ports }),
+    newVm: await workloadLike(deps, found, project, request),
     start,
   };
   const accepted = accepting(call, { target: found.checkpoint.name, project: own, requestId });
   const fingerprint = CloneCheckpointRequest.toJSON({ ...request, requestId: "" }) as Json;
   const kind = "checkpoint.receive";
   return deps.operations.accept({ ...accepted, kind, input: { ...input }, fingerprint }, holdReady(found));
+}
+
+/** A workload of the same kind. */
+async function workloadLike(
+  { containers }: CloneDeps,
+  { vm, checkpoint }: Found,
+  project: string,
+  { vmId, ports }: CloneCheckpointRequest,
+): Promise<WantedVm> {
+  if (!isContainerName(vm.name)) return vmLike(vm.body, checkpoint.name, { project, vmId }, { ports });
+  const source = await containers.get(vm.name);
+  if (source?.uid !== vm.uid) throw noWorkload(vm.name);
+  return containerLike(source.body, checkpoint.name, { project, containerId: vmId, ports });
 }
 
 /** A checkpoint on the host where the new VM will be. */

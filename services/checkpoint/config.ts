@@ -14,6 +14,8 @@ const shape = {
   ...registryLoginConfig,
   /** Where the VM service is reached; STILLPOINT_ADDRESS if unsaid. */
   VM_ADDRESS: address.optional(),
+  /** Where the container service is reached; STILLPOINT_ADDRESS if unsaid. */
+  CONTAINER_ADDRESS: address.optional(),
 };
 
 /** Reads the checkpoint service's configuration; fails with one error that names each wrong variable. */

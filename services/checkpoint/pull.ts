@@ -1,8 +1,8 @@
 import { Checkpoint, PullCheckpointRequest } from "#contracts/checkpoint/v1/checkpoint";
 import type { Operation } from "#contracts/operation/v1/operation";
-import { Vm, VmSpec } from "#contracts/vm/v1/vm";
+import { type Vm, VmSpec } from "#contracts/vm/v1/vm";
 import { StillpointError } from "#libs/errors";
-import { checkDisplayName, parseProject, parseVmName, vmName } from "#libs/names";
+import { checkDisplayName, parseProject, parseWorkloadName } from "#libs/names";
 import type { RegistryClient } from "#libs/oci";
 import type { HoldTarget } from "#libs/operations";
 import type { Json, StoredRecord } from "#libs/records";
@@ -10,11 +10,14 @@ import type { CallScope } from "#libs/rpc";
 import { accepting } from "./accepting.ts";
 import { treeOf } from "./checkpoint-store.ts";
 import { type CloneDeps, newUids } from "./clone.ts";
+import { wantedContainer } from "./container-from-checkpoint.ts";
 import { checkSettled, findVm } from "./find-checkpoint.ts";
+import { findRemote, type Remote } from "./find-remote.ts";
+import type { WantedVm } from "./jobs/made-vm.ts";
 import type { ReceiveInput } from "./jobs/receive.ts";
-import { full, nameTaken, refuseContainer } from "./refusals.ts";
-import { type FoundRemote, findRemote } from "./remote-checkpoint.ts";
+import { full, nameTaken } from "./refusals.ts";
 import { wantedVm } from "./vm-from-checkpoint.ts";
+import { isContainerName, workloadCodec } from "./workload-record.ts";
 
 export interface PullDeps extends CloneDeps {
   readonly registry: RegistryClient;
@@ -22,17 +25,19 @@ export interface PullDeps extends CloneDeps {
   readonly limit: number;
 }
 
-/** Accepts the job that brings a checkpoint from the registry: as a new VM, or into the tree of one that exists. */
+/** Accepts the job that brings a checkpoint from the registry: as a new workload, or into the tree of one that exists. */
 export async function pullCheckpoint(
   deps: PullDeps,
   request: PullCheckpointRequest,
   call: CallScope,
 ): Promise<Operation> {
-  if ((request.vmId === "") === (request.workload === "")) {
-    throw new StillpointError("ARGUMENT_INVALID", "name either a new VM or one that exists");
+  const named = [request.vmId, request.containerId, request.workload].filter((name) => name !== "");
+  if (named.length !== 1) {
+    throw new StillpointError("ARGUMENT_INVALID", "name either a new VM or container or one that exists");
   }
   if (request.displayName !== "") checkDisplayName(request.displayName);
   const remote = await findRemote(deps.registry, request.reference);
+  refuseOtherKind(remote, request);
   const displayName = request.displayName || remote.checkpoint.displayName;
   const input = {
     ...newUids(deps.random),
@@ -41,10 +46,18 @@ export async function pullCheckpoint(
     start: request.start,
   };
   const fingerprint = PullCheckpointRequest.toJSON({ ...request, requestId: "" }) as Json;
-  const named = { kind: "checkpoint.receive", fingerprint };
-  return request.vmId === ""
-    ? await intoVm(deps, { request, call, input, displayName, named })
-    : await asNewVm(deps, { request, call, input, remote, named });
+  const common = { request, call, input, named: { kind: "checkpoint.receive", fingerprint } };
+  return request.workload === ""
+    ? await asNewVm(deps, { ...common, remote })
+    : await intoVm(deps, { ...common, displayName });
+}
+
+/** A checkpoint of a container makes no VM, and that of a VM no container. */
+function refuseOtherKind({ kind }: Remote, { containerId, workload, reference }: PullCheckpointRequest): void {
+  const wanted = containerId !== "" || isContainerName(workload) ? "container" : "vm";
+  if (wanted === kind) return;
+  const [is, not] = kind === "vm" ? ["a VM's", "a container"] : ["a container's", "a VM"];
+  throw new StillpointError("CHECKPOINT_MISFIT", `${reference} is ${is} checkpoint, and ${not} cannot be made of it`);
 }
 
 type Input = Omit<ReceiveInput, "newVm" | "workload">;
@@ -62,14 +75,24 @@ interface Common {
  */
 async function asNewVm(
   { operations }: PullDeps,
-  { request, call, input, remote, named }: Common & { readonly remote: FoundRemote },
+  { request, call, input, remote, named }: Common & { readonly remote: Remote },
 ): Promise<Operation> {
-  const { vmId, requestId, ports } = request;
+  const { requestId } = request;
   const project = parseProject(request.parent);
-  const spec = VmSpec.fromPartial({ ...remote.spec, ports: [...ports], fromCheckpoint: remote.reference });
-  const newVm = wantedVm({ project, vmId }, spec);
-  const accepted = accepting(call, { target: `${vmName(project, vmId)}/pull`, project, requestId });
+  const newVm = wantedWorkload(remote, project, request);
+  const accepted = accepting(call, { target: `${newVm.name}/pull`, project, requestId });
   return operations.accept({ ...accepted, ...named, input: { ...input, newVm } }, { hold: false });
+}
+
+function wantedWorkload(
+  remote: Remote,
+  project: string,
+  { vmId, containerId, ports }: PullCheckpointRequest,
+): WantedVm {
+  const { reference: fromCheckpoint } = remote;
+  return remote.kind === "vm"
+    ? wantedVm({ project, vmId }, VmSpec.fromPartial({ ...remote.spec, ports: [...ports], fromCheckpoint }))
+    : wantedContainer({ project, containerId, ports }, { ...remote.spec, fromCheckpoint });
 }
 
 async function intoVm(
@@ -79,7 +102,6 @@ async function intoVm(
   const { workload: name, requestId } = request;
   const vm = await findVm(deps, name);
   const { nodes } = treeOf(await deps.store.tree({ name, uid: vm.uid }));
-  refuseContainer(name, "a pull");
   const workload = { name, uid: vm.uid, host: vm.body.host };
   const expect = (held: StoredRecord<Vm>) => {
     checkSettled(held);
@@ -87,7 +109,7 @@ async function intoVm(
     if (nodes.some((node) => node.displayName === displayName)) throw nameTaken(name, displayName);
   };
   if (requestId === "") expect(vm);
-  const hold: HoldTarget<Vm> = { codec: Vm, uid: vm.uid, expect, missingReason: "VM_NOT_FOUND" };
-  const accepted = accepting(call, { target: name, project: parseVmName(name).project, requestId });
+  const hold: HoldTarget<Vm> = { codec: workloadCodec, uid: vm.uid, expect, missingReason: "VM_NOT_FOUND" };
+  const accepted = accepting(call, { target: name, project: parseWorkloadName(name).project, requestId });
   return deps.operations.accept({ ...accepted, ...named, input: { ...input, workload, start: false } }, hold);
 }

@@ -2,7 +2,8 @@ import { expect, it } from "vitest";
 import { isRepository, isTag } from "#libs/oci";
 import { defaultTarget, pushTarget } from "./push-reference.ts";
 
-const checkpoint = { project: "default", vm: "web-1", uid: "ckpt-1", displayName: "before upgrade" };
+const workload = "projects/default/vms/web-1";
+const checkpoint = { workload, uid: "ckpt-1", displayName: "before upgrade" };
 
 it.each([
   ["", "checkpoints/web-1", "before-upgrade"],
@@ -15,7 +16,11 @@ it.each([
 it.each(["a", "Ärger 2026", "日本", "../x", ".hidden", "-", "x".repeat(99)])(
   "gives %j a tag that is one",
   (displayName) => {
-    const { repository, tag } = defaultTarget({ ...checkpoint, project: "team", displayName });
+    const { repository, tag } = defaultTarget({
+      ...checkpoint,
+      workload: "projects/team/containers/web-1",
+      displayName,
+    });
     expect([isRepository(repository), isTag(tag)]).toEqual([true, true]);
   },
 );

@@ -1,4 +1,6 @@
+import { parseWorkloadName } from "#libs/names";
 import { parseReference } from "#libs/oci";
+import { isContainerName } from "./workload-record.ts";
 
 /** A repository and a tag in it. */
 export interface PushTarget {
@@ -7,18 +9,20 @@ export interface PushTarget {
 }
 
 interface Pushed {
-  readonly project: string;
-  readonly vm: string;
+  /** Resource name. */
+  readonly workload: string;
   readonly uid: string;
   readonly displayName: string;
 }
 
 /**
- * Where a checkpoint is pushed to when that is not said: all of a VM into one repository, so that the next sends only
+ * Where a checkpoint is pushed to when that is not said: all of a workload into one repository, so that the next sends only
  * what changed, and under its display name as far as a tag may have it.
  */
-export function defaultTarget({ project, vm, uid, displayName }: Pushed): PushTarget {
-  const repository = project === "default" ? `checkpoints/${vm}` : `checkpoints/${project}/${vm}`;
+export function defaultTarget({ workload: name, uid, displayName }: Pushed): PushTarget {
+  const { project, workload } = parseWorkloadName(name);
+  const folder = isContainerName(name) ? "container-checkpoints" : "checkpoints";
+  const repository = project === "default" ? `${folder}/${workload}` : `${folder}/${project}/${workload}`;
   return { repository, tag: tagOf(displayName) ?? uid };
 }
 

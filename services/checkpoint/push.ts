@@ -1,13 +1,12 @@
 import type { PushCheckpointRequest } from "#contracts/checkpoint/v1/checkpoint";
 import type { Operation } from "#contracts/operation/v1/operation";
-import { parseVmName } from "#libs/names";
+import { parseWorkloadName } from "#libs/names";
 import type { CallScope } from "#libs/rpc";
 import { accepting } from "./accepting.ts";
 import { type CloneDeps, holdReady } from "./clone.ts";
 import { findCheckpoint } from "./find-checkpoint.ts";
 import type { PushInput } from "./jobs/push.ts";
 import { pushTarget } from "./push-reference.ts";
-import { refuseContainer } from "./refusals.ts";
 
 /** Accepts the job that sends a checkpoint to the registry; it holds the checkpoint, not its VM. */
 export async function acceptPush(
@@ -17,10 +16,9 @@ export async function acceptPush(
 ): Promise<Operation> {
   const found = await findCheckpoint(deps, name);
   const { checkpoint, vm } = found;
-  refuseContainer(vm.name, "a push");
-  const { project, vm: vmId } = parseVmName(vm.name);
+  const { project } = parseWorkloadName(vm.name);
   const { uid } = checkpoint;
-  const target = pushTarget(reference, { project, vm: vmId, uid, displayName: checkpoint.body.displayName });
+  const target = pushTarget(reference, { workload: vm.name, uid, displayName: checkpoint.body.displayName });
   const input: PushInput = { workload: vm.name, workloadUid: vm.uid, checkpointUid: uid, ...target };
   const accepted = accepting(call, { target: checkpoint.name, project, requestId });
   const fingerprint = { name, reference };

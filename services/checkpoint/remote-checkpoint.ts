@@ -1,12 +1,19 @@
 import { Checkpoint } from "#contracts/checkpoint/v1/checkpoint";
 import { type CheckpointType, VmSpec } from "#contracts/vm/v1/vm";
 import { StillpointError } from "#libs/errors";
-import { findRemoteCheckpoint, type RegistryClient, type RemoteCheckpoint, readReceipt } from "#libs/oci";
+import {
+  type CheckpointConfig,
+  findRemoteCheckpoint,
+  type RegistryClient,
+  type RemoteCheckpoint,
+  readReceipt,
+} from "#libs/oci";
 import { consistencyWords, kindWords, typeWords } from "./contract-words.ts";
 import type { JsonObject } from "./domain/receipt.ts";
 
 /** What a checkpoint in the registry says of itself. */
 export interface FoundRemote {
+  readonly kind: "vm";
   /** <repository>@sha256:... */
   readonly reference: string;
   /** Its names, kind, consistency and receipt. */
@@ -15,15 +22,16 @@ export interface FoundRemote {
   readonly spec: VmSpec;
 }
 
-/** Looks at a checkpoint in the registry. Fails with IMAGE_NOT_FOUND, IMAGE_INVALID and REGISTRY_UNREACHABLE. */
-export async function findRemote(registry: RegistryClient, reference: string): Promise<FoundRemote> {
+/** Looks at a VM's checkpoint in the registry. Fails with IMAGE_NOT_FOUND, IMAGE_INVALID and REGISTRY_UNREACHABLE. */
+export async function findVm(registry: RegistryClient, reference: string): Promise<FoundRemote> {
   const remote = await findRemoteCheckpoint(registry, reference);
   const { repository, descriptor } = remote;
   const receipt = await readReceipt(registry, { repository, digest: descriptor.digest });
   const spec = specOf(remote);
   return {
+    kind: "vm",
     reference: `${repository}@${descriptor.digest}`,
-    checkpoint: checkpointOf(remote, spec, isObject(receipt) ? receipt : {}),
+    checkpoint: checkpointOf(remote, spec, receipt),
     spec,
   };
 }
@@ -37,10 +45,20 @@ function specOf({ config, disks, descriptor }: RemoteCheckpoint): VmSpec {
   return VmSpec.fromPartial({ ...VmSpec.fromJSON(config.spec), ...here, ...machine });
 }
 
-function checkpointOf({ config, disks }: RemoteCheckpoint, spec: VmSpec, receipt: JsonObject): Checkpoint {
-  const { consistency, kind, displayName, createTime } = config;
+function checkpointOf({ config, disks }: RemoteCheckpoint, spec: VmSpec, receipt: unknown): Checkpoint {
   const held = new Set(disks.map(({ id }) => id));
   return Checkpoint.fromPartial({
+    ...told(config, receipt),
+    excludedDisks: spec.disks.map(({ id }) => id).filter((id) => !held.has(id)),
+  });
+}
+
+type Told = Pick<CheckpointConfig, "consistency" | "kind" | "displayName" | "createTime">;
+
+/** What a config and a receipt say of a checkpoint, of a VM or a container. */
+export function told({ consistency, kind, displayName, createTime }: Told, found: unknown) {
+  const receipt = isObject(found) ? found : {};
+  return {
     displayName,
     kind: kindWords[kind === "standard" ? "standard" : "production"],
     consistency: wordFor(consistencyWords, consistency),
@@ -49,8 +67,7 @@ function checkpointOf({ config, disks }: RemoteCheckpoint, spec: VmSpec, receipt
     reason: typeof receipt.reason === "string" ? receipt.reason : "",
     receipt,
     createTime: new Date(createTime),
-    excludedDisks: spec.disks.map(({ id }) => id).filter((id) => !held.has(id)),
-  });
+  };
 }
 
 function wordFor<Value>(words: Readonly<Record<string, Value>>, word: string): Value {

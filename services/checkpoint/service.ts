@@ -2,6 +2,7 @@ import { Checkpoint, CheckpointsDefinition, Head } from "#contracts/checkpoint/v
 import { Group, GroupCheckpoint, GroupsDefinition } from "#contracts/checkpoint/v1/group";
 import { Project, ProjectsDefinition } from "#contracts/checkpoint/v1/project";
 import { SchedulesDefinition } from "#contracts/checkpoint/v1/schedule";
+import { Container, ContainersDefinition } from "#contracts/container/v1/container";
 import { Host } from "#contracts/scheduler/v1/scheduler";
 import { Vm, VmsDefinition } from "#contracts/vm/v1/vm";
 import { type Clock, systemClock, systemRandom } from "#libs/clock";
@@ -90,11 +91,14 @@ export async function startCheckpoint(
 /** Whom it asks: the hosts' agents, the VM service and the registry. */
 function openClients(config: CheckpointConfig, lifecycle: Lifecycle, hosts: RecordStore<Host>) {
   const vmService = createRpcClient(VmsDefinition, config.VM_ADDRESS ?? config.STILLPOINT_ADDRESS);
+  const { CONTAINER_ADDRESS = config.STILLPOINT_ADDRESS } = config;
+  const containerService = createRpcClient(ContainersDefinition, CONTAINER_ADDRESS);
   const registry = createRegistryClient({ address: config.REGISTRY_HTTP_URL, login: registryLogin(config) });
   const agents = createHostAgents({ addressOf: agentAddress(hosts) });
   return {
     agents: lifecycle.add("host agents", agents, (opened) => opened.close()),
     vmService: lifecycle.add("vm client", vmService, (client) => client.close()),
+    containerService: lifecycle.add("container client", containerService, (client) => client.close()),
     registry: lifecycle.add("registry client", registry, (client) => client.close()),
   };
 }
@@ -105,6 +109,7 @@ async function openRecords(log: Log, clock: Clock, { signal }: Lifecycle) {
   return {
     log,
     vms: open<Vm>(workloadCodec),
+    containers: open<Container>(Container),
     projects: open<Project>(Project),
     groups: open<Group>(Group),
     groupCheckpoints: open<GroupCheckpoint>(GroupCheckpoint),

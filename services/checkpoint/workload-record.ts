@@ -1,5 +1,5 @@
 import { Container, ContainerState } from "#contracts/container/v1/container";
-import type { Workload } from "#contracts/host/v1/agent";
+import { type Workload, WorkloadState } from "#contracts/host/v1/agent";
 import { Vm, VmState } from "#contracts/vm/v1/vm";
 import { StillpointError } from "#libs/errors";
 import type { BodyCodec } from "#libs/records";
@@ -29,6 +29,19 @@ export function isContainerName(name: string): boolean {
 export function conditionOfWorkload({ state, container }: Workload): Condition | undefined {
   return container === undefined ? conditionOf(state) : conditions[container.state];
 }
+
+/** A workload of either kind as its host sees it, in the words for VMs. */
+export function stateOf({ state, container }: Workload): WorkloadState {
+  if (container === undefined) return state;
+  return hostStates[container.state] ?? WorkloadState.UNSPECIFIED;
+}
+
+const hostStates: Partial<Record<ContainerState, WorkloadState>> = {
+  [ContainerState.RUNNING]: WorkloadState.RUNNING,
+  [ContainerState.PAUSED]: WorkloadState.PAUSED,
+  [ContainerState.STOPPED]: WorkloadState.STOPPED,
+  [ContainerState.EXITED]: WorkloadState.STOPPED,
+};
 
 /** One that ended by itself has closed its files, or had them closed: nothing that it wrote is lost. */
 const conditions: Partial<Record<ContainerState, Condition>> = {

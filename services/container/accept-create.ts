@@ -13,25 +13,25 @@ import { containerName, parseProject } from "#libs/names";
 import type { Operations } from "#libs/operations";
 import type { Json } from "#libs/records";
 import type { CallScope } from "#libs/rpc";
-import type { SecretKeys } from "#libs/secrets";
 import { labelProblems, type Problem } from "#libs/spec-checks";
 import { accepting, refuseProblems } from "#libs/workloads";
 import { containerKind } from "./container-kind.ts";
 import { wholeLimits } from "./domain/build-plan.ts";
 import { validateSpec } from "./domain/validate-spec.ts";
+import { type InheritDeps, withInherited } from "./inherited-secrets.ts";
 import { fingerprinted, sealSecrets } from "./sealed-secrets.ts";
 
-export interface CreateDeps {
+export interface CreateDeps extends InheritDeps {
   readonly operations: Pick<Operations, "accept">;
   readonly images: Pick<ImagesClient, "getImage">;
   readonly clock: Clock;
   readonly random: Random;
-  readonly secretKeys: SecretKeys | undefined;
 }
 
 /** Checks a request for a container, pins its image to a digest, and accepts the job that makes it. */
 export async function acceptCreate(deps: CreateDeps, request: CreateContainerRequest, call: CallScope) {
-  const name = containerName(parseProject(request.parent), request.containerId);
+  const project = parseProject(request.parent);
+  const name = containerName(project, request.containerId);
   const { spec, labels } = request;
   if (spec === undefined) throw new StillpointError("ARGUMENT_INVALID", "spec is missing");
   refuseProblems([...validateSpec(spec), ...labelProblems("labels", labels), ...sizeProblems(spec)]);
@@ -39,7 +39,7 @@ export async function acceptCreate(deps: CreateDeps, request: CreateContainerReq
   const container = Container.fromPartial({
     name,
     uid: deps.random.id("ctr"),
-    spec: wholeSpec(spec),
+    spec: wholeSpec(await withInherited(deps, project, spec)),
     labels,
     state: ContainerState.CREATING,
     imageDigest,

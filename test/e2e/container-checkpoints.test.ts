@@ -1,4 +1,4 @@
-import { appendFile, readdir, stat } from "node:fs/promises";
+import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type ContainerSpec, ContainerState } from "#contracts/container/v1/container";
@@ -168,49 +168,6 @@ test("files that are written through a mapping are of one instant, also where th
     await reached(second + 1_000);
   }
 });
-
-test("digests of volumes are told, a clone shares their files, and what was changed since is not applied", async () => {
-  await using container = await running({ volumes: [volume("data", "/data")], quiesceCommand: HOLD });
-  await sh(container, "echo one >/data/a; ln -s a /data/l; mkfifo /data/p; truncate -s 64M /data/hole; echo x >/root/x");
-  const { checkpointUid } = await take(container);
-  const told = await eventually(() => digestsOf(container, checkpointUid));
-  expect(told).toEqual({ data: expect.stringMatching(/^sha256:[0-9a-f]{64}$/) });
-  const { storage } = await eventually(async () => {
-    const found = await host.agent.host.client.getWorkload({ uid: container.uid });
-    return found.storage?.sizes.length === 1 && found;
-  });
-  expect(storage?.sizes).toMatchObject([{ uid: checkpointUid, ownBytes: expect.any(Number) }]);
-  expect(storage?.freeBytes).toBeGreaterThan(0);
-
-  const spec = { image: "base@sha256:aa", fromCheckpoint: "here", volumes: [volume("data", "/data")] };
-  const { image, ...rest } = spec;
-  await using clone = await host.create(image, rest);
-  const copyUid = systemRandom.id("ckpt");
-  const local = { workloadUid: container.uid, checkpointUid, fullCopy: false };
-  const value = { checkpointUid: copyUid, parentCheckpointUid: "", source: { $case: "local" as const, value: local } };
-  await clone.act({ $case: "receiveCheckpoint", value });
-  await clone.act({ $case: "receiveCheckpoint", value });
-  expect(await eventually(() => digestsOf(clone, copyUid))).toEqual(told);
-  const copyIn = (uid: string, checkpoint: string) =>
-    join(host.folder, "agent/containers", uid, "checkpoints", checkpoint, "volumes/data/a");
-  const inode = async (path: string) => (await stat(path)).ino;
-  expect(await inode(copyIn(clone.uid, copyUid))).toBe(await inode(copyIn(container.uid, checkpointUid)));
-  await container.act({ $case: "removeCheckpoints", value: { checkpointUids: [checkpointUid] } });
-  await apply(clone, copyUid);
-  await clone.start();
-  expect(await sh(clone, "cat /data/l /root/x; stat -c %b /data/hole")).toBe("one\nx\n0");
-
-  await appendFile(copyIn(clone.uid, copyUid), "more");
-  await expect(apply(clone, copyUid)).rejects.toMatchObject({
-    ...{ reason: "CHECKPOINT_DAMAGED", message: expect.stringMatching(/files of volume data have changed/) },
-  });
-  expect(await sh(clone, "cat /data/a")).toBe("one");
-});
-
-const digestsOf = (container: TestContainer, checkpointUid: string) => {
-  const told = container.told().map(({ happened }) => (happened?.$case === "digests" ? happened.value : undefined));
-  return told.find((it) => it?.checkpointUid === checkpointUid)?.digests;
-};
 
 test.each([
   ["fails", ["sh", "-c", "echo no lock >&2; exit 3"], "quiesce.failed", /ended with 3 before .*no lock/],

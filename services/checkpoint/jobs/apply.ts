@@ -5,11 +5,12 @@ import { StillpointError } from "#libs/errors";
 import type { Job, JobContext, JobOutput, Outcome, Step } from "#libs/operations";
 import type { CheckpointStore } from "../checkpoint-store.ts";
 import { noCheckpoint, notReady } from "../refusals.ts";
+import { stateOf } from "../workload-record.ts";
 import { firstContext, takenFirst, type WithFirst } from "./checkpoint-first.ts";
 import { createSteps, failedEvents } from "./create.ts";
 import { heldVm, releaseVm } from "./held-vm.ts";
 import type { JobDeps } from "./job-deps.ts";
-import { vmReaches } from "./vm-reaches.ts";
+import { viewOf, vmReaches } from "./vm-reaches.ts";
 
 export interface ApplyInput extends WithFirst {
   readonly workloadUid: string;
@@ -48,7 +49,7 @@ function applyStep({ vms, store, agents }: JobDeps): Step<ApplyInput> {
       const action = { $case: "applyCheckpoint", value } as const;
       const { workload } = await agents.runStep(context, { host, uid: workloadUid }, "apply", action);
       if (workload === undefined) throw new StillpointError("WORKLOAD_NOT_FOUND", `${host} has no ${context.target}`);
-      return { state: workload.state };
+      return { state: stateOf(workload) };
     },
     /** It cannot be taken back: when the host has done it already, the head follows all the same. */
     async undo(context) {
@@ -80,14 +81,15 @@ function moveHead(store: CheckpointStore, { target, input }: JobContext<ApplyInp
  * Waits until the VM's record says what the host did, so that who waited for the operation reads the truth. Its
  * owner folds the host's observations in; when that takes too long the operation ends all the same, as it is done.
  */
-function settleStep({ vmView, logger }: JobDeps): Step<ApplyInput> {
+function settleStep(deps: JobDeps): Step<ApplyInput> {
   return {
     name: "settle",
     async run(context) {
       const state = vmStates[String(context.outputs.apply?.state)];
       if (state === undefined) return undefined;
-      const reached = await vmReaches(vmView, context.target, state, { withinMs: settleMs, signal: context.signal });
-      if (!reached) logger.warn({ vm: context.target, state }, "the VM's record lags behind its host");
+      const view = viewOf(deps, context.target);
+      const reached = await vmReaches(view, context.target, state, { withinMs: settleMs, signal: context.signal });
+      if (!reached) deps.logger.warn({ workload: context.target, state }, "its record lags behind its host");
       return { settled: reached };
     },
   };

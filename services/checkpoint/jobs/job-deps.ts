@@ -1,4 +1,5 @@
 import type { Project } from "#contracts/checkpoint/v1/project";
+import type { Container } from "#contracts/container/v1/container";
 import type { Host } from "#contracts/scheduler/v1/scheduler";
 import type { Vm } from "#contracts/vm/v1/vm";
 import type { Clock } from "#libs/clock";
@@ -14,7 +15,10 @@ export interface JobDeps {
   readonly hosts: Pick<RecordStore<Host>, "get">;
   readonly projects: RecordStore<Project>;
   readonly store: CheckpointStore;
+  /** Only for reading. */
+  readonly containers: Pick<RecordStore<Container>, "get">;
   readonly vmView: Pick<RecordView<Vm>, "watch">;
+  readonly containerView: Pick<RecordView<Vm>, "watch">;
   readonly agents: HostAgents;
   readonly operations: Pick<Operations, "holdAlso">;
   readonly clock: Clock;

@@ -1,14 +1,16 @@
 import type { Operation } from "#contracts/operation/v1/operation";
-import { CreateVmRequest, Vm, type VmsClient } from "#contracts/vm/v1/vm";
+import type { Vm } from "#contracts/vm/v1/vm";
 import { errorTable, isStillpointError, type Reason, StillpointError } from "#libs/errors";
 import { parseOperationName } from "#libs/names";
 import type { JobContext, Operations } from "#libs/operations";
 import type { Json, RecordStore } from "#libs/records";
+import { workloadCodec } from "../workload-record.ts";
+import { serviceOf, type WorkloadServices } from "../workload-services.ts";
 
-/** A VM that a job makes through the VM service, as the job's input keeps it: equal however often it is asked for. */
+/** A VM or container that a job has its service make, as the job's input keeps it: equal however often it is asked for. */
 export interface WantedVm {
   readonly name: string;
-  /** ProtoJSON of the CreateVmRequest, without its request id. */
+  /** ProtoJSON of the request that creates it, without its request id. */
   readonly request: Json;
 }
 
@@ -19,9 +21,8 @@ export interface MadeVm {
   readonly host: string;
 }
 
-export interface MadeVmDeps {
+export interface MadeVmDeps extends WorkloadServices {
   readonly vms: RecordStore<Vm>;
-  readonly vmService: Pick<VmsClient, "createVm" | "deleteVm">;
   readonly operations: Pick<Operations, "holdAlso" | "watch" | "get" | "cancel">;
 }
 
@@ -53,7 +54,7 @@ export async function holdVm(
   name: string,
   uid: string,
 ): Promise<void> {
-  await operations.holdAlso<Vm>(operationId, name, { codec: Vm, uid, missingReason: "VM_NOT_FOUND" });
+  await operations.holdAlso<Vm>(operationId, name, { codec: workloadCodec, uid, missingReason: "VM_NOT_FOUND" });
 }
 
 /** Frees the VM when the job holds it. */
@@ -83,23 +84,25 @@ async function tryRemove(deps: MadeVmDeps, { signal }: Context, name: string): P
     if (error !== undefined) throw errorOf(error);
     return undefined;
   } catch (error) {
-    if (isStillpointError(error, "VM_NOT_FOUND")) return undefined;
+    if (isGone(error)) return undefined;
     if (!isStillpointError(error, "TARGET_BUSY")) throw error;
     return error.metadata.operation;
   }
 }
 
-async function askForRemoval({ vmService }: MadeVmDeps, name: string): Promise<string> {
-  return (await vmService.deleteVm({ name, force: true, withCheckpoints: true, withProtected: true })).name;
+async function askForRemoval(deps: MadeVmDeps, name: string): Promise<string> {
+  return (await serviceOf(deps, name).remove()).name;
 }
+
+const isGone = (error: unknown): boolean =>
+  isStillpointError(error, "VM_NOT_FOUND") || isStillpointError(error, "CONTAINER_NOT_FOUND");
 
 async function isThere(vms: RecordStore<Vm>, name: string, uid: string): Promise<boolean> {
   return (await vms.get(name))?.uid === uid;
 }
 
-async function askForVm({ vmService }: MadeVmDeps, { operationId, signal }: Context, { request }: WantedVm) {
-  const requestId = `${operationId}.vm`;
-  return await vmService.createVm({ ...CreateVmRequest.fromJSON(request), requestId }, { signal });
+async function askForVm(deps: MadeVmDeps, { operationId, signal }: Context, { name, request }: WantedVm) {
+  return await serviceOf(deps, name).create(request, `${operationId}.vm`, signal);
 }
 
 /** Undefined for a request that can never have made anything. */

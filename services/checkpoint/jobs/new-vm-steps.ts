@@ -2,10 +2,11 @@ import { WorkloadState } from "#contracts/host/v1/agent";
 import { VmState } from "#contracts/vm/v1/vm";
 import { StillpointError } from "#libs/errors";
 import type { JobContext, Step } from "#libs/operations";
+import { isContainerName, stateOf } from "../workload-record.ts";
 import type { JobDeps } from "./job-deps.ts";
 import { freeVm, holdVm, type MadeVmDeps, makeVm, removeVm, unmakeVm, type WantedVm } from "./made-vm.ts";
 import { madeVm, type ReceivingInput, receiveAction, receiverOf } from "./receive-state.ts";
-import { vmReaches } from "./vm-reaches.ts";
+import { viewOf, vmReaches } from "./vm-reaches.ts";
 
 export type NewVmDeps = JobDeps & MadeVmDeps;
 
@@ -15,7 +16,7 @@ type Steps = Readonly<Record<"create" | "hold" | "receive" | "apply" | "start", 
 const settleMs = 15_000;
 
 /**
- * The steps that make a VM from a checkpoint, in their order. The undo of the first removes all that they made, as it
+ * The steps that make a VM or container from a checkpoint, in their order. The undo of the first removes all that they made, as it
  * removes the VM.
  */
 export function newVmSteps(deps: NewVmDeps): Steps {
@@ -49,7 +50,7 @@ export function newVmSteps(deps: NewVmDeps): Steps {
         const { checkpointUid, generationId, start } = context.input;
         const action = { $case: "applyCheckpoint", value: { checkpointUid, generationId, leaveOff: !start } } as const;
         const { workload } = await agents.runStep(context, receiverOf(context), "apply", action);
-        return { state: workload?.state ?? WorkloadState.STOPPED };
+        return { state: workload === undefined ? WorkloadState.STOPPED : stateOf(workload) };
       },
     },
     start: startStep(deps),
@@ -73,19 +74,23 @@ function createStep(deps: NewVmDeps): Step<ReceivingInput> {
 }
 
 /** A standard checkpoint runs as soon as it is applied. Waits until the VM's record says so too. */
-function startStep({ agents, vmView, logger }: NewVmDeps): Step<ReceivingInput> {
+function startStep(deps: NewVmDeps): Step<ReceivingInput> {
+  const { agents, logger } = deps;
   return {
     name: "start",
     skip: ({ input }) => input.newVm === undefined || !input.start,
     async run(context) {
       const { name, ...at } = receiverOf(context);
       if (context.outputs.apply?.state === WorkloadState.STOPPED) {
-        await agents.runStep(context, at, "start", { $case: "startVm", value: {} });
+        await agents.runStep(context, at, "start", {
+          $case: isContainerName(name) ? "startContainer" : "startVm",
+          value: {},
+        });
       }
       const paused = context.outputs.apply?.state === WorkloadState.PAUSED;
       const state = paused ? VmState.PAUSED : VmState.RUNNING;
-      const settled = await vmReaches(vmView, name, state, { withinMs: settleMs, signal: context.signal });
-      if (!settled) logger.warn({ vm: name }, "the VM's record lags behind its host");
+      const settled = await vmReaches(viewOf(deps, name), name, state, { withinMs: settleMs, signal: context.signal });
+      if (!settled) logger.warn({ workload: name }, "its record lags behind its host");
       return { settled };
     },
   };

@@ -1,14 +1,17 @@
 import type { Checkpoint, PushedTo } from "#contracts/checkpoint/v1/checkpoint";
+import { type Container, ContainerSpec } from "#contracts/container/v1/container";
 import { type Vm, VmSpec } from "#contracts/vm/v1/vm";
 import { StillpointError } from "#libs/errors";
 import type { Job, JobContext, JobOutput, Outcome, Step } from "#libs/operations";
+import type { StoredRecord } from "#libs/records";
 import { consistencyWord } from "../contract-words.ts";
 import { noCheckpoint } from "../refusals.ts";
+import { isContainerName } from "../workload-record.ts";
 import { releaseTarget } from "./held-target.ts";
 import type { JobDeps } from "./job-deps.ts";
 
 export interface PushInput {
-  /** Resource name of the VM. */
+  /** Resource name. */
   readonly workload: string;
   readonly workloadUid: string;
   readonly checkpointUid: string;
@@ -27,15 +30,17 @@ export function pushJob(deps: JobDeps): Job<PushInput> {
   };
 }
 
-function pushStep({ vms, store, agents }: JobDeps): Step<PushInput> {
+function pushStep({ vms, containers, store, agents }: JobDeps): Step<PushInput> {
   return {
     name: "push",
     async run(context) {
       const { checkpointUid, repository, tag, workload, workloadUid } = context.input;
       const stored = await store.records.get(context.target);
       if (stored === undefined) throw noCheckpoint(context.target);
-      const vm = await vms.get(workload);
-      const record = recordOf(stored.body, vm?.uid === workloadUid ? vm.body : undefined);
+      const spec = isContainerName(workload)
+        ? containerSpec(unlessOther(await containers.get(workload), workloadUid))
+        : vmSpec(unlessOther(await vms.get(workload), workloadUid));
+      const record = recordOf(stored.body, spec);
       const value = { checkpointUid, workloadUid, repository, tag, record };
       const at = { host: stored.body.host, uid: checkpointUid };
       const { pushed } = await agents.runStep(context, at, "push", { $case: "pushCheckpoint", value });
@@ -71,15 +76,31 @@ function recordStep({ store, clock }: JobDeps): Step<PushInput> {
   };
 }
 
-/** What stays with the checkpoint wherever it goes. User data may hold secrets: it does not go with it. */
-function recordOf(checkpoint: Checkpoint, vm: Vm | undefined): Record<string, unknown> {
-  const { name, displayName, parent, consistency, createTime, receipt } = checkpoint;
+/** Undefined when it was made again since. */
+function unlessOther<Body>(stored: StoredRecord<Body> | undefined, uid: string): Body | undefined {
+  return stored?.uid === uid ? stored.body : undefined;
+}
+
+/** User data may hold secrets: it does not go with it. */
+function vmSpec(vm: Vm | undefined): unknown {
   const { userData: _secret, ...spec } = vm?.spec ?? VmSpec.fromPartial({});
+  return VmSpec.toJSON(VmSpec.fromPartial(spec));
+}
+
+/** With its image by digest. Its secrets do not go with it. */
+function containerSpec(container: Container | undefined): unknown {
+  const { secrets: _secret, ...spec } = container?.spec ?? ContainerSpec.fromPartial({});
+  return ContainerSpec.toJSON(ContainerSpec.fromPartial({ ...spec, image: container?.imageDigest ?? "" }));
+}
+
+/** What stays with the checkpoint wherever it goes. */
+function recordOf(checkpoint: Checkpoint, spec: unknown): Record<string, unknown> {
+  const { name, displayName, parent, consistency, createTime, receipt } = checkpoint;
   return {
     ...{ name, displayName, parent, receipt },
     consistency: consistencyWord(consistency),
     createTime: (createTime ?? new Date(0)).toISOString(),
-    spec: VmSpec.toJSON(VmSpec.fromPartial(spec)),
+    spec,
   };
 }
 

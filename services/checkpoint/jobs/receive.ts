@@ -5,6 +5,7 @@ import type { Json, RecordEvent } from "#libs/records";
 import { deletedEvent } from "../checkpoint-store.ts";
 import { sha256 } from "../digest.ts";
 import { withOrigin } from "../domain/origin.ts";
+import { isContainerName } from "../workload-record.ts";
 import { releaseTarget } from "./held-target.ts";
 import { freeNewVm, type NewVmDeps, newVmSteps } from "./new-vm-steps.ts";
 import { originOf, type ReceivingInput, receiverOf } from "./receive-state.ts";
@@ -16,7 +17,7 @@ export interface ReceiveInput extends ReceivingInput {
 
 type Context = JobContext<ReceiveInput>;
 
-/** Brings a checkpoint into a VM: one that is made from it, or one that exists, as a root of its tree. */
+/** Brings a checkpoint into a VM or container: one that is made from it, or one that exists, as a root of its tree. */
 export function receiveJob(deps: NewVmDeps): Job<ReceiveInput> {
   const { create, hold, receive, apply, start } = newVmSteps(deps);
   return {
@@ -106,7 +107,11 @@ async function conclude(deps: NewVmDeps, context: Context, outcome: Outcome): Pr
   if (outcome.succeeded) {
     await releaseTarget(deps, context);
     const { name } = receiverOf(context);
-    return { vm: name, checkpoint: nameOf(context), origin: originOf(source) };
+    return {
+      [isContainerName(name) ? "container" : "vm"]: name,
+      checkpoint: nameOf(context),
+      origin: originOf(source),
+    };
   }
   const { reason, message } = outcome.error;
   const data = { origin: originOf(source), error: reason, message };

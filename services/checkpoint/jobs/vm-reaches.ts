@@ -1,10 +1,20 @@
 import type { Vm, VmState } from "#contracts/vm/v1/vm";
 import type { RecordView } from "#libs/records";
+import { isContainerName } from "../workload-record.ts";
 
 interface Limits {
   readonly withinMs: number;
   readonly signal: AbortSignal;
 }
+
+interface Views {
+  readonly vmView: Pick<RecordView<Vm>, "watch">;
+  readonly containerView: Pick<RecordView<Vm>, "watch">;
+}
+
+/** Where the record of that VM or container is watched. */
+export const viewOf = ({ vmView, containerView }: Views, name: string) =>
+  isContainerName(name) ? containerView : vmView;
 
 /** Resolves true when the VM's record is in that state, false when it is not in time or gone. */
 export async function vmReaches(

@@ -1,9 +1,7 @@
-import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
-import { once } from "node:events";
 import { text } from "node:stream/consumers";
 import { StillpointError } from "#libs/errors";
-import { confinement, runConfined } from "./confined.ts";
+import { runConfined, spawnConfined } from "./confined.ts";
 import { failed } from "./files.ts";
 
 /** What a file is beside its content: as copies keep it, but for attributes that belong to one host. */
@@ -24,28 +22,44 @@ export interface Archive {
   digest(): string;
 }
 
-/** Reads a folder as a tar archive, giving way to whatever else the host does. @param signal ends it */
+/** Reads a folder as a tar archive. @param signal ends it */
 export function archiveOf(folder: string, signal: AbortSignal): Archive {
+  return archiveBy(["tar"], folder, signal);
+}
+
+/** The digest of a folder's files: content, names, owners, permissions and times of change. */
+export async function digestOfFiles(folder: string, signal: AbortSignal, isUrgent = true): Promise<string> {
+  const { archive, digest } = archiveBy(isUrgent ? ["tar"] : GIVING_WAY, folder, signal);
+  for await (const _piece of archive) signal.throwIfAborted();
+  return digest();
+}
+
+const GIVING_WAY = ["nice", "-n", "19", "tar"];
+
+function archiveBy(program: readonly string[], folder: string, outer: AbortSignal): Archive {
   const hash = createHash("sha256");
+  const given = new AbortController();
+  const signal = AbortSignal.any([outer, given.signal]);
   let isWhole = false;
   async function* read(): AsyncGenerator<Buffer> {
     const args = ["-c", ...SAME, ...FAITHFUL, "-C", "/from", "-f", "-", "."];
-    const child = spawn("bwrap", confinement({ from: folder }, ["nice", "-n", "19", "tar", ...args]), {
-      ...{ signal, killSignal: "SIGKILL", stdio: ["ignore", "pipe", "pipe"] },
-      env: { PATH: process.env.PATH, LC_ALL: "C" },
-    });
-    const ended = once(child, "close");
-    const errors = text(child.stderr);
-    // Both are waited for below, unless an abort comes first.
-    for (const promise of [ended, errors]) promise.catch(() => undefined);
-    for await (const piece of child.stdout as AsyncIterable<Buffer>) {
-      hash.update(piece);
-      yield piece;
+    const child = spawnConfined([...program, ...args], { sight: { from: folder }, signal });
+    try {
+      child.stdin.destroy();
+      const errors = text(child.stderr);
+      errors.catch(() => undefined); // it is waited for below, unless an abort comes first
+      for await (const piece of child.stdout as AsyncIterable<Buffer>) {
+        hash.update(piece);
+        yield piece;
+      }
+      const code = await child.ended;
+      outer.throwIfAborted();
+      if (code !== 0) throw failed(`reading ${folder}`, (await errors) || `tar ended with ${code}`);
+      isWhole = true;
+    } finally {
+      given.abort();
+      await child.ended.catch(() => undefined);
     }
-    const [code] = (await ended) as [number | null];
-    signal.throwIfAborted();
-    if (code !== 0) throw failed(`reading ${folder}`, (await errors) || `tar ended with ${code}`);
-    isWhole = true;
   }
   return {
     archive: read(),
@@ -54,13 +68,6 @@ export function archiveOf(folder: string, signal: AbortSignal): Archive {
       throw new StillpointError("INTERNAL", `${folder} was not read to its end`);
     },
   };
-}
-
-/** The digest of a folder's files: content, names, owners, permissions and times of change. */
-export async function digestOfFiles(folder: string, signal: AbortSignal): Promise<string> {
-  const { archive, digest } = archiveOf(folder, signal);
-  for await (const _piece of archive) signal.throwIfAborted();
-  return digest();
 }
 
 /** Unpacks an archive into an empty folder. @throws StillpointError IMAGE_INVALID, SPACE_INSUFFICIENT */

@@ -1,5 +1,6 @@
-import { type ExecFileException, execFile } from "node:child_process";
+import { spawn } from "node:child_process";
 import { relative } from "node:path";
+import type { Readable, Writable } from "node:stream";
 import { StillpointError } from "#libs/errors";
 
 /**
@@ -36,45 +37,79 @@ export interface ConfinedCall {
   readonly signal: AbortSignal;
 }
 
-/** The arguments that bubblewrap runs a program with, so that it sees no more than that. */
-export function confinement({ from, to }: Sight, program: readonly string[]): string[] {
-  const seen = [
-    ...(from === undefined ? [] : ["--ro-bind", from, "/from"]),
-    ...(to === undefined ? [] : ["--bind", to, "/to", "--chdir", "/to"]),
-  ];
-  return [...ALONE, ...PROGRAMS, ...seen, "--", ...program];
-}
-
 /** Resolves when the process is gone, also when it was cancelled. */
 export async function runConfined(
   program: string,
   args: readonly string[],
   { sight, input, signal }: ConfinedCall,
 ): Promise<Ended> {
-  signal.throwIfAborted();
-  const { promise, resolve } = Promise.withResolvers<Ended & { readonly error: ExecFileException | null }>();
-  const options = {
-    maxBuffer: OUTPUT_BYTES,
-    encoding: "latin1",
-    env: { PATH: process.env.PATH, LC_ALL: "C" },
-  } as const;
-  const child = execFile("bwrap", confinement(sight, [program, ...args]), options, (error, stdout, stderr) =>
-    resolve({ error, stdout, stderr, code: typeof error?.code === "number" ? error.code : 0 }),
-  );
-  child.stdin?.on("error", () => undefined); // it ended before it had read all; how it ended tells why
-  child.stdin?.end(input);
-  const cancel = () => child.kill("SIGKILL");
-  signal.addEventListener("abort", cancel, { once: true });
+  const given = new AbortController();
+  const child = spawnConfined([program, ...args], { sight, signal: AbortSignal.any([signal, given.signal]) });
   try {
-    const ended = await promise;
+    child.stdin.on("error", () => undefined); // it ended before it had read all; how it ended tells why
+    child.stdin.end(input);
+    const [code, stdout, stderr] = await Promise.all([child.ended, readAll(child.stdout), readAll(child.stderr)]);
     signal.throwIfAborted();
-    if (ended.error !== null && typeof ended.error.code !== "number") {
-      throw new StillpointError("INTERNAL", `${program} did not run: ${ended.error.message}`, { cause: ended.error });
-    }
-    return ended;
+    return { code, stdout, stderr };
   } finally {
-    signal.removeEventListener("abort", cancel);
+    given.abort();
+    await child.ended.catch(() => undefined);
   }
+}
+
+export interface ConfinedProcess {
+  readonly stdin: Writable;
+  readonly stdout: Readable;
+  readonly stderr: Readable;
+  /** Its exit code, when it is gone; 128 when a signal ended it. Fails when it could not be begun. */
+  readonly ended: Promise<number>;
+}
+
+/** Begins a program that sees no more than that; an abort ends it. */
+export function spawnConfined(
+  program: readonly string[],
+  { sight: { from, to }, signal }: Omit<ConfinedCall, "input">,
+): ConfinedProcess {
+  signal.throwIfAborted();
+  const seen = [
+    ...(from === undefined ? [] : ["--ro-bind", from, "/from"]),
+    ...(to === undefined ? [] : ["--bind", to, "/to", "--chdir", "/to"]),
+  ];
+  // A group of its own: bubblewrap alone, ended at its start, would leave its half-made child waiting for it for ever.
+  const child = spawn("bwrap", [...ALONE, ...PROGRAMS, ...seen, "--", ...program], {
+    ...{ detached: true, stdio: "pipe", env: { PATH: process.env.PATH, LC_ALL: "C" } },
+  });
+  const { promise, resolve, reject } = Promise.withResolvers<number>();
+  const cancel = () => endGroup(child.pid);
+  signal.addEventListener("abort", cancel, { once: true });
+  child.once("error", (cause) => {
+    reject(new StillpointError("INTERNAL", `${program[0]} did not run: ${cause.message}`, { cause }));
+  });
+  child.once("close", (code) => resolve(code ?? 128));
+  const ended = promise.finally(() => signal.removeEventListener("abort", cancel));
+  ended.catch(() => undefined); // who waits for it is told
+  return { stdin: child.stdin, stdout: child.stdout, stderr: child.stderr, ended };
+}
+
+function endGroup(pid: number | undefined): void {
+  try {
+    if (pid !== undefined) process.kill(-pid, "SIGKILL");
+  } catch {
+    // it is gone
+  }
+}
+
+/** @throws StillpointError INTERNAL when it is more than anybody holds in memory */
+async function readAll(stream: Readable): Promise<string> {
+  const pieces: Buffer[] = [];
+  let bytes = 0;
+  for await (const piece of stream as AsyncIterable<Buffer>) {
+    bytes += piece.length;
+    if (bytes > OUTPUT_BYTES)
+      throw new StillpointError("INTERNAL", `a program has printed more than ${OUTPUT_BYTES} bytes`);
+    pieces.push(piece);
+  }
+  return Buffer.concat(pieces).toString("latin1");
 }
 
 /** The folder above two, which are to be seen in one so that a file can be linked from one into the other. */

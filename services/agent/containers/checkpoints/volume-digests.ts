@@ -67,7 +67,7 @@ function digestVolumes(container: Container, checkpointUid: string): Piece {
 async function compute(container: Container, checkpointUid: string, id: string, signal: AbortSignal) {
   const copy = volumeCopy(checkpointFolder(container, checkpointUid), id);
   const look = await lookOf(copy, signal);
-  const known: KnownDigest = { digest: await digestOfFiles(copy, signal), look };
+  const known: KnownDigest = { digest: await digestOfFiles(copy, signal, false), look };
   if ((await lookOf(copy, signal)) !== look) return undefined;
   await remember(container, checkpointUid, id, known);
   return known;
