@@ -85,14 +85,11 @@ interface Sending {
   readonly signal: AbortSignal;
 }
 
-async function sendVolume(
-  { id, sizeBytes, open }: VolumeToPush,
-  sender: ChunkSender,
-  { tell, signal }: Sending,
-): Promise<RemoteVolume> {
-  const chunkSizeBytes = checkpointChunkSize(sizeBytes);
+async function sendVolume(volume: VolumeToPush, sender: ChunkSender, { tell, signal }: Sending): Promise<RemoteVolume> {
+  const { id } = volume;
+  const chunkSizeBytes = checkpointChunkSize(volume.sizeBytes);
   const ended = new AbortController();
-  const { archive, digest } = open(AbortSignal.any([signal, ended.signal]));
+  const opened = volume.open(AbortSignal.any([signal, ended.signal]));
   const layers: Descriptor[] = [];
   let virtualSizeBytes = 0;
   const send = async (chunks: readonly Buffer[]) => {
@@ -108,12 +105,12 @@ async function sendVolume(
     });
   };
   try {
-    for await (const chunks of inGroups(alignArchive(archive, chunkSizeBytes), AT_A_TIME)) await send(chunks);
+    for await (const chunks of inGroups(alignArchive(opened.archive, chunkSizeBytes), AT_A_TIME)) await send(chunks);
   } finally {
     ended.abort();
   }
   const cut = { virtualSizeBytes, chunkSizeBytes };
-  return { id, ...cut, digest: digest(), chunks: readChunks(layers, cut, id) };
+  return { id, ...cut, digest: opened.digest(), chunks: readChunks(layers, cut, id) };
 }
 
 async function* inGroups<Item>(items: AsyncIterable<Item>, size: number): AsyncGenerator<Item[]> {

@@ -86,11 +86,8 @@ export interface EngineImages {
   find(image: string): Promise<EngineImage | undefined>;
   /** @throws StillpointError IMAGE_NOT_FOUND, IMAGE_ARCHITECTURE, REGISTRY_UNREACHABLE, REGISTRY_LOGIN */
   pull(image: string, login: RegistryLogin | undefined, control: TransferControl): Promise<void>;
-  /**
-   * Sends a tagged image to the registry that its name begins with, as far as that lacks it; gives the layers that had
-   * to be sent, each by the first 12 digits of the digest of what it holds unpacked.
-   */
-  push(image: string, login: RegistryLogin | undefined, control: TransferControl): Promise<ReadonlySet<string>>;
+  /** Sends a tagged image to the registry that its name begins with, as far as that lacks it. */
+  push(image: string, login: RegistryLogin | undefined, control: TransferControl): Promise<PushedByEngine>;
   /** Gives an image another name. */
   tag(image: string, to: { readonly repository: string; readonly tag: string }): Promise<void>;
   /** Removes a name, and the image with its last one. One that is gone or in use is no error. */
@@ -98,6 +95,13 @@ export interface EngineImages {
   /** An archive that `load` reads. */
   save(image: string): Promise<Readable>;
   load(archive: Readable): Promise<void>;
+}
+
+export interface PushedByEngine {
+  /** Of its manifest. */
+  readonly digest: string;
+  /** The layers that had to be sent, each by the first 12 digits of the digest of what it holds unpacked. */
+  readonly sentLayers: ReadonlySet<string>;
 }
 
 export interface EngineImage {

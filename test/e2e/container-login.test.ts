@@ -40,7 +40,7 @@ test("the engine of a host pulls and pushes as the host's account of the registr
   await expect(engine.images.push(`${repository}:1`, puller, control)).rejects.toMatchObject({
     reason: "REGISTRY_LOGIN",
   });
-  const digest = await engine.images.push(`${repository}:1`, pusher, control);
+  const { digest } = await engine.images.push(`${repository}:1`, pusher, control);
   await engine.images.remove(`${repository}:1`);
   await engine.images.pull(`${repository}@${digest}`, puller, control);
   expect(await engine.images.find(`${repository}@${digest}`)).toMatchObject({ architecture: "amd64" });

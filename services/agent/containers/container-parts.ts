@@ -1,15 +1,24 @@
+import type { CheckpointStorage } from "#contracts/vm/v1/vm";
 import type { Clock } from "#libs/clock";
 import type { Logger } from "#libs/logger";
 import type { RegistryClient } from "#libs/oci";
 import type { BackgroundWork } from "../checkpoints/background-work.ts";
 import type { ContainerEngine, EngineFacts } from "../container-engine.ts";
-import type { ContainerStorage } from "./checkpoints/storage.ts";
+import type { Container } from "./container.ts";
 import type { ContainerImages } from "./container-images.ts";
 import type { Containers } from "./containers.ts";
 import type { HostPolicy } from "./isolation.ts";
 import type { ProjectNetworks } from "./networks.ts";
 import type { Programs } from "./program.ts";
 import type { SecretFiles } from "./secrets.ts";
+
+/** What checkpoints take on this host. */
+export interface StorageOfContainers {
+  /** To be called after checkpoints may have come or gone: tells soon what they take now. */
+  changed(container: Container): void;
+  /** Undefined before its first checkpoint. */
+  measure(container: Container): Promise<CheckpointStorage | undefined>;
+}
 
 /** What actions on containers work with. */
 export interface ContainerParts {
@@ -20,7 +29,7 @@ export interface ContainerParts {
   readonly registry: RegistryClient;
   /** Digests, shared with VMs. */
   readonly background: BackgroundWork;
-  readonly storage: ContainerStorage;
+  readonly storage: StorageOfContainers;
   readonly secrets: SecretFiles;
   readonly programs: Programs;
   readonly policy: HostPolicy;

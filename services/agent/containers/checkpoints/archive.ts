@@ -29,9 +29,9 @@ export function archiveOf(folder: string, signal: AbortSignal): Archive {
 
 /** The digest of a folder's files: content, names, owners, permissions and times of change. */
 export async function digestOfFiles(folder: string, signal: AbortSignal, isUrgent = true): Promise<string> {
-  const { archive, digest } = archiveBy(isUrgent ? ["tar"] : GIVING_WAY, folder, signal);
-  for await (const _piece of archive) signal.throwIfAborted();
-  return digest();
+  const read = archiveBy(isUrgent ? ["tar"] : GIVING_WAY, folder, signal);
+  for await (const _piece of read.archive) signal.throwIfAborted();
+  return read.digest();
 }
 
 const GIVING_WAY = ["nice", "-n", "19", "tar"];

@@ -76,10 +76,10 @@ async function pushImage(
   try {
     await engine.images.tag(image, { repository, tag: at.tag });
     const control = { signal, progress: (bytes: object) => progress({ ...bytes, message: "pushing the image" }) };
-    const sent = await engine.images.push(name, images.login, control);
+    const { sentLayers } = await engine.images.push(name, images.login, control);
     const pushed = await storeAsOci(registry, { ...at, signal });
-    const sentLayers = pushed.layers.filter((_, i) => sent.has(shortId(pushed.diffIds[i] ?? "")));
-    const sentBytes = sentLayers.reduce((sum, { size }) => sum + size, 0);
+    const newLayers = pushed.layers.filter((_, i) => sentLayers.has(shortId(pushed.diffIds[i] ?? "")));
+    const sentBytes = newLayers.reduce((sum, { size }) => sum + size, 0);
     return { ...pushed, sentBytes, [Symbol.asyncDispose]: withdraw };
   } catch (error) {
     await withdraw();

@@ -3,6 +3,7 @@ import type { CheckpointSize, CheckpointStorage } from "#contracts/vm/v1/vm";
 import type { Clock } from "#libs/clock";
 import type { Logger } from "#libs/logger";
 import type { Container } from "../container.ts";
+import type { StorageOfContainers } from "../container-parts.ts";
 import { ownBytes } from "./files.ts";
 import { treeOf } from "./tree.ts";
 import type { CheckpointTree } from "./tree-shape.ts";
@@ -16,7 +17,7 @@ interface Known {
 }
 
 /** Measures what the checkpoints of containers take on this host, and tells it when it has changed. */
-export class ContainerStorage {
+export class ContainerStorage implements StorageOfContainers {
   readonly #deps: { readonly clock: Clock; readonly logger: Logger };
   readonly #known = new WeakMap<Container, Known>();
 
@@ -24,7 +25,6 @@ export class ContainerStorage {
     this.#deps = deps;
   }
 
-  /** To be called after checkpoints may have come or gone: tells soon what they take now. */
   changed(container: Container): void {
     if (container.manifest.tree === undefined || container.isLeaving) return;
     this.#tell(container).catch((err: unknown) => {
@@ -32,7 +32,6 @@ export class ContainerStorage {
     });
   }
 
-  /** Undefined before its first checkpoint. */
   async measure(container: Container): Promise<CheckpointStorage | undefined> {
     if (container.manifest.tree === undefined) return undefined;
     const { bavail, bsize } = await statfs(container.folder.root);
