@@ -57,8 +57,17 @@ describe("checkpoint pull", () => {
       { parent: "projects/default", vmId: "b", start: true },
       { workload: "projects/default/vms/c", displayName: "old" },
     ]);
+    await pull("--container", "d", "--port", "8080:80");
+    await pull("--into", "container/e");
+    expect(asked.slice(2)).toMatchObject([
+      { parent: "projects/default", vmId: "", containerId: "d", ports: [{ hostPort: 8080, guestPort: 80 }] },
+      { workload: "projects/default/containers/e" },
+    ]);
     for (const wrong of [[], ["--vm", "b", "--into", "c"]]) {
-      expect(await pull(...wrong)).toMatchObject({ code: 2, err: expect.stringContaining("--vm NEW or --into VM") });
+      expect(await pull(...wrong)).toMatchObject({
+        code: 2,
+        err: expect.stringContaining("--vm NEW, --container NEW and --into WORKLOAD"),
+      });
     }
   });
 });

@@ -94,7 +94,8 @@ async function follow(what: string, stream: Readable, { progress }: TransferCont
       if (error !== undefined) throw engineError(what, new Error(error));
       digest = aux?.Digest ?? digest;
       if (status === "Pushed") sentLayers.add(id);
-      if (/^(Downloading|Pushing)/.test(status) && note(layers, id, progressDetail)) progress(sum([...layers.values()]));
+      if (/^(Downloading|Pushing)/.test(status) && note(layers, id, progressDetail))
+        progress(sum([...layers.values()]));
     }
     return { digest, sentLayers };
   } catch (error) {
