@@ -1,13 +1,12 @@
 import { randomBytes } from "node:crypto";
 import { readdir } from "node:fs/promises";
-import { CreateBucketCommand, ListMultipartUploadsCommand, ListObjectsV2Command } from "@aws-sdk/client-s3";
-import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { digestOf } from "#libs/oci";
-import { eventually, startCeph } from "#libs/testing";
+import { eventually } from "#libs/testing";
 import { pushBlob, pushManifest } from "../../services/registry/http/oci-fixture.ts";
-import { createS3Client } from "../../services/registry/store/s3-client.ts";
 import { startTestRegistry } from "../../services/registry/testing/registry-fixture.ts";
 import { sendOnce } from "../../services/registry/testing/registry-user.ts";
+import { startBucket } from "../../services/registry/testing/store-places.ts";
 import { mountSmallDisk } from "./small-disk.ts";
 
 const MIB = 2 ** 20;
@@ -38,28 +37,20 @@ async function onDisk(ending: AsyncDisposableStack): Promise<Place> {
 }
 
 async function inBucket(ending: AsyncDisposableStack): Promise<Place> {
-  const ceph = ending.use(await startCeph());
-  const keys = { AWS_ACCESS_KEY_ID: ceph.accessKey, AWS_SECRET_ACCESS_KEY: ceph.secretKey };
-  for (const [name, value] of Object.entries(keys)) vi.stubEnv(name, value);
-  const bucket = { Bucket: "stillpoint-registry" };
-  const client = createS3Client({ endpoint: ceph.url, region: "us-east-1", bucket: bucket.Bucket });
-  ending.defer(() => client.destroy());
-  await client.send(new CreateBucketCommand(bucket));
+  const { ceph, settings, objects, unfinished } = await startBucket(ending);
   const scope = ["--quota-scope=bucket", "--uid=test"];
   return {
-    settings: { REGISTRY_STORE: "s3", REGISTRY_S3_ENDPOINT: ceph.url },
+    settings,
     async fill() {
-      const { Contents = [] } = await client.send(new ListObjectsV2Command(bucket));
-      const usedBytes = Contents.reduce((sum, { Size = 0 }) => sum + Math.ceil(Size / 4_096) * 4_096, 0);
+      const sizes = await Promise.all(
+        (await objects.list("")).map(async (key) => (await objects.head(key))?.sizeBytes),
+      );
+      const usedBytes = sizes.reduce((sum: number, size = 0) => sum + Math.ceil(size / 4_096) * 4_096, 0);
       await ceph.admin("quota", "set", ...scope, `--max-size=${usedBytes}`);
       await ceph.admin("quota", "enable", ...scope);
     },
     clear: () => ceph.admin("quota", "disable", ...scope),
-    async everything() {
-      const { Uploads = [] } = await client.send(new ListMultipartUploadsCommand(bucket));
-      const { Contents = [] } = await client.send(new ListObjectsV2Command(bucket));
-      return [...Uploads, ...Contents].map(({ Key = "" }) => Key);
-    },
+    everything: async () => [...(await unfinished()), ...(await objects.list(""))],
   };
 }
 
@@ -80,10 +71,7 @@ describe.each([
     };
     registry = ending.use(await startTestRegistry({ ...place.settings, ...soon }));
   });
-  afterAll(async () => {
-    await ending.disposeAsync();
-    vi.unstubAllEnvs();
-  });
+  afterAll(() => ending.disposeAsync());
 
   /** Without what collection writes for itself. */
   const kept = async () => (await place.everything()).filter((key) => !/^(collect|reserve)\//.test(key)).sort();

@@ -191,9 +191,28 @@ describe("uploads", () => {
     const put = await send("PUT", withDigest(location, digest), { ...octets, ...hers }, blob.subarray(500));
     expect(put.status).toBe(201);
     expect((await send("HEAD", `/v2/team-k/x/blobs/${digest}`, hers)).status).toBe(401);
-    const again = (await send("POST", "/v2/team-k/x/blobs/uploads/", await bearer(kim))).headers.location ?? "";
+  });
+
+  it("go on at the same byte with a new token, once the old one is too old for that too", async () => {
+    const kate = await cluster.login("kate", "team-k/*");
+    const scope = "repository:team-k/y:pull,push";
+    const bearer = async () => ({ authorization: `Bearer ${await tokenOf(kate, scope)}`, ...octets });
+    const old = await bearer();
+    const location = (await send("POST", "/v2/team-k/y/blobs/uploads/", old)).headers.location ?? "";
+    const sendFrom = (first: number, headers: Record<string, string>) => {
+      const range = { "content-range": `${first}-${first + 99}` };
+      return send("PATCH", location, { ...headers, ...range }, blob.subarray(first, first + 100));
+    };
+    expect((await sendFrom(0, old)).status).toBe(202);
     now += 25 * 3_600_000;
-    expect((await send("PATCH", again, hers, blob)).status).toBe(401);
+    const refused = await sendFrom(100, old);
+    expect([refused.status, refused.code]).toEqual([401, "UNAUTHORIZED"]);
+    expect(refused.headers["www-authenticate"]).toContain(`scope="${scope}",error="invalid_token"`);
+    const fresh = await bearer();
+    expect((await send("GET", location, fresh)).headers.range).toBe("0-99");
+    expect((await sendFrom(100, fresh)).headers.range).toBe("0-199");
+    const put = await send("PUT", withDigest(location, digest), fresh, blob.subarray(200));
+    expect(put.status).toBe(201);
   });
 
   it("belong to whoever began them", async () => {

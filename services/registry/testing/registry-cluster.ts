@@ -1,3 +1,4 @@
+import { join } from "node:path";
 import { type AccountKind, AccountsDefinition, type RepositoryAction } from "#contracts/registry/v1/accounts";
 import { QuotasDefinition } from "#contracts/registry/v1/quotas";
 import { type Clock, systemClock } from "#libs/clock";
@@ -22,7 +23,9 @@ export async function startRegistryCluster(options: ClusterOptions = {}) {
   const nats = ending.use(await startNats());
   const redis = ending.use(await startRedis());
   const lifecycle = ending.adopt(new Lifecycle(), (it) => it.close());
-  const env = { REGISTRY_DATA: folder.path, NATS_URL: nats.url, REDIS_URL: redis.url };
+  // Deep enough to see what would be written beside it.
+  const data = join(folder.path, "registry", "store");
+  const env = { REGISTRY_DATA: data, NATS_URL: nats.url, REDIS_URL: redis.url };
   const started = await startReplicas(env, lifecycle, options);
   const urls = started.map(({ httpAddress }) => `http://${httpAddress}`);
   const { url } = ending.use(await startRoundRobin(urls));
@@ -37,7 +40,7 @@ export async function startRegistryCluster(options: ClusterOptions = {}) {
     quotas: ending.adopt(createRpcClient(QuotasDefinition, rpcAddress), (it) => it.close()),
     nats,
     redis,
-    data: folder.path,
+    data,
     ...accountMakers(url, accounts),
     [Symbol.asyncDispose]: () => ending.disposeAsync(),
   };
