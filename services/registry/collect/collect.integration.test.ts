@@ -50,6 +50,70 @@ async function collected(url: string, { objects }: StorePlace): Promise<Buffer> 
   return blob;
 }
 
+interface Stage {
+  readonly place: StorePlace;
+  readonly metricsPorts: readonly number[];
+  anyUrl(): string;
+}
+
+async function keepsWhatIsNeeded({ place, metricsPorts, anyUrl }: Stage): Promise<void> {
+  const url = anyUrl();
+  const status = async (path: string, method = "GET") => (await fetch(`${anyUrl()}${path}`, { method })).status;
+  const contents = async () => new Set((await place.objects.list(keys.contents)).map(digestOfContent));
+  const layers = Array.from({ length: 5 }, () => randomBytes(1_000));
+  const push = (reference: string, layer: number, extra: object = {}) =>
+    pushManifest(url, "kept/image", reference, { layers: layers.slice(layer, layer + 1), extra });
+  const child = await push("", 0);
+  const index = {
+    ...{ schemaVersion: 2, mediaType: mediaTypes.index, manifests: [child.descriptor] },
+  };
+  const put = await fetch(`${url}/v2/kept/image/manifests/multi`, {
+    method: "PUT",
+    body: JSON.stringify(index),
+    headers: { "content-type": mediaTypes.index },
+  });
+  expect(put.status).toBe(201);
+  const parent = await push("", 1, { annotations: { n: "1" } });
+  const checkpoint = await push("checkpoint", 2, { subject: parent.descriptor });
+  const receipt = await push("", 3, { subject: checkpoint.descriptor });
+  const lost = await push("", 4, { annotations: { n: "4" } });
+
+  // Asking the registry for it would keep it.
+  const lostLayer = digestOf(layers[4] ?? Buffer.alloc(0));
+  await eventually(async () => !(await contents()).has(lostLayer), { deadlineMs: 15_000 });
+  expect(await status(`/v2/kept/image/manifests/${lost.digest}`)).toBe(404);
+  const kept = [child, parent, checkpoint, receipt];
+  for (const { digest } of kept) expect(await status(`/v2/kept/image/manifests/${digest}`)).toBe(200);
+  for (const layer of layers.slice(0, 4)) expect((await contents()).has(digestOf(layer))).toBe(true);
+
+  // A second repository holds one of the layers.
+  await pushManifest(url, "kept/other", "v1", {
+    layers: layers.slice(0, 1),
+    extra: { annotations: { n: "other" } },
+  });
+  for (const tag of ["multi", "checkpoint"])
+    expect(await status(`/v2/kept/image/manifests/${tag}`, "DELETE")).toBe(202);
+  const gone = [...kept.map(({ digest }) => digest), ...layers.slice(1).map((layer) => digestOf(layer))];
+  await eventually(
+    async () => {
+      const left = await contents();
+      return gone.every((digest) => !left.has(digest));
+    },
+    { deadlineMs: 20_000 },
+  );
+  const shared = digestOf(layers[0] ?? Buffer.alloc(0));
+  const link = keys.link("kept/image", "_blobs", shared);
+  await eventually(async () => (await place.objects.head(link)) === undefined, { deadlineMs: 15_000 });
+  expect(await status(`/v2/kept/image/blobs/${shared}`, "HEAD")).toBe(404);
+  expect(await status(`/v2/kept/other/blobs/${shared}`)).toBe(200);
+
+  const metrics = await Promise.all(metricsPorts.map(async (port) => await metricsAt(port)));
+  const reclaimed = metrics.map((text) => Number(/^stillpoint_registry_reclaimed_bytes_total (\d+)/m.exec(text)?.[1]));
+  expect(reclaimed.reduce((sum, bytes) => sum + bytes, 0)).toBeGreaterThan(4_000);
+  const requests = /^stillpoint_registry_request_duration_seconds_count\{request="putManifest",status="201"\} \d/m;
+  expect(metrics.join()).toMatch(requests);
+}
+
 describe.each([
   ["a folder", startFolder, PUSHES],
   ["S3", startBucket, PUSHES / 2],
@@ -68,67 +132,9 @@ describe.each([
   }, 60_000);
   afterAll(() => ending.disposeAsync());
 
+  const what = "keeps what a tag needs: children of an index, referrers, lineage; and deletes what is let go";
   // Once is enough for what does not depend on the store.
-  if (open === startFolder)
-    test("keeps what a tag needs: children of an index, referrers, lineage; and deletes what is let go", async () => {
-      const url = anyUrl();
-      const status = async (path: string, method = "GET") => (await fetch(`${anyUrl()}${path}`, { method })).status;
-      const contents = async () => new Set((await place.objects.list(keys.contents)).map(digestOfContent));
-      const layers = Array.from({ length: 5 }, () => randomBytes(1_000));
-      const push = (reference: string, layer: number, extra: object = {}) =>
-        pushManifest(url, "kept/image", reference, { layers: layers.slice(layer, layer + 1), extra });
-      const child = await push("", 0);
-      const index = {
-        ...{ schemaVersion: 2, mediaType: mediaTypes.index, manifests: [child.descriptor] },
-      };
-      const put = await fetch(`${url}/v2/kept/image/manifests/multi`, {
-        method: "PUT",
-        body: JSON.stringify(index),
-        headers: { "content-type": mediaTypes.index },
-      });
-      expect(put.status).toBe(201);
-      const parent = await push("", 1, { annotations: { n: "1" } });
-      const checkpoint = await push("checkpoint", 2, { subject: parent.descriptor });
-      const receipt = await push("", 3, { subject: checkpoint.descriptor });
-      const lost = await push("", 4, { annotations: { n: "4" } });
-
-      // Asking the registry for it would keep it.
-      const lostLayer = digestOf(layers[4] ?? Buffer.alloc(0));
-      await eventually(async () => !(await contents()).has(lostLayer), { deadlineMs: 15_000 });
-      expect(await status(`/v2/kept/image/manifests/${lost.digest}`)).toBe(404);
-      const kept = [child, parent, checkpoint, receipt];
-      for (const { digest } of kept) expect(await status(`/v2/kept/image/manifests/${digest}`)).toBe(200);
-      for (const layer of layers.slice(0, 4)) expect((await contents()).has(digestOf(layer))).toBe(true);
-
-      // A second repository holds one of the layers.
-      await pushManifest(url, "kept/other", "v1", {
-        layers: layers.slice(0, 1),
-        extra: { annotations: { n: "other" } },
-      });
-      for (const tag of ["multi", "checkpoint"])
-        expect(await status(`/v2/kept/image/manifests/${tag}`, "DELETE")).toBe(202);
-      const gone = [...kept.map(({ digest }) => digest), ...layers.slice(1).map((layer) => digestOf(layer))];
-      await eventually(
-        async () => {
-          const left = await contents();
-          return gone.every((digest) => !left.has(digest));
-        },
-        { deadlineMs: 20_000 },
-      );
-      const shared = digestOf(layers[0] ?? Buffer.alloc(0));
-      const link = keys.link("kept/image", "_blobs", shared);
-      await eventually(async () => (await place.objects.head(link)) === undefined, { deadlineMs: 15_000 });
-      expect(await status(`/v2/kept/image/blobs/${shared}`, "HEAD")).toBe(404);
-      expect(await status(`/v2/kept/other/blobs/${shared}`)).toBe(200);
-
-      const metrics = await Promise.all(metricsPorts.map(async (port) => await metricsAt(port)));
-      const reclaimed = metrics.map((text) =>
-        Number(/^stillpoint_registry_reclaimed_bytes_total (\d+)/m.exec(text)?.[1]),
-      );
-      expect(reclaimed.reduce((sum, bytes) => sum + bytes, 0)).toBeGreaterThan(4_000);
-      const requests = /^stillpoint_registry_request_duration_seconds_count\{request="putManifest",status="201"\} \d/m;
-      expect(metrics.join()).toMatch(requests);
-    }, 60_000);
+  if (open === startFolder) test(what, () => keepsWhatIsNeeded({ place, metricsPorts, anyUrl }), 60_000);
 
   test(
     "loses nothing while clients push, mount, delete and re-tag at random, and replicas are killed",
