@@ -2,7 +2,8 @@ import { randomBytes, randomInt } from "node:crypto";
 import { digestOf } from "#libs/oci";
 import { pushBlob, pushManifest } from "../http/oci-fixture.ts";
 
-export const CLIENTS = 4;
+/** Of this many a repository may have what is mounted. */
+const REPOSITORIES = 4;
 
 /** Layers that all clients push again and again, so that they come and go in several repositories at once. */
 const sharedLayers = Array.from({ length: 12 }, () => randomBytes(2_000));
@@ -67,7 +68,7 @@ export class RandomClient {
   }
 
   async #send(layer: Buffer): Promise<void> {
-    const from = `random/c${randomInt(CLIENTS)}`;
+    const from = `random/c${randomInt(REPOSITORIES)}`;
     const target = this.#target(`blobs/uploads/?mount=${digestOf(layer)}&from=${from}`);
     const isMounted = randomInt(2) === 0 && (await fetch(target, { method: "POST" })).status === 201;
     if (!isMounted) await pushBlob(this.#url(), this.#repository, layer);

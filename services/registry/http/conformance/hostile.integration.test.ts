@@ -2,7 +2,7 @@ import { readdir } from "node:fs/promises";
 import { METHODS } from "node:http";
 import { join, relative } from "node:path";
 import fc from "fast-check";
-import { expect, it } from "vitest";
+import { beforeAll, expect, it } from "vitest";
 import { digestOf, mediaTypes } from "#libs/oci";
 import { describeRegistry } from "../../testing/describe-registry.ts";
 import { sendOnce } from "../../testing/registry-user.ts";
@@ -137,6 +137,10 @@ async function strangeFiles(data: string): Promise<string[]> {
 }
 
 describeRegistry("Error Codes: whatever is sent", (client) => {
+  beforeAll(async () => {
+    await client.pushImage("conformance/x", "latest");
+  });
+
   it("is no server's error, and every refusal says why", async () => {
     const request = fc.record({ method, path, header, body });
     await fc.assert(
