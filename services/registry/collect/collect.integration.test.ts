@@ -9,9 +9,9 @@ import { RandomClient } from "../testing/random-client.ts";
 import { type RegistryReplica, startReplica } from "../testing/registry-replica.ts";
 import { type StorePlace, startBucket, startFolder } from "../testing/store-places.ts";
 
-/** How much clients push at random, over a folder; half of it over S3. Thousands for a long run. */
+/** How much clients push at random, over a folder; a quarter of it over S3. Thousands for a long run. */
 const PUSHES = Number(process.env.REGISTRY_COLLECT_PUSHES ?? 80);
-const PUSHES_BETWEEN_KILLS = 40;
+const PUSHES_BETWEEN_KILLS = 30;
 
 /** Two replicas over one store that collect all the time. */
 async function startReplicas(ending: AsyncDisposableStack, place: StorePlace, verifySeconds: string) {
@@ -117,7 +117,7 @@ async function keepsWhatIsNeeded({ place, metricsPorts, anyUrl }: Stage): Promis
 describe.each([
   ["a folder", { open: startFolder, pushes: PUSHES, clients: 4, verifySeconds: "3" }],
   // Where everything takes longer, the queue alone tells what to look at.
-  ["S3", { open: startBucket, pushes: PUSHES / 2, clients: 2, verifySeconds: "3600" }],
+  ["S3", { open: startBucket, pushes: PUSHES / 4, clients: 2, verifySeconds: "3600" }],
 ] as const)("collection over %s", (_name, { open, pushes, clients: count, verifySeconds }) => {
   const ending = new AsyncDisposableStack();
   let place: StorePlace;
@@ -143,7 +143,7 @@ describe.each([
       const clients = Array.from({ length: count }, (_, number) => new RandomClient(number, anyUrl));
       const pushed = () => clients.reduce((sum, client) => sum + client.pushes, 0);
       const work = Promise.all(clients.map((client) => client.work(() => pushed() >= pushes)));
-      for (let next = PUSHES_BETWEEN_KILLS / 2; next < pushes; next += PUSHES_BETWEEN_KILLS) {
+      for (let next = PUSHES_BETWEEN_KILLS / 3; next < pushes; next += PUSHES_BETWEEN_KILLS) {
         await eventually(() => pushed() >= next, { deadlineMs: 60_000 });
         const replica = replicas[randomInt(replicas.length)];
         await replica?.kill();
