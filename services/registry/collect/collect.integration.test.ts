@@ -53,7 +53,7 @@ async function collected(url: string, { objects }: StorePlace): Promise<Buffer> 
 interface Stage {
   readonly place: StorePlace;
   readonly metricsPorts: readonly number[];
-  anyUrl(): string;
+  readonly anyUrl: () => string;
 }
 
 async function keepsWhatIsNeeded({ place, metricsPorts, anyUrl }: Stage): Promise<void> {

@@ -37,7 +37,7 @@ export async function startBucket(ending: AsyncDisposableStack) {
     settings: { ...keys, REGISTRY_STORE: "s3", REGISTRY_S3_ENDPOINT: ceph.url },
     objects,
     /** Keys of multipart uploads that nobody has completed. */
-    async unfinished(): Promise<string[]> {
+    unfinished: async (): Promise<string[]> => {
       const { Uploads = [] } = await client.send(new ListMultipartUploadsCommand(bucket));
       return Uploads.map(({ Key = "" }) => Key);
     },
