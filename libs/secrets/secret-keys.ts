@@ -96,11 +96,7 @@ function boundTo(head: Buffer, name: string): Buffer {
 }
 
 function missing(id: string, name: string): never {
-  throw new StillpointError(
-    "SECRET_KEY_MISSING",
-    `${name} is sealed with key ${id}, which is not among the keys here`,
-    {
-      metadata: { key: id },
-    },
-  );
+  throw new StillpointError("SECRET_KEY_MISSING", `${name}: sealed with key ${id}, which is not among the keys here`, {
+    metadata: { key: id },
+  });
 }

@@ -2,12 +2,12 @@ import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { ContainerDefinition, ContainerStatus } from "#contracts/host/v1/agent";
 import { StillpointError } from "#libs/errors";
 import type { SecretKeys } from "#libs/secrets";
-import { syncFolder, writeDurably } from "../durable-file.ts";
+import { syncFolder } from "../durable-file.ts";
 import { readManifest, writeManifest } from "../manifest.ts";
 import type { DataFolder } from "../workload-folder.ts";
 import { Container, type ContainerDeps, type ContainerManifest, type ToldStatus } from "./container.ts";
 import { containerFolder } from "./container-folder.ts";
-import { sealValues } from "./sealed-values.ts";
+import { keepValues, resealValues } from "./sealed-values.ts";
 
 /** The containers that have a folder on this host. */
 export class Containers {
@@ -57,7 +57,7 @@ export class Containers {
     const folder = containerFolder(this.#data, definition.uid);
     await mkdir(folder.root, { recursive: true, mode: 0o700 });
     const { secrets = [] } = definition.spec ?? {};
-    if (secrets.length > 0) await writeDurably(folder.secrets, sealValues(this.#keys, definition.uid, secrets));
+    if (secrets.length > 0) await keepValues(this.#keys, folder.secrets, definition.uid, secrets);
     const kept = withoutSecrets(definition);
     const container = new Container({ definition: kept, folder, manifest, deps: this.#deps });
     const both = await Promise.allSettled([make(container), this.#write(container)]);
@@ -90,10 +90,18 @@ export class Containers {
       const manifest = await readManifest<ContainerManifest>(folder.manifest);
       const definition = ContainerDefinition.fromJSON(JSON.parse(await readFile(folder.spec, "utf8")));
       const told = await readTold(folder.status);
+      if ((definition.spec?.secrets ?? []).length > 0) await this.#reseal(uid, folder.secrets);
       this.#byUid.set(uid, new Container({ definition, folder, manifest, told, deps: this.#deps }));
     } catch (error) {
       this.#deps.logger.warn({ err: error, uid }, "the container's files cannot be read");
     }
+  }
+
+  /** It runs on without; its next start after a boot says the same. */
+  async #reseal(uid: string, file: string): Promise<void> {
+    await resealValues(this.#keys, file, uid).catch((error: unknown) => {
+      this.#deps.logger.error({ err: error, uid }, "the container's secrets stay sealed as they are");
+    });
   }
 }
 

@@ -1,11 +1,11 @@
 import { createHash } from "node:crypto";
-import { chmod, chown, lstat, mkdir, readdir, readFile, rm, rmdir, statfs, writeFile } from "node:fs/promises";
+import { chmod, chown, lstat, mkdir, readdir, rm, rmdir, statfs, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { StillpointError } from "#libs/errors";
 import type { SecretKeys } from "#libs/secrets";
 import { checkUid } from "../workload-folder.ts";
 import type { Container } from "./container.ts";
-import { openValues } from "./sealed-values.ts";
+import { readValues } from "./sealed-values.ts";
 
 /** The kernel's number for tmpfs. */
 const TMPFS_MAGIC = 0x01021994;
@@ -44,7 +44,7 @@ export class SecretFiles {
   async restore(container: Container): Promise<void> {
     const folder = this.folderOf(container);
     if (folder === undefined) return;
-    const secrets = openValues(this.#keys, container.uid, await readFile(container.folder.secrets, "utf8"));
+    const secrets = await readValues(this.#keys, container.folder.secrets, container.uid);
     await this.#inTurn(async () => {
       await this.#makeRoot();
       await rm(folder, { recursive: true, force: true });
