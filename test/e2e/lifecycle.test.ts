@@ -71,10 +71,16 @@ describe("a VM's life", () => {
     expect(await bootId()).toBe(before);
   });
 
-  test("stop by ACPI: the guest shuts its file systems down; start boots it", async () => {
+  test("stop by ACPI, for a drain of its host: the guest shuts its file systems down; start boots it", async () => {
     const before = await bootId();
-    await product.json("vm", "stop", "web-1");
+    const { host } = (await product.json("vm", "get", "web-1")) as { host: string };
+    const id = host.slice("hosts/".length);
+    expect(await product.json("host", "drain", id)).toMatchObject({
+      output: { stopped: ["projects/default/vms/web-1"], notMoved: [] },
+    });
     expect(await stateOf()).toBe("VM_STATE_STOPPED");
+    await product.json("vm", "stop", "web-1");
+    await product.json("host", "uncordon", id);
     await refused("VM_STATE", "vm", "exec", "web-1", "--", "true");
     await restart();
     expect(await bootId()).not.toBe(before);
