@@ -81,6 +81,16 @@ export function objectStoreContract(name: string, open: () => ObjectStore): void
       expect(await old(new Date(Date.now() - 60_000))).toEqual([]);
     });
 
+    test("takes many writes at once, and lists and deletes more than a page of S3", async () => {
+      const store = open();
+      const names = Array.from({ length: 1_010 }, (_, number) => `many/${String(number).padStart(4, "0")}`);
+      await Promise.all(names.map((key) => store.put(key, "")));
+      expect(await store.list("many/")).toEqual(names);
+      expect(await store.list("many/", { after: names[4], limit: 1_002 })).toEqual(names.slice(5, 1_007));
+      await store.delete(names);
+      expect(await store.list("many/")).toEqual([]);
+    });
+
     test("takes large content in and gives parts of it", async () => {
       const store = open();
       const blob = randomBytes(21 * MIB + 17);

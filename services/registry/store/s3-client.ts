@@ -23,7 +23,8 @@ export function createS3Client({ region, endpoint, timeoutMs = TIMEOUT_MS }: S3S
     ...(endpoint !== undefined && { endpoint, forcePathStyle: true }),
     maxAttempts: ATTEMPTS,
     requestHandler: {
-      connectionTimeout: Math.min(2_000, timeoutMs),
+      // It counts from when a request waits for one of the connections, which is no failure while all are busy.
+      connectionTimeout: timeoutMs,
       requestTimeout: timeoutMs,
       throwOnRequestTimeout: true,
       socketTimeout: timeoutMs,
