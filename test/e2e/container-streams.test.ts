@@ -23,7 +23,10 @@ test("commands have input, exit codes, a terminal, and end when the caller hangs
   await using container = await host.create(debian);
   await container.start();
   expect(await container.run("sh", "-c", "echo one; echo two >&2; exit 7")).toMatchObject({ code: 7 });
-  expect(await container.run("nosuch")).toMatchObject({ text: expect.stringContaining("not found") });
+  await expect(container.run("nosuch")).rejects.toMatchObject({
+    reason: "COMMAND_NOT_FOUND",
+    message: `running nosuch in ${container.name}: nosuch cannot be run: executable file not found`,
+  });
 
   const answers: string[] = [];
   async function* talk() {

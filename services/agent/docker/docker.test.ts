@@ -53,6 +53,10 @@ test.each([
   ],
   ["unable to find user who: no matching entries in passwd file", "its image has no user who"],
   ["Cannot mkdir: /bin/ls is not a directory", "/bin/ls is a file in its image"],
+  [
+    'exec failed: exec: "nosuch": executable file not found in $PATH',
+    "nosuch cannot be run: executable file not found",
+  ],
   ['chdir to cwd ("/none") set in config.json failed: no such file', "its working directory /none: no such file"],
   [
     "source /var/lib/docker/overlay2/0af/merged/usr/bin/env is not directory",

@@ -31,9 +31,11 @@ const WORDS: readonly Words[] = [
     "IMAGE_ARCHITECTURE",
   ],
   [
-    /executable file not found|(starting container process|exec: ).*(no such file|not a directory|is a directory|permission denied)/i,
+    /exec: "([^"]*)": .*?(executable file not found|no such file|not a directory|is a directory|permission denied)/i,
     "COMMAND_NOT_FOUND",
+    (_, program, why) => `${program} cannot be run: ${why}`,
   ],
+  [/executable file not found|starting container process.*(no such file|permission denied)/i, "COMMAND_NOT_FOUND"],
   [/no such image|manifest unknown|name unknown|manifest for .* not found|not found: manifest/i, "IMAGE_NOT_FOUND"],
   [/verification failed|invalid (checksum|tar header)|layer .*does not match/i, "IMAGE_CORRUPT"],
   [/unauthorized|denied: |access.*denied|no basic auth|authentication required/i, "REGISTRY_LOGIN"],
