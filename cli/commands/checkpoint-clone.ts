@@ -59,16 +59,18 @@ export function checkpointCloneCommands(terminal: Terminal): Command[] {
       .option("--into <workload>", "add it to the tree of this VM or container", parseWorkload)
       .option("--name <name>", "display name (default: the one that it had)")
       .action((reference: string, options: PullOptions) => pull(terminal, reference, options)),
-    operationLeaf("drill", "Try a checkpoint: boot an isolated clone, run the VM's check command in it, remove it.")
+    operationLeaf(
+      "drill",
+      "Try a checkpoint: start an isolated clone, see that it is well, run a check command in it, remove it.",
+    )
       .usage("[options] <workload> <checkpoint> [-- <command...>]")
       .argument("<workload>", "", parseWorkload)
       .argument("<checkpoint>", "its name or id")
-      .argument("[command...]", "program and arguments (default: the VM's drill command)")
-      .option(
-        "--timeout <seconds>",
-        "for the guest to boot and the command to end (default: 600)",
-        wholeNumber(1, 3_600),
+      .argument(
+        "[command...]",
+        "program and arguments (default: a VM's drill command; of a container its health check alone)",
       )
+      .option("--timeout <seconds>", "for it to be up and the command to end (default: 600)", wholeNumber(1, 3_600))
       .action((vm: string, checkpoint: string, command: string[], options: DrillOptions) =>
         drill(terminal, { name: checkpointOf(options, vm, checkpoint), command }, options),
       ),

@@ -29,10 +29,11 @@ export function showPulledLine(checkpoint: Checkpoint, { reference, isNew, into,
 }
 
 /** A drill that passed, and how long it took. */
-export function showDrillLine({ displayName, lastDrill = {} }: Checkpoint): string {
+export function showDrillLine({ name, displayName, lastDrill = {} }: Checkpoint): string {
   const { secondsToAgent, secondsToResult, command } = lastDrill as DrillTimes;
   const checked = (command?.length ?? 0) > 0 ? `, its check passed after ${secondsToResult} s` : "";
-  return `Checkpoint "${displayName}" is proven: the guest's agent answered after ${secondsToAgent} s${checked}.`;
+  const up = name.includes("/containers/") ? "the container was up" : "the guest's agent answered";
+  return `Checkpoint "${displayName}" is proven: ${up} after ${secondsToAgent} s${checked}.`;
 }
 
 interface DrillTimes {

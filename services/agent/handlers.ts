@@ -6,6 +6,7 @@ import type { CallScope } from "#libs/rpc";
 import type { StorageWatch } from "./checkpoints/storage-watch.ts";
 import { inspectContainer } from "./containers/checkpoints/inspect.ts";
 import type { ContainerParts } from "./containers/container-parts.ts";
+import { runCommand } from "./containers/run-command.ts";
 import { execInGuest } from "./guest-exec.ts";
 import type { ReadinessWatch } from "./readiness/readiness-watch.ts";
 import type { StepRunner } from "./steps/step-runner.ts";
@@ -78,7 +79,12 @@ export function createHandlers({
 
     async *exec(request, { principal, signal }) {
       authorise(principal, "use", host);
-      yield* execInGuest(workloads.get(request.uid), request, { clock, signal });
+      if (parts === undefined || containers?.find(request.uid) === undefined) {
+        yield* execInGuest(workloads.get(request.uid), request, { clock, signal });
+      } else {
+        parts.requireEngine();
+        yield* runCommand({ ...parts, signal }, request);
+      }
     },
   };
 }

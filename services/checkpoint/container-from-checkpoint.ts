@@ -9,6 +9,7 @@ interface NewContainer {
   readonly project: string;
   readonly containerId: string;
   readonly ports: readonly PortForward[];
+  readonly labels?: Readonly<Record<string, string>>;
 }
 
 /**
@@ -24,10 +25,13 @@ export function containerLike(source: Container, checkpoint: string, wanted: New
 }
 
 /** A container as a job's input keeps it. Fails with NAME_INVALID. */
-export function wantedContainer({ project, containerId, ports }: NewContainer, spec: ContainerSpec): WantedVm {
+export function wantedContainer(
+  { project, containerId, ports, labels = {} }: NewContainer,
+  spec: ContainerSpec,
+): WantedVm {
   const own = ports.map(({ hostPort, guestPort }) => ({ hostPort, containerPort: guestPort, protocol: "tcp" }));
   const request = CreateContainerRequest.fromPartial({
-    ...{ parent: projectName(project), containerId },
+    ...{ parent: projectName(project), containerId, labels },
     spec: ContainerSpec.fromPartial({ ...spec, ports: own }),
   });
   return { name: containerName(project, containerId), request: CreateContainerRequest.toJSON(request) as Json };

@@ -1,22 +1,19 @@
 import { DrillCheckpointRequest } from "#contracts/checkpoint/v1/checkpoint";
 import type { Operation } from "#contracts/operation/v1/operation";
 import { StillpointError } from "#libs/errors";
-import { parseVmName } from "#libs/names";
+import { parseWorkloadName } from "#libs/names";
 import type { Json } from "#libs/records";
 import type { CallScope } from "#libs/rpc";
 import { accepting } from "./accepting.ts";
 import { type CloneDeps, cloneSource, holdReady, newUids } from "./clone.ts";
+import { drillWorkload } from "./drill-workload.ts";
 import { findCheckpoint } from "./find-checkpoint.ts";
 import type { DrillInput } from "./jobs/drill.ts";
-import { refuseContainer } from "./refusals.ts";
-import { vmLike } from "./vm-from-checkpoint.ts";
 
 const defaultSeconds = 600;
 const maxSeconds = 3_600;
-/** A label of the clones, by which they are told from VMs that are there to stay. */
-const drillLabel = "stillpoint/drill";
 
-/** Accepts the job that tries a checkpoint in an isolated clone; it holds the checkpoint, not its VM. */
+/** Accepts the job that tries a checkpoint in an isolated clone; it holds the checkpoint, not its workload. */
 export async function drillCheckpoint(
   deps: CloneDeps,
   request: DrillCheckpointRequest,
@@ -29,14 +26,12 @@ export async function drillCheckpoint(
   if (request.command[0] === "") throw new StillpointError("ARGUMENT_INVALID", "command must begin with a program");
   const found = await findCheckpoint(deps, request.name);
   const { vm, checkpoint } = found;
-  refuseContainer(vm.name, "a drill");
-  const { project } = parseVmName(vm.name);
+  const { project } = parseWorkloadName(vm.name);
   const uids = newUids(deps.random);
-  const newVm = { project, vmId: `drill-${uids.checkpointUid.slice(-12)}`, labels: { [drillLabel]: checkpoint.uid } };
   const input: DrillInput = {
     ...uids,
     source: cloneSource(found, false),
-    newVm: vmLike(vm.body, checkpoint.name, newVm, { isolated: true }),
+    newVm: drillWorkload(found, uids.checkpointUid),
     start: true,
     command: request.command.length > 0 ? request.command : (vm.body.spec?.drillCommand ?? []),
     timeoutMs: seconds * 1_000,

@@ -74,14 +74,6 @@ export function noWorkload(name: string): StillpointError {
     : new StillpointError("VM_NOT_FOUND", `there is no VM ${name}`);
 }
 
-/** @throws StillpointError CAPABILITY_MISSING for a container: what is asked for works with VMs alone */
-export function refuseContainer(workload: string, what: string): void {
-  if (!isContainerName(workload)) return;
-  throw new StillpointError("CAPABILITY_MISSING", `${what} is for VMs only, and ${workload} is a container`, {
-    help: "Checkpoints of containers are created, applied, listed, renamed, protected and deleted.",
-  });
-}
-
 export function noCheckpoint(name: string): StillpointError {
   return new StillpointError("CHECKPOINT_NOT_FOUND", `there is no checkpoint ${name}`);
 }

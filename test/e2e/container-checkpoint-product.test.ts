@@ -81,6 +81,30 @@ test("schedules take checkpoints of containers by name and by label, and retenti
   for (const name of ["left", "right"]) await stillpoint("container", "delete", name, "--force", "--with-checkpoints");
 }, 60_000);
 
+test("a drill tries a checkpoint in a container of its own that reaches nothing, and leaves none", async () => {
+  const health = ["--health-cmd", "test -s /data/word", "--health-interval", "1s"];
+  await run("tried", "--volume", "data:/data", "--label", "drill=yes", ...health);
+  await shell("tried", "echo proof >/data/word");
+  await stillpoint("checkpoint", "create", "container/tried", "--name", "good");
+  await shell("tried", "rm /data/word");
+  await stillpoint("checkpoint", "create", "container/tried", "--name", "bad");
+  const alone = '[ "$(ls /sys/class/net)" = lo ] && cat /data/word && echo spoilt >/data/word';
+  const drill = (name: string) => product.stillpoint("checkpoint", "drill", "container/tried", name, "--timeout", "60");
+  await stillpoint("checkpoint", "drill", "container/tried", "good", "--", "sh", "-c", alone);
+  expect(await product.json("checkpoint", "get", "container/tried", "good")).toMatchObject({
+    provenTime: expect.any(String),
+    lastDrill: { passed: true, exitCode: 0, output: "proof\n" },
+  });
+  expect((await drill("good")).code).toBe(0);
+  expect(await drill("bad")).toMatchObject({ code: 1, stderr: expect.stringMatching(/DRILL_FAILED.*health check/) });
+  await stillpoint("schedule", "create", "prove", "--label", "drill=yes", "--action", "drill", "--cron", "0 3 1 1 *");
+  expect(await product.stillpoint("schedule", "run", "prove")).toMatchObject({ code: 1 });
+  await stillpoint("schedule", "delete", "prove");
+  const { containers } = (await product.json("container", "list")) as { containers: unknown[] };
+  expect(containers).toHaveLength(1);
+  await stillpoint("container", "delete", "tried", "--force", "--with-checkpoints");
+}, 120_000);
+
 test("without a quiesce command production says so, and production-only leaves nothing", async () => {
   await run("plain", "--volume", "data:/data");
   const { findings } = (await product.json("checkpoint", "check", "container/plain")) as {

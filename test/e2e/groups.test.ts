@@ -123,6 +123,8 @@ describe("a group", () => {
       ({ uid } = (await product.json("container", "get", "store")) as { uid: string });
     };
     const pair = () => openCounters([ports[0] ?? 0, storePort]);
+    const filesOf = async (part: string) =>
+      (await readdir(product.folder, { recursive: true })).filter((file) => file.includes(part));
     const storeState = async () => (await engine.docker.getContainer(uid).inspect()).State;
 
     test("is taken while both stand still, and comes back as a pair", async () => {
@@ -170,6 +172,7 @@ describe("a group", () => {
       const isThere = (await checkpoints("mixed")).some(({ displayName }) => displayName === "cut");
       const wanted = isThere ? 2 : 1;
       expect([await ofMember(store), (await ofMember("shop-1")) - 1]).toEqual([wanted, wanted]);
+      expect(await filesOf("/.tmp-")).toEqual([]);
     });
 
     test("refuses for all when the container's application does not come to rest, as its memory cannot be saved", async () => {
@@ -181,6 +184,7 @@ describe("a group", () => {
       expect(code).toBe(1);
       expect(stderr).toMatch(/quiesce\.failed.*criu\.absent/);
       expect([await ofMember(store), await ofMember("shop-1")]).toEqual([0, before]);
+      expect(await filesOf(`${uid}/checkpoints/`)).toEqual([]);
       expect((await storeState()).Status).toBe("running");
     });
 

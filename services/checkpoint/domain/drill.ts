@@ -3,16 +3,19 @@ import { type JsonObject, sealReceipt } from "./receipt.ts";
 /** What came of trying a checkpoint. */
 export interface DrillResult {
   readonly passed: boolean;
-  /** Stable reason why it failed: agent.absent, vm.ended, command.failed, command.timed_out; empty when it passed. */
+  /**
+   * Stable reason why it failed: agent.absent, vm.ended, command.failed, command.timed_out, and of a container
+   * container.ended, health.failed, health.timed_out; empty when it passed.
+   */
   readonly reason: string;
   /** What happened in words. */
   readonly detail: string;
-  /** Program and arguments; empty when only the agent was waited for. */
+  /** Program and arguments; empty when it was only waited until it is up. */
   readonly command: readonly string[];
   readonly exitCode?: number;
   /** The end of what the command printed. */
   readonly output?: string;
-  /** From the beginning of the restore to the guest's agent answering. */
+  /** From the beginning of the restore to the guest's agent answering, or the container being up. */
   readonly secondsToAgent?: number;
   /** The same to the end of the command: the time to restore. */
   readonly secondsToResult?: number;

@@ -6,13 +6,15 @@ import type { Job, JobContext, JobOutput, Outcome, Step } from "#libs/operations
 import type { RecordChange, StoredRecord } from "#libs/records";
 import { sha256 } from "../digest.ts";
 import { type DrillResult, drillReceipt, withDrill } from "../domain/drill.ts";
+import { isContainerName } from "../workload-record.ts";
 import { removeVm } from "./made-vm.ts";
 import { freeNewVm, type NewVmDeps, newVmSteps } from "./new-vm-steps.ts";
 import { type ReceivingInput, receiverOf } from "./receive-state.ts";
-import { tryGuest } from "./try-guest.ts";
+import { containerWaiting, guestWaiting } from "./trial-readiness.ts";
+import { tryWorkload } from "./try-workload.ts";
 
 export interface DrillInput extends ReceivingInput {
-  /** Program and arguments; empty for nothing but waiting for the agent. */
+  /** Program and arguments; empty for nothing but waiting until it is up. */
   readonly command: readonly string[];
   readonly timeoutMs: number;
 }
@@ -44,14 +46,16 @@ function resumeStep({ agents }: NewVmDeps): Step<DrillInput> {
   };
 }
 
-/** Waits for the guest's agent and runs the command. What fails in the guest is a result, not an error. */
+/** Waits until it is up and runs the command. What fails in it is a result, not an error. */
 function tryStep(deps: NewVmDeps): Step<DrillInput> {
   return {
     name: "try",
     async run(context) {
       const begun = new Date(String(context.outputs.hold?.time));
       const { command, timeoutMs } = context.input;
-      return { ...(await tryGuest(deps, receiverOf(context), { begun, command, timeoutMs, signal: context.signal })) };
+      const at = receiverOf(context);
+      const waiting = isContainerName(at.name) ? containerWaiting : guestWaiting;
+      return { ...(await tryWorkload(deps, at, { begun, command, timeoutMs, waiting, signal: context.signal })) };
     },
   };
 }

@@ -1,8 +1,10 @@
 import { describe, expect, test } from "vitest";
+import { ContainerHealth, ContainerState } from "#contracts/container/v1/container";
 import { type ExecResponse, Workload, WorkloadState } from "#contracts/host/v1/agent";
 import type { Clock } from "#libs/clock";
 import { StillpointError } from "#libs/errors";
-import { type Trial, tryGuest } from "./try-guest.ts";
+import { containerWaiting, guestWaiting, type Waiting } from "./trial-readiness.ts";
+import { type Trial, tryWorkload } from "./try-workload.ts";
 
 /** A clock that moves when somebody sleeps. */
 function movingClock(): Clock {
@@ -26,13 +28,14 @@ interface Guest {
   readonly exec?: () => AsyncGenerator<ExecResponse>;
 }
 
-function run({ states, exec = silence }: Guest, differs: Partial<Trial> = {}) {
+function run({ states, exec = silence }: Guest, differs: Partial<Trial & { waiting: Waiting }> = {}) {
   const clock = movingClock();
   let asked = 0;
   const agents = { getWorkload: async () => states[Math.min(asked++, states.length - 1)], exec };
   const signal = new AbortController().signal;
-  const trial = { begun: clock.now(), command: ["check"], timeoutMs: 10_000, signal, ...differs };
-  return tryGuest({ agents, clock }, at, trial);
+  const given = { begun: clock.now(), command: ["check"], timeoutMs: 10_000, signal, waiting: guestWaiting };
+  const trial = { ...given, ...differs };
+  return tryWorkload({ agents, clock }, at, trial);
 }
 
 async function* silence(): AsyncGenerator<ExecResponse> {
@@ -82,5 +85,31 @@ describe("a drill of a guest", () => {
   test("leaves it to the job when the host cannot be reached", async () => {
     const exec = failing(new StillpointError("HOST_UNREACHABLE", "away"));
     await expect(run({ states: [ready], exec })).rejects.toMatchObject({ reason: "HOST_UNREACHABLE" });
+  });
+});
+
+describe("a drill of a container", () => {
+  const { RUNNING, EXITED } = ContainerState;
+  const seen = (container: Parameters<typeof Workload.fromPartial>[0]["container"]) =>
+    Workload.fromPartial({ container });
+  const well = seen({ state: RUNNING, health: ContainerHealth.HEALTHY });
+  const starting = seen({ state: RUNNING, health: ContainerHealth.STARTING });
+  const tried = (states: Workload[], differs: Partial<Trial> = {}) =>
+    run({ states }, { waiting: containerWaiting, ...differs });
+
+  test("waits for its health check, then runs the command", async () => {
+    expect(await tried([starting, starting, well])).toMatchObject({ passed: true, exitCode: 0, secondsToAgent: 0.2 });
+    expect(await tried([starting])).toMatchObject({ passed: false, reason: "health.timed_out" });
+    const sick = seen({ state: RUNNING, health: ContainerHealth.UNHEALTHY });
+    expect(await tried([starting, sick])).toMatchObject({ passed: false, reason: "health.failed" });
+  });
+
+  test("without a health check it has to run for a while", async () => {
+    const alive = seen({ state: RUNNING });
+    expect(await tried([alive], { command: [] })).toMatchObject({ passed: true, secondsToAgent: 3 });
+    const ended = seen({ state: EXITED, lastExit: { exitCode: 7 } });
+    expect(await tried([alive, alive, ended])).toMatchObject({
+      ...{ passed: false, reason: "container.ended", detail: expect.stringContaining("ended with 7") as string },
+    });
   });
 });

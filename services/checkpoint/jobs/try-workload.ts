@@ -1,8 +1,8 @@
-import { WorkloadState } from "#contracts/host/v1/agent";
 import type { Clock } from "#libs/clock";
 import { isStillpointError } from "#libs/errors";
 import type { HostAgents, WorkloadOnHost } from "#libs/host-agent";
 import { type DrillResult, judgeCommand, outputTail } from "../domain/drill.ts";
+import type { Failing, Waiting } from "./trial-readiness.ts";
 
 interface TryDeps {
   readonly agents: Pick<HostAgents, "getWorkload" | "exec">;
@@ -12,9 +12,9 @@ interface TryDeps {
 export interface Trial {
   /** When its restore began, by the wall clock. */
   readonly begun: Date;
-  /** Empty for nothing but waiting for the agent. */
+  /** Empty for nothing but waiting until it is up. */
   readonly command: readonly string[];
-  /** For the agent to answer and the command to end, together. */
+  /** For it to be up and the command to end, together. */
   readonly timeoutMs: number;
   readonly signal: AbortSignal;
 }
@@ -23,15 +23,19 @@ const LOOK_MS = 100;
 /** The agent ends a command in time; this is for when the host does not answer any more. */
 const GRACE_MS = 10_000;
 
-/** Waits until the guest's agent answers, then runs the check command in it. What fails there is a result. */
-export async function tryGuest(deps: TryDeps, at: WorkloadOnHost, trial: Trial): Promise<DrillResult> {
+/** Waits until the workload is up, then runs the check command in it. What fails there is a result. */
+export async function tryWorkload(
+  deps: TryDeps,
+  at: WorkloadOnHost,
+  trial: Trial & { readonly waiting: Waiting },
+): Promise<DrillResult> {
   const { clock } = deps;
   const giveUpMs = clock.monotonicMs() + trial.timeoutMs;
-  const absent = await waitForAgent(deps, at, { ...trial, giveUpMs });
-  if (absent !== undefined) return absent;
+  const failing = await waitUntilUp(deps, at, { ...trial, giveUpMs });
+  if (failing !== undefined) return { passed: false, ...failing, command: trial.command };
   const secondsToAgent = secondsSince(clock, trial.begun);
   if (trial.command.length === 0) {
-    const detail = "the guest's agent answers; there is no check command";
+    const { seen: detail } = trial.waiting;
     return { passed: true, reason: "", detail, command: [], secondsToAgent, secondsToResult: secondsToAgent };
   }
   const leftMs = Math.max(1_000, giveUpMs - clock.monotonicMs());
@@ -39,21 +43,20 @@ export async function tryGuest(deps: TryDeps, at: WorkloadOnHost, trial: Trial):
   return { ...result, secondsToAgent, secondsToResult: secondsSince(clock, trial.begun) };
 }
 
-/** Undefined once it answers; why not, when the guest ends or time is up. */
-async function waitForAgent(
+/** Undefined once it is up; why not, when it ends or time is up. */
+async function waitUntilUp(
   { agents, clock }: TryDeps,
   at: WorkloadOnHost,
-  { command, timeoutMs, signal, giveUpMs }: Trial & { readonly giveUpMs: number },
-): Promise<DrillResult | undefined> {
+  { timeoutMs, signal, giveUpMs, waiting }: Trial & { readonly giveUpMs: number; readonly waiting: Waiting },
+): Promise<Failing | undefined> {
+  const begunMs = clock.monotonicMs();
   for (;;) {
-    const workload = await agents.getWorkload(at, signal);
-    if (workload?.guestAgent?.connected === true) return undefined;
-    if (workload?.state !== WorkloadState.RUNNING) {
-      return { passed: false, reason: "vm.ended", detail: "the guest ended before its agent answered", command };
-    }
+    const readiness = waiting.judge(await agents.getWorkload(at, signal), clock.monotonicMs() - begunMs);
+    if (readiness === "ready") return undefined;
+    if (readiness !== "not yet") return readiness;
     if (clock.monotonicMs() > giveUpMs) {
-      const detail = `the guest's agent did not answer within ${timeoutMs / 1_000} s`;
-      return { passed: false, reason: "agent.absent", detail, command };
+      const { reason, detail } = waiting.late;
+      return { reason, detail: `${detail} within ${timeoutMs / 1_000} s` };
     }
     await clock.sleep(LOOK_MS, signal);
   }
@@ -79,10 +82,14 @@ async function runCommand(
   }
 }
 
-/** What the guest did wrong; a host that cannot be reached is not its fault, and is tried again. */
+/** What the workload did wrong; a host that cannot be reached is not its fault, and is tried again. */
 function failureOf(error: unknown, command: readonly string[], printed: string): DrillResult {
   if (isStillpointError(error, "DEADLINE_EXCEEDED")) {
     return { passed: false, reason: "command.timed_out", detail: error.message, command, output: printed };
+  }
+  if (isStillpointError(error, "CONTAINER_STATE") || isStillpointError(error, "COMMAND_NOT_FOUND")) {
+    const reason = error.reason === "CONTAINER_STATE" ? "container.ended" : "command.failed";
+    return { passed: false, reason, detail: error.message, command, output: printed };
   }
   if (isStillpointError(error, "VM_STATE") || isStillpointError(error, "WORKLOAD_NOT_FOUND")) {
     return { passed: false, reason: "vm.ended", detail: error.message, command, output: printed };
