@@ -44,14 +44,9 @@ function judgeContainer(status: ContainerStatus | undefined, runsForMs: number):
     const how = outOfMemory ? "it had no memory left" : `it ended with ${exitCode}`;
     return { reason: "container.ended", detail: `the container does not run: ${how}` };
   }
-  switch (status.health) {
-    case ContainerHealth.HEALTHY:
-      return "ready";
-    case ContainerHealth.UNHEALTHY:
-      return { reason: "health.failed", detail: "its health check failed" };
-    case ContainerHealth.STARTING:
-      return "not yet";
-    default:
-      return runsForMs >= STEADY_MS ? "ready" : "not yet";
-  }
+  const { health } = status;
+  if (health === ContainerHealth.HEALTHY) return "ready";
+  if (health === ContainerHealth.UNHEALTHY) return { reason: "health.failed", detail: "its health check failed" };
+  if (health === ContainerHealth.STARTING) return "not yet";
+  return runsForMs >= STEADY_MS ? "ready" : "not yet";
 }
