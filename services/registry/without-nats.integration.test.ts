@@ -46,8 +46,8 @@ it("serves while NATS was never there, and tells of it when NATS comes", async (
   const login = { name: "early", secret: "a secret that is long" };
   const logIn = () => sendOnce(locked.url, "GET", "/v2/", { headers: basicLogin(login.name, login.secret) });
   for (const path of ["/v2/", "/v2/team/early/manifests/v1", "/token"]) {
-    const { status, code } = await sendOnce(locked.url, "GET", path);
-    expect([status, code]).toEqual([503, "UNAVAILABLE"]);
+    const { status, code, headers } = await sendOnce(locked.url, "GET", path);
+    expect([status, code, headers["retry-after"]]).toEqual([503, "UNAVAILABLE", "5"]);
   }
   const accounts = ending.adopt(createRpcClient(AccountsDefinition, locked.address), (it) => it.close());
   await expect(accounts.listAccounts({})).rejects.toMatchObject({ reason: "UNAVAILABLE" });
