@@ -32,6 +32,9 @@ export async function startExec(docker: Dockerode, uid: string, command: ExecCom
 
 const END_OF_TRANSMISSION = "\x04";
 const REFUSED = /^(OCI runtime exec failed|unable to find (user|group) )/;
+/** A process is there within 10 s. */
+const BEGIN_LOOKS = 100;
+const BEGIN_LOOK_MS = 100;
 /** Milliseconds that a process may take until it stands. */
 const STOP_LOOKS = 100;
 
@@ -90,10 +93,19 @@ class DockerExec implements ExecSession {
     return ExitCode ?? 0;
   }
 
+  /** What it prints may come before Docker knows its process. */
+  async #inspectBegun(): Promise<Dockerode.ExecInspectInfo> {
+    for (let look = 0; ; look++) {
+      const seen = await askEngine(this.#what, async () => this.#exec.inspect());
+      if (!seen.Running || seen.Pid > 0 || look === BEGIN_LOOKS) return seen;
+      await delay(BEGIN_LOOK_MS);
+    }
+  }
+
   /** Docker has no call for it: the process and its children are killed from the host, when they are the container's. */
   async end(): Promise<void> {
     try {
-      const { Running, Pid, ContainerID } = await askEngine(this.#what, async () => this.#exec.inspect());
+      const { Running, Pid, ContainerID } = await this.#inspectBegun();
       if (Running && Pid > 0) await killTree(Pid, ContainerID);
     } finally {
       this.#stream.destroy();
