@@ -50,6 +50,7 @@ test("a container is checkpointed, brought back twice and cleaned up from the co
   await shell("web", "echo two >/data/a; rm /root-file; echo two >/scratch/a");
   const lost = ["--checkpoint-first", "second", "--yes"];
   await stillpoint("checkpoint", "apply", "container/web", "first", ...lost);
+  expect(await product.json("container", "get", "web")).toMatchObject({ state: "CONTAINER_STATE_STOPPED" });
   await stillpoint("container", "start", "web");
   expect(await shell("web", "cat /data/a /root-file /scratch/a")).toBe("one\none\ntwo\n");
   await stillpoint("checkpoint", "apply", "container/web", "second", "--yes");

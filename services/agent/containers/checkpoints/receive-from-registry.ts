@@ -49,7 +49,10 @@ export async function registrySource(
       if (volume === undefined) throw new StillpointError("IMAGE_INVALID", `the checkpoint has no volume ${id}`);
       await mkdir(dirname(copy), { recursive: true, mode: 0o700 });
       const archive = besideCopy(copy, "tar");
-      await fetchVolume(volume, { registry, repository, path: archive, onBytes, signal });
+      await fetchVolume(volume, { registry, repository, path: archive, onBytes, signal }).catch((cause: unknown) => {
+        if (!isFull(cause)) throw cause;
+        throw new StillpointError("SPACE_INSUFFICIENT", `there is no room for volume ${id} of ${reference}`, { cause });
+      });
       const zeroBytes = volume.virtualSizeBytes - volume.chunks.reduce((sum, { length }) => sum + length, 0);
       const part = await unpacked(archive, copy, { hasHoles: zeroBytes > HOLES_BYTES, signal });
       if ((await digestOfFiles(part, signal)) !== volume.digest) {
@@ -59,6 +62,10 @@ export async function registrySource(
       await rm(archive, { force: true });
     },
   };
+}
+
+function isFull(error: unknown): boolean {
+  return error instanceof Error && "code" in error && (error.code === "ENOSPC" || error.code === "EDQUOT");
 }
 
 /** Gives the folder with its files, which is not the copy yet. */
