@@ -12,6 +12,7 @@ import type { ChunkDescriptor } from "./disk-chunks.ts";
 import { fetchChunk, isContent } from "./fetch-chunk.ts";
 import { inParallel } from "./in-parallel.ts";
 import type { Descriptor } from "./manifest.ts";
+import { Patience } from "./patience.ts";
 import { findArtifact } from "./pull-checkpoint.ts";
 import type { RegistryClient } from "./registry-client.ts";
 
@@ -68,10 +69,11 @@ export async function fetchVolume(volume: RemoteVolume, fetch: FetchVolume): Pro
     const { buffer } = await file.read(Buffer.alloc(length), 0, length, offset);
     return isContent(buffer, contentDigest);
   };
+  const patience = new Patience();
   const limit = chunksAtATime(volume.chunkSizeBytes, MOST_AT_A_TIME);
   await inParallel(volume.chunks, { limit, signal }, async (chunk, aborted) => {
     if (!(await isThere(chunk))) {
-      const content = await fetchChunk({ registry, repository }, chunk, aborted);
+      const content = await patience.outlast(aborted, () => fetchChunk({ registry, repository }, chunk, aborted));
       if (isResumed) await file.write(content, 0, content.length, chunk.offset);
       else for (const { at, bytes } of dataPieces(content)) await file.write(bytes, 0, bytes.length, chunk.offset + at);
     }

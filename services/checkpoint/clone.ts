@@ -12,7 +12,7 @@ import { type FindDeps, type Found, findCheckpoint } from "./find-checkpoint.ts"
 import type { WantedVm } from "./jobs/made-vm.ts";
 import type { ReceiveInput } from "./jobs/receive.ts";
 import type { Source } from "./jobs/receive-state.ts";
-import { notReady, noWorkload } from "./refusals.ts";
+import { notReady, noWorkload, refuseMemory } from "./refusals.ts";
 import { vmLike } from "./vm-from-checkpoint.ts";
 import { isContainerName } from "./workload-record.ts";
 
@@ -31,6 +31,7 @@ export async function cloneCheckpoint(
 ): Promise<Operation> {
   const { name, fullCopy, start, requestId } = request;
   const found = await findCheckpoint(deps, name);
+  refuseMemory(found.checkpoint.body);
   const own = parseWorkloadName(found.vm.name).project;
   const project = request.project === "" ? own : parseProject(request.project);
   const input: ReceiveInput = {

@@ -7,6 +7,7 @@ import { type CloneDeps, holdReady } from "./clone.ts";
 import { findCheckpoint } from "./find-checkpoint.ts";
 import type { PushInput } from "./jobs/push.ts";
 import { pushTarget } from "./push-reference.ts";
+import { refuseMemory } from "./refusals.ts";
 
 /** Accepts the job that sends a checkpoint to the registry; it holds the checkpoint, not its VM. */
 export async function acceptPush(
@@ -16,6 +17,7 @@ export async function acceptPush(
 ): Promise<Operation> {
   const found = await findCheckpoint(deps, name);
   const { checkpoint, vm } = found;
+  refuseMemory(checkpoint.body);
   const { project } = parseWorkloadName(vm.name);
   const { uid } = checkpoint;
   const target = pushTarget(reference, { workload: vm.name, uid, displayName: checkpoint.body.displayName });

@@ -1,3 +1,4 @@
+import { type Checkpoint, CheckpointKind } from "#contracts/checkpoint/v1/checkpoint";
 import type { VmState } from "#contracts/vm/v1/vm";
 import { StillpointError } from "#libs/errors";
 import { adviceFor } from "#libs/readiness";
@@ -72,6 +73,14 @@ export function noWorkload(name: string): StillpointError {
   return isContainerName(name)
     ? new StillpointError("CONTAINER_NOT_FOUND", `there is no container ${name}`)
     : new StillpointError("VM_NOT_FOUND", `there is no VM ${name}`);
+}
+
+/** @throws StillpointError CAPABILITY_MISSING for a container's memory, which goes on in that container alone */
+export function refuseMemory({ name, kind }: Checkpoint): void {
+  if (kind !== CheckpointKind.STANDARD || !isContainerName(name)) return;
+  throw new StillpointError("CAPABILITY_MISSING", `${name} holds a container's memory, which stays with it`, {
+    help: "Take a production checkpoint for copies.",
+  });
 }
 
 export function noCheckpoint(name: string): StillpointError {
