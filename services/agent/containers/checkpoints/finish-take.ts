@@ -2,6 +2,7 @@ import type { CheckpointOutcome } from "#contracts/host/v1/agent";
 import type { StepContext } from "../../steps/step-runner.ts";
 import type { Container } from "../container.ts";
 import type { ContainerParts } from "../container-parts.ts";
+import { digestOfFiles } from "./archive.ts";
 import { commitTake, refused, type Taken } from "./commit-take.ts";
 import { isThere, ownBytes } from "./files.ts";
 import { heldTakes } from "./held.ts";
@@ -58,6 +59,7 @@ async function evidenceOf(
     const program = definition.spec?.quiesceCommand[0] ?? "";
     return { pauseMs, pause: { pauseMs, windowMs, quiesce: quiesce ? { program, ...quiesce } : null }, timeline };
   }
-  const bytes = (await isThere(memory)) ? await ownBytes(memory, undefined, signal) : 0;
-  return { pauseMs, timeline, ram: { bytes } };
+  if (!(await isThere(memory))) return { pauseMs, timeline };
+  const ram = { bytes: await ownBytes(memory, undefined, signal), digest: await digestOfFiles(memory, signal) };
+  return { pauseMs, timeline, ram };
 }
