@@ -74,7 +74,7 @@ interface Wanted {
 
 async function exportTo(api: Api, { vm, checkpoint, folder }: Wanted, options: ExportOptions): Promise<void> {
   if (vm.startsWith("container/")) {
-    const help = "Push it; any OCI client copies it from the registry with its volumes, such as skopeo copy --all.";
+    const help = "Push it, and pull it where it is to be.";
     throw new UsageError("a folder holds checkpoints of VMs only", { help });
   }
   const { terminal } = api;

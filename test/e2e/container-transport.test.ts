@@ -125,6 +125,19 @@ describe("checkpoints of containers that travel", () => {
     await answers(here, "copy");
     await sql(here, "copy", "drop table t");
     expect(await sql(here, "db", "select count(*) > 0 from t")).toBe("t");
+    await here.json(
+      "checkpoint",
+      "pull",
+      "container-checkpoints/db:second",
+      "--into",
+      "container/copy",
+      "--name",
+      "again",
+    );
+    await here.json("checkpoint", "apply", "container/copy", "again", "--yes");
+    await here.json("container", "start", "copy");
+    await answers(here, "copy");
+    expect(await sql(here, "copy", "select count(*) > 0 from t")).toBe("t");
     const { uid } = (await here.json("container", "get", "db")) as { uid: string };
     const checkpoints = join(here.folder, "data/host/containers", uid, "checkpoints");
     const { uid: checkpoint } = (await here.json("checkpoint", "get", "container/db", "second")) as { uid: string };
