@@ -12,6 +12,8 @@ export interface MeasuredRegistry extends AsyncDisposable {
   readonly name: string;
   readonly url: string;
   readonly pid: number;
+  /** Where it keeps content by digest. */
+  readonly blobs: string;
   readonly headers: Readonly<Record<string, string>>;
 }
 
@@ -23,7 +25,8 @@ export async function startDebianRegistry(): Promise<MeasuredRegistry> {
   const folder = ending.use(temporaryFolder());
   const port = await freePort();
   const config = join(folder.path, "registry.yml");
-  const storage = { cache: { blobdescriptor: "inmemory" }, filesystem: { rootdirectory: join(folder.path, "data") } };
+  const data = join(folder.path, "data");
+  const storage = { cache: { blobdescriptor: "inmemory" }, filesystem: { rootdirectory: data } };
   await writeFile(
     config,
     // YAML has JSON in it.
@@ -37,7 +40,10 @@ export async function startDebianRegistry(): Promise<MeasuredRegistry> {
   const child = ending.adopt(spawnOwned("docker-registry", ["serve", config]), ended);
   const url = `http://127.0.0.1:${port}`;
   await eventually(async () => (await fetch(`${url}/v2/`)).ok, { deadlineMs: 10_000 });
-  return measured({ name: "docker-registry", url, child, headers: {} }, ending);
+  return measured(
+    { name: "docker-registry", url, child, blobs: join(data, "docker/registry/v2/blobs"), headers: {} },
+    ending,
+  );
 }
 
 /** Ours, started as its container starts it. With `auth` token its clients have one that lets them pull and push. */
@@ -62,7 +68,7 @@ export async function startOwnRegistry(auth: "none" | "token", repository: strin
   const [, rpc = "", http = ""] = await announced(child);
   const url = `http://${http}`;
   const headers = auth === "token" ? await login(rpc, url, repository) : {};
-  return measured({ name: `stillpoint, auth ${auth}`, url, child, headers }, ending);
+  return measured({ name: `stillpoint, auth ${auth}`, url, child, blobs: join(folder.path, "blobs"), headers }, ending);
 }
 
 function measured(
