@@ -3,17 +3,17 @@ import { authorise } from "#libs/auth";
 import { StillpointError } from "#libs/errors";
 import type { Operations } from "#libs/operations";
 import type { CallScope } from "#libs/rpc";
-import type { AcceptDeps } from "./accept.ts";
-import { acceptApply, acceptDelete } from "./accept-change.ts";
-import { acceptCreate } from "./accept-create.ts";
-import { cloneHandlers } from "./clone-handlers.ts";
-import { findCheckpoint, findVm, toApi } from "./find-checkpoint.ts";
-import { protectCheckpoint } from "./protect.ts";
-import type { PullDeps } from "./pull.ts";
-import { acceptPush } from "./push.ts";
-import { checkReadiness, type ReadinessDeps } from "./readiness.ts";
-import { renameCheckpoint } from "./rename.ts";
-import { type StorageDeps, storageOf, withSizes } from "./storage.ts";
+import { cloneHandlers } from "./copies/clone-handlers.ts";
+import type { PullDeps } from "./copies/pull.ts";
+import { acceptPush } from "./copies/push.ts";
+import type { AcceptDeps } from "./requests/accept.ts";
+import { acceptApply, acceptDelete } from "./requests/accept-change.ts";
+import { acceptCreate } from "./requests/accept-create.ts";
+import { findCheckpoint, findVm, toApi } from "./requests/find-checkpoint.ts";
+import { protectCheckpoint } from "./requests/protect.ts";
+import { checkReadiness, type ReadinessDeps } from "./requests/readiness.ts";
+import { renameCheckpoint } from "./requests/rename.ts";
+import { type StorageDeps, storageOf, withSizes } from "./requests/storage.ts";
 
 export interface HandlerDeps extends AcceptDeps, ReadinessDeps, StorageDeps, PullDeps {
   readonly agents: ReadinessDeps["agents"] & StorageDeps["agents"];

@@ -25,16 +25,16 @@ import {
   RecordView,
 } from "#libs/records";
 import { createRpcClient, RpcServer } from "#libs/rpc";
-import { CheckpointStore } from "./checkpoint-store.ts";
 import type { CheckpointConfig } from "./config.ts";
-import { followDeletedVms } from "./deleted-vms.ts";
-import { takeDigests } from "./digests.ts";
 import { groupsHandlers } from "./groups/handlers.ts";
 import { checkpointsHandlers } from "./handlers.ts";
 import { jobsOf } from "./jobs.ts";
-import { projectsHandlers } from "./projects.ts";
+import { CheckpointStore } from "./records/checkpoint-store.ts";
+import { followDeletedVms } from "./records/deleted-vms.ts";
+import { takeDigests } from "./records/digests.ts";
+import { workloadCodec } from "./records/workload-record.ts";
+import { projectsHandlers } from "./requests/projects.ts";
 import { startSchedules } from "./schedules/start.ts";
-import { workloadCodec } from "./workload-record.ts";
 
 /**
  * Wires the service together; only this file knows which Redis, which NATS and which port. With a `server` it adds

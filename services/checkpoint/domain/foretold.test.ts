@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { CheckpointReadiness } from "#contracts/vm/v1/vm";
 import { judgeReadiness } from "#libs/readiness";
-import { typeWords } from "../contract-words.ts";
+import { typeWords } from "../records/contract-words.ts";
 import { type Condition, decideFirst, decideWithoutProduction, diskExcluded, type TakenType } from "./policy.ts";
 
 /** What a host finds of a VM in that condition. */

@@ -13,13 +13,13 @@ import { checkDisplayName, parseGroupCheckpointName, parseGroupName } from "#lib
 import type { AcceptRequest, HoldTarget, Operations } from "#libs/operations";
 import type { StoredRecord } from "#libs/records";
 import type { CallScope } from "#libs/rpc";
-import { acceptOrRepeat } from "../accept.ts";
-import { treeOf } from "../checkpoint-store.ts";
-import { askedType } from "../contract-words.ts";
 import { defaultDisplayName } from "../domain/display-name.ts";
-import { checkSettled, type FindDeps, findCheckpoint, findVm } from "../find-checkpoint.ts";
-import { windowMs } from "../freeze-window.ts";
-import { isProtected, nameTaken } from "../refusals.ts";
+import { treeOf } from "../records/checkpoint-store.ts";
+import { askedType } from "../records/contract-words.ts";
+import { acceptOrRepeat } from "../requests/accept.ts";
+import { checkSettled, type FindDeps, findCheckpoint, findVm } from "../requests/find-checkpoint.ts";
+import { windowMs } from "../requests/freeze-window.ts";
+import { isProtected, nameTaken } from "../requests/refusals.ts";
 import type { GroupChangeInput, MemberCheckpoint } from "./change-jobs.ts";
 import {
   findGroup,

@@ -1,9 +1,9 @@
 import type { Job, JobContext, JobOutput, Outcome } from "#libs/operations";
-import { typeWords } from "../contract-words.ts";
 import { prepareStep } from "../jobs/create.ts";
 import { freezeEvents } from "../jobs/freeze-events.ts";
 import { publishStep } from "../jobs/publish.ts";
 import { discardUnproven, offlineStep, refuseStep, standardStep, verifyStep } from "../jobs/take.ts";
+import { typeWords } from "../records/contract-words.ts";
 import { freezeTogetherStep } from "./freeze-together.ts";
 import { memberStep, settleTogether } from "./member-step.ts";
 import {

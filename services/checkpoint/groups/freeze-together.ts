@@ -4,7 +4,7 @@ import type { JobContext, Step } from "#libs/operations";
 import type { Cause } from "../domain/policy.ts";
 import { type CreateInput, createState, type Taken } from "../jobs/create-state.ts";
 import { act, causeOf, causeOfFailure, excludedIds, productionStep, without } from "../jobs/take.ts";
-import { isContainerName } from "../workload-record.ts";
+import { isContainerName } from "../records/workload-record.ts";
 import { membersOutput, settleTogether, undoMembers } from "./member-step.ts";
 import { type GroupCreateInput, type GroupDeps, memberContexts } from "./members.ts";
 

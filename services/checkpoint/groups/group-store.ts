@@ -2,8 +2,8 @@ import { Group, GroupCheckpoint } from "#contracts/checkpoint/v1/group";
 import { StillpointError } from "#libs/errors";
 import { operationName, parseGroupCheckpointName, parseGroupName } from "#libs/names";
 import { type Log, type RecordStore, type StoredRecord, subjectOfName } from "#libs/records";
-import { listRecords } from "../list-records.ts";
-import { noCheckpoint } from "../refusals.ts";
+import { listRecords } from "../records/list-records.ts";
+import { noCheckpoint } from "../requests/refusals.ts";
 
 export interface GroupStore {
   readonly log: Pick<Log, "newest">;

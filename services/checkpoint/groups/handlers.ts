@@ -10,10 +10,10 @@ import { StillpointError } from "#libs/errors";
 import { groupName, parseProject, parseWorkloadName, projectName } from "#libs/names";
 import { type StoredRecord, subjectOfName } from "#libs/records";
 import type { CallScope } from "#libs/rpc";
-import { askedType, typeWords } from "../contract-words.ts";
-import { findVm } from "../find-checkpoint.ts";
-import { checkWindow } from "../freeze-window.ts";
-import { listRecords } from "../list-records.ts";
+import { askedType, typeWords } from "../records/contract-words.ts";
+import { listRecords } from "../records/list-records.ts";
+import { findVm } from "../requests/find-checkpoint.ts";
+import { checkWindow } from "../requests/freeze-window.ts";
 import { type GroupHandlerDeps, groupCheckpointsHandlers } from "./checkpoint-handlers.ts";
 import { findGroup, groupCheckpointsOf, groupToApi } from "./group-store.ts";
 

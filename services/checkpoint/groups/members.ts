@@ -3,11 +3,11 @@ import { groupCheckpointName } from "#libs/names";
 import type { JobContext, JobOutput, Step } from "#libs/operations";
 import type { RecordEvent } from "#libs/records";
 import type { TakenType } from "../domain/policy.ts";
-import { checkSettled } from "../find-checkpoint.ts";
 import type { CreateInput } from "../jobs/create-state.ts";
 import { releaseVm } from "../jobs/held-vm.ts";
 import type { JobDeps } from "../jobs/job-deps.ts";
-import { workloadCodec } from "../workload-record.ts";
+import { workloadCodec } from "../records/workload-record.ts";
+import { checkSettled } from "../requests/find-checkpoint.ts";
 import type { GroupStore } from "./group-store.ts";
 
 /** What the jobs of groups work with. */

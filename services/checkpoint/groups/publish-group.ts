@@ -2,11 +2,11 @@ import { type Checkpoint, CheckpointKind } from "#contracts/checkpoint/v1/checkp
 import { GroupCheckpoint } from "#contracts/checkpoint/v1/group";
 import { checkpointName, groupCheckpointName } from "#libs/names";
 import type { JobContext, Step } from "#libs/operations";
-import { typeWords } from "../contract-words.ts";
-import { sha256 } from "../digest.ts";
 import { writeGroupReceipt } from "../domain/group-receipt.ts";
 import { sealReceipt } from "../domain/receipt.ts";
-import { noCheckpoint } from "../refusals.ts";
+import { typeWords } from "../records/contract-words.ts";
+import { sha256 } from "../records/digest.ts";
+import { noCheckpoint } from "../requests/refusals.ts";
 import type { GroupCreateInput, GroupDeps } from "./members.ts";
 
 type Context = JobContext<GroupCreateInput>;

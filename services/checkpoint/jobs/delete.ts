@@ -1,8 +1,8 @@
 import { Checkpoint, CheckpointState } from "#contracts/checkpoint/v1/checkpoint";
 import type { HoldTarget, Job, JobContext, JobOutput, Outcome, Step } from "#libs/operations";
-import { type CheckpointStore, deletedEvent, treeOf } from "../checkpoint-store.ts";
 import { subtreeOf, withoutNodes } from "../domain/tree.ts";
-import { isProtected, noCheckpoint } from "../refusals.ts";
+import { type CheckpointStore, deletedEvent, treeOf } from "../records/checkpoint-store.ts";
+import { isProtected, noCheckpoint } from "../requests/refusals.ts";
 import { heldVm, releaseVm } from "./held-vm.ts";
 import type { JobDeps } from "./job-deps.ts";
 

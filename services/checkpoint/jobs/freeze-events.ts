@@ -2,7 +2,7 @@ import { checkpointName } from "#libs/names";
 import type { JobContext } from "#libs/operations";
 import type { RecordEvent } from "#libs/records";
 import { momentsOf } from "../domain/evidence.ts";
-import { isContainerName } from "../workload-record.ts";
+import { isContainerName } from "../records/workload-record.ts";
 import type { CreateInput, Taken } from "./create-state.ts";
 
 /** A workload was held for a moment: told with the times at which that happened, also when the attempt came to nothing. */

@@ -1,7 +1,7 @@
 import type { Vm } from "#contracts/vm/v1/vm";
 import type { JobContext } from "#libs/operations";
 import type { RecordEvent, RecordStore } from "#libs/records";
-import type { CheckpointStore } from "../checkpoint-store.ts";
+import type { CheckpointStore } from "../records/checkpoint-store.ts";
 import { releaseVm } from "./held-vm.ts";
 
 interface TargetDeps {

@@ -1,7 +1,7 @@
 import type { Vm } from "#contracts/vm/v1/vm";
 import type { JobContext } from "#libs/operations";
 import type { RecordEvent, RecordStore } from "#libs/records";
-import { noWorkload } from "../refusals.ts";
+import { noWorkload } from "../requests/refusals.ts";
 
 /** The VM that the operation holds; VM_NOT_FOUND when it is gone or was made again meanwhile. */
 export async function heldVm(vms: RecordStore<Vm>, context: JobContext<{ readonly workloadUid: string }>): Promise<Vm> {

@@ -1,7 +1,7 @@
 import type { Vm } from "#contracts/vm/v1/vm";
 import type { Excluded } from "../domain/exclusions.ts";
 import { criuAbsent, diskExcluded, type Hindrances, quiesceAbsent } from "../domain/policy.ts";
-import { containerOf } from "../workload-record.ts";
+import { containerOf } from "../records/workload-record.ts";
 import type { JobDeps } from "./job-deps.ts";
 
 /** The host's engine can write down running processes and begin with them again. */

@@ -7,7 +7,7 @@ import type { HostAgents } from "#libs/host-agent";
 import type { Logger } from "#libs/logger";
 import type { Operations } from "#libs/operations";
 import type { RecordStore, RecordView } from "#libs/records";
-import type { CheckpointStore } from "../checkpoint-store.ts";
+import type { CheckpointStore } from "../records/checkpoint-store.ts";
 
 /** What the jobs of this service work with. */
 export interface JobDeps {

@@ -4,8 +4,8 @@ import { errorTable, isStillpointError, type Reason, StillpointError } from "#li
 import { parseOperationName } from "#libs/names";
 import type { JobContext, Operations } from "#libs/operations";
 import type { Json, RecordStore } from "#libs/records";
-import { workloadCodec } from "../workload-record.ts";
-import { serviceOf, type WorkloadServices } from "../workload-services.ts";
+import { workloadCodec } from "../records/workload-record.ts";
+import { serviceOf, type WorkloadServices } from "./workload-services.ts";
 
 /** A VM or container that a job has its service make, as the job's input keeps it: equal however often it is asked for. */
 export interface WantedVm {

@@ -2,7 +2,7 @@ import { WorkloadState } from "#contracts/host/v1/agent";
 import { VmState } from "#contracts/vm/v1/vm";
 import { StillpointError } from "#libs/errors";
 import type { JobContext, Step } from "#libs/operations";
-import { isContainerName, stateOf } from "../workload-record.ts";
+import { isContainerName, stateOf } from "../records/workload-record.ts";
 import type { JobDeps } from "./job-deps.ts";
 import { freeVm, holdVm, type MadeVmDeps, makeVm, removeVm, unmakeVm, type WantedVm } from "./made-vm.ts";
 import { madeVm, type ReceivingInput, receiveAction, receiverOf } from "./receive-state.ts";

@@ -2,10 +2,10 @@ import { Checkpoint, CheckpointState } from "#contracts/checkpoint/v1/checkpoint
 import { checkpointName } from "#libs/names";
 import type { JobContext, Step } from "#libs/operations";
 import type { RecordEvent } from "#libs/records";
-import { consistencyWords, kindWords, typeWords } from "../contract-words.ts";
-import { sha256 } from "../digest.ts";
 import { judgeFreeze } from "../domain/evidence.ts";
 import { sealReceipt, type Verdict, writeReceipt } from "../domain/receipt.ts";
+import { consistencyWords, kindWords, typeWords } from "../records/contract-words.ts";
+import { sha256 } from "../records/digest.ts";
 import { type CreateInput, type CreateState, createState } from "./create-state.ts";
 import { freezeEvents } from "./freeze-events.ts";
 import type { JobDeps } from "./job-deps.ts";

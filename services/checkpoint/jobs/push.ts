@@ -4,9 +4,9 @@ import { type Vm, VmSpec } from "#contracts/vm/v1/vm";
 import { StillpointError } from "#libs/errors";
 import type { Job, JobContext, JobOutput, Outcome, Step } from "#libs/operations";
 import type { StoredRecord } from "#libs/records";
-import { consistencyWord } from "../contract-words.ts";
-import { noCheckpoint } from "../refusals.ts";
-import { isContainerName } from "../workload-record.ts";
+import { consistencyWord } from "../records/contract-words.ts";
+import { isContainerName } from "../records/workload-record.ts";
+import { noCheckpoint } from "../requests/refusals.ts";
 import { releaseTarget } from "./held-target.ts";
 import type { JobDeps } from "./job-deps.ts";
 

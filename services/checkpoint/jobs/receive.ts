@@ -2,10 +2,10 @@ import { Checkpoint, CheckpointState } from "#contracts/checkpoint/v1/checkpoint
 import { checkpointName } from "#libs/names";
 import type { Job, JobContext, JobOutput, Outcome, Step } from "#libs/operations";
 import type { Json, RecordEvent } from "#libs/records";
-import { deletedEvent } from "../checkpoint-store.ts";
-import { sha256 } from "../digest.ts";
 import { withOrigin } from "../domain/origin.ts";
-import { isContainerName } from "../workload-record.ts";
+import { deletedEvent } from "../records/checkpoint-store.ts";
+import { sha256 } from "../records/digest.ts";
+import { isContainerName } from "../records/workload-record.ts";
 import { releaseTarget } from "./held-target.ts";
 import { freeNewVm, type NewVmDeps, newVmSteps } from "./new-vm-steps.ts";
 import { originOf, type ReceivingInput, receiverOf } from "./receive-state.ts";

@@ -4,7 +4,7 @@ import type { AgentAction } from "#libs/host-agent";
 import type { JobContext, Step } from "#libs/operations";
 import { judgeFreeze } from "../domain/evidence.ts";
 import { type Cause, decideUncleanOffline, decideWithoutProduction, type TakenType } from "../domain/policy.ts";
-import { productionNotReached } from "../refusals.ts";
+import { productionNotReached } from "../requests/refusals.ts";
 import { type CreateInput, createState, type Prepared, type Taken } from "./create-state.ts";
 import type { JobDeps } from "./job-deps.ts";
 

@@ -1,6 +1,6 @@
 import type { Vm, VmState } from "#contracts/vm/v1/vm";
 import type { RecordView } from "#libs/records";
-import { isContainerName } from "../workload-record.ts";
+import { isContainerName } from "../records/workload-record.ts";
 
 interface Limits {
   readonly withinMs: number;

@@ -1,5 +1,5 @@
 import type { JobContext } from "#libs/operations";
-import type { Workload } from "../checkpoint-store.ts";
+import type { Workload } from "../records/checkpoint-store.ts";
 
 const vmsAtOnce = 2;
 

@@ -11,7 +11,7 @@ import { isStillpointError, StillpointError } from "#libs/errors";
 import { operationName, parseProject, scheduleName } from "#libs/names";
 import type { RecordView } from "#libs/records";
 import type { CallScope } from "#libs/rpc";
-import type { CheckpointStore } from "../checkpoint-store.ts";
+import type { CheckpointStore } from "../records/checkpoint-store.ts";
 import { type AcceptRunDeps, acceptRun, isRunning } from "./accept-run.ts";
 import { checkRetention, checkSchedule } from "./check-schedule.ts";
 import { judge } from "./judge.ts";

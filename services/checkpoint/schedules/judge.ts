@@ -1,8 +1,8 @@
 import { type Checkpoint, CheckpointState } from "#contracts/checkpoint/v1/checkpoint";
 import type { Schedule } from "#contracts/checkpoint/v1/schedule";
 import type { StoredRecord } from "#libs/records";
-import type { CheckpointStore, Workload } from "../checkpoint-store.ts";
 import { type Candidate, decideRetention, type RetentionRules, type Verdict } from "../domain/retention.ts";
+import type { CheckpointStore, Workload } from "../records/checkpoint-store.ts";
 import { timeZoneOf } from "./schedule-record.ts";
 
 export interface JudgedCheckpoint extends Candidate {

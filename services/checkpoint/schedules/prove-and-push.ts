@@ -1,7 +1,7 @@
 import { CheckpointState, DrillCheckpointRequest, PushCheckpointRequest } from "#contracts/checkpoint/v1/checkpoint";
 import { authorise } from "#libs/auth";
-import { drillCheckpoint } from "../drill.ts";
-import { acceptPush } from "../push.ts";
+import { drillCheckpoint } from "../copies/drill.ts";
+import { acceptPush } from "../copies/push.ts";
 import { type Act, type ActDeps, attempt, callOf } from "./act-on-vm.ts";
 import { runChild } from "./child-operations.ts";
 import type { Acted } from "./run-state.ts";

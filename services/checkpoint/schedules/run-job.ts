@@ -2,8 +2,8 @@ import { type Schedule, ScheduleAction, ScheduleRun } from "#contracts/checkpoin
 import { operationName } from "#libs/names";
 import type { Job, JobContext, JobOutput, Outcome, Step } from "#libs/operations";
 import type { RecordEvent, RecordStore } from "#libs/records";
-import type { Workload } from "../checkpoint-store.ts";
 import { expired } from "../domain/retention.ts";
+import type { Workload } from "../records/checkpoint-store.ts";
 import { runKind } from "./accept-run.ts";
 import { type ActDeps, deleteExpired, takeCheckpoint } from "./act-on-vm.ts";
 import { eachVm } from "./each-vm.ts";

@@ -1,7 +1,7 @@
 import { ScheduleRunResult } from "#contracts/checkpoint/v1/schedule";
 import type { CheckpointType } from "#contracts/vm/v1/vm";
 import type { JobOutput } from "#libs/operations";
-import type { Workload } from "../checkpoint-store.ts";
+import type { Workload } from "../records/checkpoint-store.ts";
 
 export interface RunInput {
   /** Of the schedule's incarnation. */

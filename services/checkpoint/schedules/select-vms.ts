@@ -2,7 +2,7 @@ import type { Schedule } from "#contracts/checkpoint/v1/schedule";
 import type { Vm } from "#contracts/vm/v1/vm";
 import { parseScheduleName, projectName } from "#libs/names";
 import type { RecordStore, RecordView } from "#libs/records";
-import type { Workload } from "../checkpoint-store.ts";
+import type { Workload } from "../records/checkpoint-store.ts";
 
 export interface SelectDeps {
   readonly vms: RecordStore<Vm>;

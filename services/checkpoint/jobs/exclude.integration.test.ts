@@ -3,7 +3,7 @@ import { CheckpointKind, Consistency } from "#contracts/checkpoint/v1/checkpoint
 import { WorkloadState } from "#contracts/host/v1/agent";
 import { CheckpointType } from "#contracts/vm/v1/vm";
 import { StillpointError } from "#libs/errors";
-import { checkpointEvents, startControlPlane, type TestControlPlane, vmName } from "./testing/test-control-plane.ts";
+import { checkpointEvents, startControlPlane, type TestControlPlane, vmName } from "../testing/test-control-plane.ts";
 
 let plane: TestControlPlane;
 beforeEach(async () => {

@@ -1,8 +1,8 @@
 import type { CheckpointReadiness } from "#contracts/vm/v1/vm";
 import type { HostAgents } from "#libs/host-agent";
 import { judgeReadiness } from "#libs/readiness";
-import { policyType, typeWords } from "./contract-words.ts";
-import { excludedDisks } from "./domain/exclusions.ts";
+import { excludedDisks } from "../domain/exclusions.ts";
+import { policyType, typeWords } from "../records/contract-words.ts";
 import { checkSettled, type FindDeps, findVm } from "./find-checkpoint.ts";
 import { type ProjectDeps, projectType } from "./projects.ts";
 

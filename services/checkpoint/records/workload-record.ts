@@ -3,8 +3,8 @@ import { type Workload, WorkloadState } from "#contracts/host/v1/agent";
 import { Vm, VmState } from "#contracts/vm/v1/vm";
 import { StillpointError } from "#libs/errors";
 import type { BodyCodec } from "#libs/records";
+import type { Condition } from "../domain/policy.ts";
 import { conditionOf } from "./contract-words.ts";
-import type { Condition } from "./domain/policy.ts";
 
 /**
  * Workloads of both kinds as checkpoints see them: a container has its volumes for disks and its pause window for a

@@ -2,12 +2,12 @@ import type { PushCheckpointRequest } from "#contracts/checkpoint/v1/checkpoint"
 import type { Operation } from "#contracts/operation/v1/operation";
 import { parseWorkloadName } from "#libs/names";
 import type { CallScope } from "#libs/rpc";
-import { accepting } from "./accepting.ts";
+import type { PushInput } from "../jobs/push.ts";
+import { accepting } from "../requests/accepting.ts";
+import { findCheckpoint } from "../requests/find-checkpoint.ts";
+import { refuseMemory } from "../requests/refusals.ts";
 import { type CloneDeps, holdReady } from "./clone.ts";
-import { findCheckpoint } from "./find-checkpoint.ts";
-import type { PushInput } from "./jobs/push.ts";
 import { pushTarget } from "./push-reference.ts";
-import { refuseMemory } from "./refusals.ts";
 
 /** Accepts the job that sends a checkpoint to the registry; it holds the checkpoint, not its VM. */
 export async function acceptPush(

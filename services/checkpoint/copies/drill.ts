@@ -4,11 +4,11 @@ import { StillpointError } from "#libs/errors";
 import { parseWorkloadName } from "#libs/names";
 import type { Json } from "#libs/records";
 import type { CallScope } from "#libs/rpc";
-import { accepting } from "./accepting.ts";
+import type { DrillInput } from "../jobs/drill.ts";
+import { accepting } from "../requests/accepting.ts";
+import { findCheckpoint } from "../requests/find-checkpoint.ts";
 import { type CloneDeps, cloneSource, holdReady, newUids } from "./clone.ts";
 import { drillWorkload } from "./drill-workload.ts";
-import { findCheckpoint } from "./find-checkpoint.ts";
-import type { DrillInput } from "./jobs/drill.ts";
 
 const defaultSeconds = 600;
 const maxSeconds = 3_600;

@@ -7,17 +7,17 @@ import type { RegistryClient } from "#libs/oci";
 import type { HoldTarget } from "#libs/operations";
 import type { Json, StoredRecord } from "#libs/records";
 import type { CallScope } from "#libs/rpc";
-import { accepting } from "./accepting.ts";
-import { treeOf } from "./checkpoint-store.ts";
+import type { WantedVm } from "../jobs/made-vm.ts";
+import type { ReceiveInput } from "../jobs/receive.ts";
+import { treeOf } from "../records/checkpoint-store.ts";
+import { isContainerName, workloadCodec } from "../records/workload-record.ts";
+import { accepting } from "../requests/accepting.ts";
+import { checkSettled, findVm } from "../requests/find-checkpoint.ts";
+import { full, nameTaken } from "../requests/refusals.ts";
 import { type CloneDeps, newUids } from "./clone.ts";
 import { wantedContainer } from "./container-from-checkpoint.ts";
-import { checkSettled, findVm } from "./find-checkpoint.ts";
 import { findRemote, type Remote } from "./find-remote.ts";
-import type { WantedVm } from "./jobs/made-vm.ts";
-import type { ReceiveInput } from "./jobs/receive.ts";
-import { full, nameTaken } from "./refusals.ts";
 import { wantedVm } from "./vm-from-checkpoint.ts";
-import { isContainerName, workloadCodec } from "./workload-record.ts";
 
 export interface PullDeps extends CloneDeps {
   readonly registry: RegistryClient;

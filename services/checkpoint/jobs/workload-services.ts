@@ -2,7 +2,7 @@ import { type ContainersClient, CreateContainerRequest } from "#contracts/contai
 import type { Operation } from "#contracts/operation/v1/operation";
 import { CreateVmRequest, type VmsClient } from "#contracts/vm/v1/vm";
 import type { Json } from "#libs/records";
-import { isContainerName } from "./workload-record.ts";
+import { isContainerName } from "../records/workload-record.ts";
 
 /** The services that own the records of VMs and of containers. */
 export interface WorkloadServices {

@@ -2,9 +2,9 @@ import type { Checkpoint } from "#contracts/checkpoint/v1/checkpoint";
 import type { Observation } from "#contracts/host/v1/agent";
 import { checkpointName } from "#libs/names";
 import type { RecordChange, StoredRecord } from "#libs/records";
+import { foldDigests, sealReceipt } from "../domain/receipt.ts";
 import type { CheckpointStore } from "./checkpoint-store.ts";
 import { sha256 } from "./digest.ts";
-import { foldDigests, sealReceipt } from "./domain/receipt.ts";
 
 /**
  * Takes digests that a host computed after a checkpoint was taken into its receipt. False while the checkpoint has no

@@ -6,7 +6,7 @@ import { isStillpointError, StillpointError } from "#libs/errors";
 import { parseProject, parseVmName, parseWorkloadName, projectName } from "#libs/names";
 import type { Log, RecordStore, RecordView, StoredRecord } from "#libs/records";
 import type { CallScope } from "#libs/rpc";
-import { listRecords } from "./list-records.ts";
+import { listRecords } from "../records/list-records.ts";
 
 export interface ProjectDeps {
   readonly log: Pick<Log, "newest">;

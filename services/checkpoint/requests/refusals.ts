@@ -2,8 +2,8 @@ import { type Checkpoint, CheckpointKind } from "#contracts/checkpoint/v1/checkp
 import type { VmState } from "#contracts/vm/v1/vm";
 import { StillpointError } from "#libs/errors";
 import { adviceFor } from "#libs/readiness";
-import type { Cause, TakenType } from "./domain/policy.ts";
-import { isContainerName } from "./workload-record.ts";
+import type { Cause, TakenType } from "../domain/policy.ts";
+import { isContainerName } from "../records/workload-record.ts";
 
 /** Why a request is refused, in one place, so that handlers and jobs say the same. */
 export function typeRefused(workload: string, why: "disabled" | "not-allowed", asked?: TakenType): StillpointError {

@@ -2,7 +2,7 @@ import { CreateVmRequest, type Vm, VmSpec } from "#contracts/vm/v1/vm";
 import { StillpointError } from "#libs/errors";
 import { projectName, vmName } from "#libs/names";
 import type { Json } from "#libs/records";
-import type { WantedVm } from "./jobs/made-vm.ts";
+import type { WantedVm } from "../jobs/made-vm.ts";
 
 interface NewVm {
   readonly project: string;

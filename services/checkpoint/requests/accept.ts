@@ -7,12 +7,12 @@ import { parseWorkloadName } from "#libs/names";
 import type { AcceptRequest, HoldTarget, Operations, RepeatedRequest } from "#libs/operations";
 import type { Json, StoredRecord } from "#libs/records";
 import type { CallScope } from "#libs/rpc";
-import { policyType } from "./contract-words.ts";
-import { chooseType, type TakenType } from "./domain/policy.ts";
+import { chooseType, type TakenType } from "../domain/policy.ts";
+import { policyType } from "../records/contract-words.ts";
+import { workloadCodec } from "../records/workload-record.ts";
 import { checkSettled, type FindDeps, type Found } from "./find-checkpoint.ts";
 import type { ProjectDeps } from "./projects.ts";
 import { notReady, typeRefused } from "./refusals.ts";
-import { workloadCodec } from "./workload-record.ts";
 
 export interface AcceptDeps extends FindDeps, Pick<ProjectDeps, "projects"> {
   readonly operations: Pick<Operations, "accept" | "repeated">;

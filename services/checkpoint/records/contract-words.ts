@@ -2,8 +2,8 @@ import { CheckpointKind, Consistency } from "#contracts/checkpoint/v1/checkpoint
 import { WorkloadState } from "#contracts/host/v1/agent";
 import { CheckpointType } from "#contracts/vm/v1/vm";
 import { StillpointError } from "#libs/errors";
-import type { Condition, CheckpointType as PolicyType, TakenType } from "./domain/policy.ts";
-import type { Kind, Consistency as ReachedConsistency } from "./domain/receipt.ts";
+import type { Condition, CheckpointType as PolicyType, TakenType } from "../domain/policy.ts";
+import type { Kind, Consistency as ReachedConsistency } from "../domain/receipt.ts";
 
 /** The contract's words and the domain's, one for the other. */
 export const typeWords = {

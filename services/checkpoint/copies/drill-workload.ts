@@ -1,11 +1,11 @@
 import { type Container, type HealthCheck, RestartPolicy_Mode } from "#contracts/container/v1/container";
 import { StillpointError } from "#libs/errors";
 import { parseWorkloadName } from "#libs/names";
+import type { WantedVm } from "../jobs/made-vm.ts";
+import { containerOf } from "../records/workload-record.ts";
+import type { Found } from "../requests/find-checkpoint.ts";
 import { containerLike } from "./container-from-checkpoint.ts";
-import type { Found } from "./find-checkpoint.ts";
-import type { WantedVm } from "./jobs/made-vm.ts";
 import { vmLike } from "./vm-from-checkpoint.ts";
-import { containerOf } from "./workload-record.ts";
 
 /** A label of the clones, by which they are told from workloads that are there to stay. */
 const drillLabel = "stillpoint/drill";

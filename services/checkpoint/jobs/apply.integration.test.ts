@@ -3,7 +3,7 @@ import { CheckpointKind } from "#contracts/checkpoint/v1/checkpoint";
 import { OperationState } from "#contracts/operation/v1/operation";
 import { CheckpointType, VmState } from "#contracts/vm/v1/vm";
 import { eventually } from "#libs/testing";
-import { startControlPlane, type TestControlPlane, vmName, whatOf } from "./testing/test-control-plane.ts";
+import { startControlPlane, type TestControlPlane, vmName, whatOf } from "../testing/test-control-plane.ts";
 
 let plane: TestControlPlane;
 beforeEach(async () => {

@@ -3,13 +3,13 @@ import type { Operation } from "#contracts/operation/v1/operation";
 import { StillpointError } from "#libs/errors";
 import { checkDisplayName, workloadOf } from "#libs/names";
 import type { CallScope } from "#libs/rpc";
+import { subtreeOf } from "../domain/tree.ts";
+import type { ApplyInput } from "../jobs/apply.ts";
+import type { DeleteInput } from "../jobs/delete.ts";
+import { treeOf } from "../records/checkpoint-store.ts";
 import { type AcceptDeps, accept, acceptOrRepeat, asked, checkReady, inputOf } from "./accept.ts";
 import { newCheckpoint } from "./accept-create.ts";
-import { treeOf } from "./checkpoint-store.ts";
-import { subtreeOf } from "./domain/tree.ts";
 import { findCheckpoint } from "./find-checkpoint.ts";
-import type { ApplyInput } from "./jobs/apply.ts";
-import type { DeleteInput } from "./jobs/delete.ts";
 import { isProtected } from "./refusals.ts";
 
 /** Checks a request to bring a VM back, and accepts the job; with `checkpointFirst` it takes a checkpoint before. */

@@ -8,8 +8,8 @@ import {
   type RemoteCheckpoint,
   readReceipt,
 } from "#libs/oci";
-import { consistencyWords, kindWords, typeWords } from "./contract-words.ts";
-import type { JsonObject } from "./domain/receipt.ts";
+import type { JsonObject } from "../domain/receipt.ts";
+import { consistencyWords, kindWords, typeWords } from "../records/contract-words.ts";
 
 /** What a checkpoint in the registry says of itself. */
 export interface FoundRemote {

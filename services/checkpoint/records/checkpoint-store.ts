@@ -2,7 +2,7 @@ import type { Checkpoint, Head } from "#contracts/checkpoint/v1/checkpoint";
 import { isStillpointError } from "#libs/errors";
 import { headName, workloadOf } from "#libs/names";
 import { type Log, type RecordEvent, type RecordStore, type StoredRecord, subjectOfName } from "#libs/records";
-import type { Tree } from "./domain/tree.ts";
+import type { Tree } from "../domain/tree.ts";
 import { listRecords } from "./list-records.ts";
 
 /** The checkpoints of one incarnation of a workload, oldest first, and where *now* stands. */

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { CheckpointStorage, CheckpointType, Vm } from "#contracts/vm/v1/vm";
-import { startControlPlane, type TestControlPlane, vmName } from "./testing/test-control-plane.ts";
+import { startControlPlane, type TestControlPlane, vmName } from "../testing/test-control-plane.ts";
 
 let plane: TestControlPlane;
 beforeAll(async () => {

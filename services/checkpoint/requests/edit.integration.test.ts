@@ -6,7 +6,7 @@ import {
   type TestControlPlane,
   vmName,
   whatOf,
-} from "./testing/test-control-plane.ts";
+} from "../testing/test-control-plane.ts";
 
 let plane: TestControlPlane;
 beforeEach(async () => {

@@ -6,15 +6,15 @@ import { parseProject, parseWorkloadName } from "#libs/names";
 import type { HoldTarget, Operations } from "#libs/operations";
 import type { Json, RecordStore, StoredRecord } from "#libs/records";
 import type { CallScope } from "#libs/rpc";
-import { accepting } from "./accepting.ts";
+import type { WantedVm } from "../jobs/made-vm.ts";
+import type { ReceiveInput } from "../jobs/receive.ts";
+import type { Source } from "../jobs/receive-state.ts";
+import { isContainerName } from "../records/workload-record.ts";
+import { accepting } from "../requests/accepting.ts";
+import { type FindDeps, type Found, findCheckpoint } from "../requests/find-checkpoint.ts";
+import { notReady, noWorkload, refuseMemory } from "../requests/refusals.ts";
 import { containerLike } from "./container-from-checkpoint.ts";
-import { type FindDeps, type Found, findCheckpoint } from "./find-checkpoint.ts";
-import type { WantedVm } from "./jobs/made-vm.ts";
-import type { ReceiveInput } from "./jobs/receive.ts";
-import type { Source } from "./jobs/receive-state.ts";
-import { notReady, noWorkload, refuseMemory } from "./refusals.ts";
 import { vmLike } from "./vm-from-checkpoint.ts";
-import { isContainerName } from "./workload-record.ts";
 
 export interface CloneDeps extends FindDeps {
   /** Only for reading. */

@@ -3,7 +3,7 @@ import type { PortForward } from "#contracts/vm/v1/vm";
 import { StillpointError } from "#libs/errors";
 import { containerName, parseContainerName, projectName } from "#libs/names";
 import type { Json } from "#libs/records";
-import type { WantedVm } from "./jobs/made-vm.ts";
+import type { WantedVm } from "../jobs/made-vm.ts";
 
 interface NewContainer {
   readonly project: string;

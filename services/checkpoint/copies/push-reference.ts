@@ -1,6 +1,6 @@
 import { parseWorkloadName } from "#libs/names";
 import { parseReference } from "#libs/oci";
-import { isContainerName } from "./workload-record.ts";
+import { isContainerName } from "../records/workload-record.ts";
 
 /** A repository and a tag in it. */
 export interface PushTarget {

@@ -2,7 +2,7 @@ import { Checkpoint } from "#contracts/checkpoint/v1/checkpoint";
 import { type Vm, VmState } from "#contracts/vm/v1/vm";
 import { operationName, parseCheckpointName, parseWorkloadName } from "#libs/names";
 import type { RecordStore, StoredRecord } from "#libs/records";
-import type { CheckpointStore, StoredTree } from "./checkpoint-store.ts";
+import type { CheckpointStore, StoredTree } from "../records/checkpoint-store.ts";
 import { noCheckpoint, noWorkload, wrongState } from "./refusals.ts";
 
 export interface FindDeps {
