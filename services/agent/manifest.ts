@@ -1,7 +1,6 @@
 import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { StillpointError } from "#libs/errors";
-import type { ReceivePlan } from "./checkpoints/receive-source.ts";
 import { writeDurably } from "./durable-file.ts";
 
 /** One qcow2 file of a disk. Its name is its id; it never moves. */
@@ -109,4 +108,20 @@ export async function writeManifest(path: string, manifest: Versioned): Promise<
 
 function hashOf(manifest: Versioned): string {
   return createHash("sha256").update(JSON.stringify(manifest)).digest("hex");
+}
+
+/** A checkpoint as it will be in the workload that receives it. */
+export interface ReceivePlan {
+  readonly kind: CheckpointKind;
+  readonly machine: MachineFacts;
+  /** Its user had paused the VM. */
+  readonly paused: boolean;
+  /** Every layer by its id: whole chains, or one layer for each disk that stands on nothing. */
+  readonly layers: Readonly<Record<string, Layer>>;
+  /** The top layer of each disk. */
+  readonly tops: Readonly<Record<string, string>>;
+  /** Size of each disk as the guest sees it, in bytes. */
+  readonly diskBytes: Readonly<Record<string, number>>;
+  /** What the VM boots when it has no image: its files are in `places.boot`. */
+  readonly boot?: BootFiles;
 }

@@ -7,11 +7,11 @@ import { bytesToFetch, fetchDisk, fetchRam, findRemoteCheckpoint, type RemoteChe
 import type { AgentParts } from "../actions/agent-parts.ts";
 import { newLayerId } from "../actions/create-vm.ts";
 import { syncFolder } from "../durable-file.ts";
-import type { BootFiles, Layer, MachineFacts } from "../manifest.ts";
+import type { BootFiles, Layer, MachineFacts, ReceivePlan } from "../manifest.ts";
 import type { StepContext } from "../steps/step-runner.ts";
 import type { Workload } from "../workload.ts";
 import { RAM_FILE } from "./ram-file.ts";
-import type { ReceivePlaces, ReceivePlan, ReceiveSource } from "./receive-source.ts";
+import type { ReceivePlaces, ReceiveSource } from "./receive-source.ts";
 
 const machineShape = z.object({
   qemu: z.string(),

@@ -5,13 +5,13 @@ import type { AgentParts } from "../actions/agent-parts.ts";
 import { newLayerId } from "../actions/create-vm.ts";
 import { syncFolder } from "../durable-file.ts";
 import { layerFile } from "../machine-spec.ts";
-import type { CheckpointEntry, Layer, Manifest } from "../manifest.ts";
+import type { CheckpointEntry, Layer, Manifest, ReceivePlan } from "../manifest.ts";
 import type { StepContext } from "../steps/step-runner.ts";
 import type { Workload } from "../workload.ts";
 import { copyDigest, refuseDamaged, renewLooks } from "./digests.ts";
 import { chainOf, checkpointOf, layerOf } from "./layer-tree.ts";
 import { RAM_FILE } from "./ram-file.ts";
-import type { ReceivePlaces, ReceivePlan, ReceiveSource } from "./receive-source.ts";
+import type { ReceivePlaces, ReceiveSource } from "./receive-source.ts";
 
 /** One checkpoint on its way from one workload to another. */
 interface Copying {

@@ -1,4 +1,4 @@
-import type { BootFiles, CheckpointKind, Layer, MachineFacts } from "../manifest.ts";
+import type { ReceivePlan } from "../manifest.ts";
 
 /** Where a checkpoint comes from: another workload on this host, or the registry. */
 export interface ReceiveSource {
@@ -11,22 +11,6 @@ export interface ReceiveSource {
    * way to a layer are called as the layer with ".part" behind it.
    */
   fill(plan: ReceivePlan, places: ReceivePlaces): Promise<void>;
-}
-
-/** A checkpoint as it will be in the workload that receives it. */
-export interface ReceivePlan {
-  readonly kind: CheckpointKind;
-  readonly machine: MachineFacts;
-  /** Its user had paused the VM. */
-  readonly paused: boolean;
-  /** Every layer by its id: whole chains, or one layer for each disk that stands on nothing. */
-  readonly layers: Readonly<Record<string, Layer>>;
-  /** The top layer of each disk. */
-  readonly tops: Readonly<Record<string, string>>;
-  /** Size of each disk as the guest sees it, in bytes. */
-  readonly diskBytes: Readonly<Record<string, number>>;
-  /** What the VM boots when it has no image: its files are in `places.boot`. */
-  readonly boot?: BootFiles;
 }
 
 /** Paths for the files. Each folder is there. */

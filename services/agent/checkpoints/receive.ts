@@ -5,7 +5,7 @@ import { StillpointError } from "#libs/errors";
 import { failpoint } from "#libs/failpoints";
 import type { AgentParts } from "../actions/agent-parts.ts";
 import { syncFolder, writeDurably } from "../durable-file.ts";
-import type { Manifest } from "../manifest.ts";
+import type { Manifest, ReceivePlan } from "../manifest.ts";
 import type { StepContext } from "../steps/step-runner.ts";
 import type { Workload } from "../workload.ts";
 import { OUTCOME_FILE, storedOutcome } from "./commit-take.ts";
@@ -15,7 +15,7 @@ import { unfinishedFolder } from "./pending.ts";
 import { RAM_FILE } from "./ram-file.ts";
 import { registrySource } from "./receive-from-registry.ts";
 import { receiveLocal } from "./receive-local.ts";
-import type { ReceivePlaces, ReceivePlan, ReceiveSource } from "./receive-source.ts";
+import type { ReceivePlaces, ReceiveSource } from "./receive-source.ts";
 import { sweepFiles } from "./sweep-files.ts";
 
 /**
