@@ -1,6 +1,5 @@
 import { type DiskFormat, type GuestDisk, type GuestRange, openGuestDisk } from "#libs/disk-image";
-import { emptyBlob } from "./artifact.ts";
-import { bytesSource, fileSource } from "./blob-source.ts";
+import { fileSource } from "./blob-source.ts";
 import {
   type CheckpointConfig,
   type CheckpointContents,
@@ -10,15 +9,12 @@ import {
 } from "./checkpoint-artifact.ts";
 import { ChunkSender } from "./chunk-sender.ts";
 import { type ChunkPlace, chunksAtATime, chunksOf } from "./chunks.ts";
-import type { Digest } from "./digest.ts";
-import { type ChunkDescriptor, chunkLayer, groupChunks, readChunks } from "./disk-chunks.ts";
+import { type ChunkDescriptor, chunkLayer, readChunks } from "./disk-chunks.ts";
 import { cancellable, inParallel } from "./in-parallel.ts";
 import { type Descriptor, mediaTypes } from "./manifest.ts";
 import type { Progress } from "./progress.ts";
-import { putReceipt } from "./receipt-referrer.ts";
-import type { RegistryClient } from "./registry-client.ts";
+import { type CheckpointTarget, publishCheckpoint } from "./publish-checkpoint.ts";
 import { sendRam } from "./send-ram.ts";
-import { putArtifact } from "./transfer-artifact.ts";
 
 export interface DiskToPush {
   readonly id: string;
@@ -32,25 +28,17 @@ export interface DiskToPush {
   readonly known: readonly ChunkDescriptor[];
 }
 
-export interface PushCheckpoint {
-  readonly registry: RegistryClient;
-  readonly repository: string;
-  readonly tag: string;
+export interface PushCheckpoint extends CheckpointTarget {
   readonly config: Omit<CheckpointConfig, "version" | "disks" | "ram">;
   readonly disks: readonly DiskToPush[];
   /** Paths of files. */
   readonly ram?: string;
   readonly kernel?: string;
   readonly initrd?: string;
-  /** JSON, attached as a referrer. */
-  readonly receipt: object;
-  /** The manifest of its parent in the same repository. */
-  readonly subject?: Descriptor;
   /** Does a piece of work that reads disks when it may be done; at once when left out. */
   readonly turn?: (work: () => Promise<void>) => Promise<void>;
   /** After each chunk; what it gives is waited for. */
   readonly onProgress?: (progress: Progress) => Promise<void> | void;
-  readonly signal?: AbortSignal;
 }
 
 export interface PushedCheckpoint {
@@ -169,33 +157,14 @@ class CheckpointPush {
   }
 
   async #publish(sender: ChunkSender, config: CheckpointConfig, parts: Parts): Promise<PushedCheckpoint> {
-    const { registry, repository, tag, signal, subject, receipt } = this.#push;
-    const source = bytesSource(Buffer.from(JSON.stringify(config)));
-    for (const blob of [source, bytesSource(emptyBlob)]) await sender.send(blob, signal);
-    const groups = parts.disks.flatMap(({ id, chunks, chunkSizeBytes }) =>
-      groupChunks(
-        chunks.map((chunk) => chunkLayer(chunk, id)),
-        chunkSizeBytes,
-      ),
-    );
-    const artifact = {
+    const { layers, ...published } = await publishCheckpoint(this.#push, sender, {
       artifactType: mediaTypes.checkpoint,
-      config: { mediaType: mediaTypes.checkpointConfig, digest: source.digest, size: source.sizeBytes },
-      ...{ layers: parts.layers, groups, annotations: annotationsOf(config) },
-      ...(subject && { subject }),
-    };
-    const before = (top: Descriptor) => putReceipt(registry, { repository, subject: top, receipt, sender, signal });
-    const stored = await putArtifact(registry, { repository, tag, before }, artifact, signal);
-    const layers = [...parts.layers, ...groups.flat()];
-    const { sentChunks, transferredBytes } = sender.counts;
-    return {
-      descriptor: stored.descriptor,
-      sentBytes: transferredBytes + stored.sentBytes,
-      totalBytes: sizeOf([artifact.config, ...layers]) + stored.totalBytes,
-      sentChunks,
-      totalChunks: groups.flat().length,
-      contents: { config, layers },
-    };
+      configType: mediaTypes.checkpointConfig,
+      config,
+      layers: parts.layers,
+      disks: parts.disks,
+    });
+    return { ...published, contents: { config, layers } };
   }
 }
 
@@ -209,26 +178,3 @@ const cutOf = ({ virtualSizeBytes }: { readonly virtualSizeBytes: number }) => (
   virtualSizeBytes,
   chunkSizeBytes: checkpointChunkSize(virtualSizeBytes),
 });
-
-/** Each blob counts once. */
-export function sizeOf(layers: readonly Descriptor[]): number {
-  const sizes = new Map<Digest, number>(layers.map(({ digest, size }) => [digest, size]));
-  return [...sizes.values()].reduce((sum, size) => sum + size, 0);
-}
-
-/** What registries and other clients show of a checkpoint, of a VM or a container. */
-export function annotationsOf({
-  consistency,
-  kind,
-  displayName,
-  name,
-  createTime,
-}: Pick<CheckpointConfig, "consistency" | "kind" | "displayName" | "name" | "createTime">) {
-  return {
-    "org.opencontainers.image.created": createTime,
-    "org.opencontainers.image.title": displayName,
-    "vnd.stillpoint.checkpoint.name": name,
-    "vnd.stillpoint.checkpoint.kind": kind,
-    "vnd.stillpoint.checkpoint.consistency": consistency,
-  };
-}

@@ -1,17 +1,12 @@
-import { emptyBlob } from "./artifact.ts";
-import { bytesSource } from "./blob-source.ts";
 import { checkpointChunkSize, chunkMapDigest } from "./checkpoint-artifact.ts";
 import { ChunkSender } from "./chunk-sender.ts";
 import type { ContainerCheckpointConfig, ContainerCheckpointContents, RemoteVolume } from "./container-artifact.ts";
-import { chunkLayer, groupChunks, readChunks } from "./disk-chunks.ts";
+import { chunkLayer, readChunks } from "./disk-chunks.ts";
 import { cancellable, inParallel } from "./in-parallel.ts";
 import { type Descriptor, mediaTypes } from "./manifest.ts";
 import type { Progress } from "./progress.ts";
-import { annotationsOf, sizeOf } from "./push-checkpoint.ts";
+import { type CheckpointTarget, publishCheckpoint } from "./publish-checkpoint.ts";
 import type { PushedImage } from "./pushed-image.ts";
-import { putReceipt } from "./receipt-referrer.ts";
-import type { RegistryClient } from "./registry-client.ts";
-import { putArtifact } from "./transfer-artifact.ts";
 import { alignArchive } from "./volume-archive.ts";
 
 /** The files of a volume, as a tar archive in the pax format that is always the same for the same files. */
@@ -23,20 +18,13 @@ export interface VolumeToPush {
   open(signal: AbortSignal): { readonly archive: AsyncIterable<Buffer>; digest(): string };
 }
 
-export interface PushContainerCheckpoint {
-  readonly registry: RegistryClient;
-  readonly repository: string;
-  readonly tag: string;
+export interface PushContainerCheckpoint extends CheckpointTarget {
   readonly config: Omit<ContainerCheckpointConfig, "version" | "volumes">;
   /** In the same repository already, and how many bytes of it were sent for this. */
   readonly image: PushedImage & { readonly sentBytes: number };
   readonly volumes: readonly VolumeToPush[];
   /** Of an earlier checkpoint in the repository. */
   readonly known: readonly RemoteVolume[];
-  /** JSON, attached as a referrer. */
-  readonly receipt: object;
-  /** The manifest of its parent in the same repository. */
-  readonly subject?: Descriptor;
   /** After each chunk; what it gives is waited for. */
   readonly onProgress?: (progress: Progress) => Promise<void> | void;
   readonly signal: AbortSignal;
@@ -129,35 +117,23 @@ async function publish(
   sender: ChunkSender,
   volumes: readonly RemoteVolume[],
 ): Promise<PushedContainerCheckpoint> {
-  const { registry, repository, tag, signal, subject, receipt, image } = push;
+  const { image } = push;
   const config: ContainerCheckpointConfig = {
     ...{ version: 1, ...push.config },
     volumes: volumes.map(({ chunks, ...volume }) => ({ ...volume, chunkMapDigest: chunkMapDigest(chunks) })),
   };
-  const source = bytesSource(Buffer.from(JSON.stringify(config)));
-  for (const blob of [source, bytesSource(emptyBlob)]) await sender.send(blob, signal);
-  const groups = volumes.flatMap(({ id, chunks, chunkSizeBytes }) =>
-    groupChunks(
-      chunks.map((chunk) => chunkLayer(chunk, id)),
-      chunkSizeBytes,
-    ),
-  );
-  const artifact = {
+  const { layers, ...published } = await publishCheckpoint(push, sender, {
     artifactType: mediaTypes.containerCheckpoint,
-    config: { mediaType: mediaTypes.containerCheckpointConfig, digest: source.digest, size: source.sizeBytes },
-    ...{ layers: [], groups, image: image.descriptor, annotations: annotationsOf(config) },
-    ...(subject && { subject }),
-  };
-  const before = (top: Descriptor) => putReceipt(registry, { repository, subject: top, receipt, sender, signal });
-  const stored = await putArtifact(registry, { repository, tag, before }, artifact, signal);
-  const layers = groups.flat();
-  const { sentChunks, transferredBytes } = sender.counts;
+    configType: mediaTypes.containerCheckpointConfig,
+    config,
+    layers: [],
+    disks: volumes,
+    image: image.descriptor,
+  });
   return {
-    descriptor: stored.descriptor,
-    sentBytes: image.sentBytes + transferredBytes + stored.sentBytes,
-    totalBytes: image.totalBytes + sizeOf([artifact.config, ...layers]) + stored.totalBytes,
-    sentChunks,
-    totalChunks: layers.length,
+    ...published,
+    sentBytes: image.sentBytes + published.sentBytes,
+    totalBytes: image.totalBytes + published.totalBytes,
     contents: { config, image: image.descriptor, layers },
   };
 }
