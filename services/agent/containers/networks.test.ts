@@ -27,11 +27,11 @@ test("a network is made once for all that use it at a time, and removed with the
   const made = await Promise.all(["a", "b", "c"].map((uid) => networks.ensure("projects/one", uid)));
   expect(new Set(made).size).toBe(1);
   expect(await networks.ensure("projects/two", "d")).not.toBe(made[0]);
-  networks.release("projects/one", "a");
-  networks.release("projects/one", "b");
+  networks.release("a");
+  networks.release("b");
   await networks.close();
   expect(asked).toEqual(["create", "create"]);
-  networks.release("projects/one", "c");
+  networks.release("c");
   await networks.close();
   expect(names.size).toBe(1);
 });
@@ -39,11 +39,11 @@ test("a network is made once for all that use it at a time, and removed with the
 test("one that was let go of and is wanted again is not made again, and one that was removed is", async () => {
   const { networks, asked } = engineWith();
   await networks.ensure("projects/one", "a");
-  networks.release("projects/one", "a");
+  networks.release("a");
   await networks.ensure("projects/one", "b");
   await networks.close();
   expect(asked).toEqual(["create"]);
-  networks.release("projects/one", "b");
+  networks.release("b");
   await networks.close();
   await networks.ensure("projects/one", "c");
   expect(asked).toEqual(["create", "remove", "create"]);

@@ -42,12 +42,14 @@ export class ProjectNetworks {
     return name;
   }
 
-  /** A container does not use its network any more. */
-  release(project: string, uid: string): void {
-    const name = this.#nameFor(project);
-    const users = this.#usersOf(name);
-    users.delete(uid);
-    if (users.size > 0 || this.#idle.has(name)) return;
+  /** A container does not use a network any more; right for one that never did, too. */
+  release(uid: string): void {
+    for (const [name, users] of this.#users) {
+      if (users.delete(uid) && users.size === 0) this.#waitForUsers(name);
+    }
+  }
+
+  #waitForUsers(name: string): void {
     const { clock, logger } = this.#deps;
     const idle = new AbortController();
     this.#idle.set(name, idle);

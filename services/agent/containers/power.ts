@@ -90,7 +90,7 @@ export async function deleteContainer(parts: ContainerParts, uid: string): Promi
   if (container !== undefined) await removeImages(parts, container);
   await secrets.remove(uid);
   await containers.remove(uid);
-  if (container?.definition.spec?.isolated === false) networks.release(projectOf(container), uid);
+  networks.release(uid); // also of one that could not be made, which is not known here
 }
 
 /** It may end by itself meanwhile. */
