@@ -65,7 +65,10 @@ export async function startRegistry(
   const auth = records?.map(({ log }) => openAuth({ ...base, log, signal, publicUrl, uploadOwner }));
   await waitFor([records, quotas, auth], base);
 
-  const upkeep = startUpkeep({ ...base, store, records, random, replenish: () => objects.replenish() }, lifecycle);
+  const upkeep = await startUpkeep(
+    { ...base, store, records, random, replenish: () => objects.replenish() },
+    lifecycle,
+  );
   const telling = { ...upkeep, holders: redisBlobHolders(redis), countRequest: requestMetrics(), clock, logger };
   // Accounts may be made before anybody is asked for one.
   const entrance = auth !== undefined && config.REGISTRY_AUTH === "token" ? lateAuth(auth) : { access: openAccess };

@@ -43,16 +43,16 @@ export interface Upkeep {
 }
 
 /** Starts what goes on beside requests: the index, events, collection. */
-export function startUpkeep(
+export async function startUpkeep(
   { store, config, redis, leases, records, replenish, ...deps }: UpkeepDeps,
   lifecycle: Lifecycle,
-): Upkeep {
+): Promise<Upkeep> {
   const { clock, logger } = deps;
   const index = startIndex({ ...store, logger }, { clock, signal: lifecycle.signal });
   const lastPulls = new LastPulls(redis);
   const told = config.REGISTRY_EVENTS === "none" || records === undefined ? {} : { records };
   const telling = startEvents({ ...deps, objects: store.objects, index, lastPulls, ...told }, lifecycle);
   const observer = tellCollection({ ...telling, metrics: collectionMetrics(), logger });
-  const collection = startCollection({ store, config, leases, observer, replenish, clock, logger }, lifecycle);
+  const collection = await startCollection({ store, config, leases, observer, replenish, clock, logger }, lifecycle);
   return { index, lastPulls, ...telling, ...collection };
 }

@@ -85,7 +85,8 @@ describe.each([
     const location = (await send("POST", "/v2/team/app/blobs/uploads/")).headers.location ?? "";
     await place.fill();
     const blob = randomBytes(10 * MIB);
-    const before = await kept();
+    // What collection is writing at this moment has a temporary file, which goes too.
+    const before = (await kept()).filter((key) => !key.startsWith("tmp/"));
     for (const [method, path, body] of [
       ["POST", `/v2/team/app/blobs/uploads/?digest=${digestOf(blob)}`, blob],
       ["POST", `/v2/other/app/blobs/uploads/?digest=${digestOf(blob)}`, blob],

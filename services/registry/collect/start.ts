@@ -19,11 +19,11 @@ export interface CollectionDeps {
   readonly logger: Logger;
 }
 
-/** Collects from time to time until the lifecycle ends. */
-export function startCollection(
+/** Collects from time to time until the lifecycle ends. When this returns, the store has its reserves if it has room. */
+export async function startCollection(
   { store, config, ...deps }: CollectionDeps,
   lifecycle: Lifecycle,
-): { collector: Collector; sweep: SweepDeps } {
+): Promise<{ collector: Collector; sweep: SweepDeps }> {
   const verification = new Verification({ ...store, ...deps, everyMs: config.REGISTRY_VERIFY_SECONDS * 1_000 });
   const sweep = {
     ...store,
@@ -32,8 +32,13 @@ export function startCollection(
     untaggedMs: config.REGISTRY_UNTAGGED_SECONDS * 1_000,
   };
   const collector = new Collector({ ...sweep, verification });
+  const replenish = async () => {
+    await deps.replenish().catch((err: unknown) => deps.logger.warn({ err }, "the store lacks reserves"));
+  };
+  // Before the first push is served: pushes may fill the store sooner than the first pass comes.
+  await replenish();
   const pass = async () => {
-    await deps.replenish().catch((err: unknown) => deps.logger.warn({ err }, "the store has no reserves"));
+    await replenish();
     await collector.pass();
   };
   const running = repeat(pass, { ...deps, lifecycle, everyMs: config.REGISTRY_COLLECT_SECONDS * 1_000 });

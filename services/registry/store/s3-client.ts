@@ -22,6 +22,9 @@ export function createS3Client({ region, endpoint, timeoutMs = TIMEOUT_MS }: S3S
     region,
     ...(endpoint !== undefined && { endpoint, forcePathStyle: true }),
     maxAttempts: ATTEMPTS,
+    // With it the SDK opens a connection for each large body. Ceph answers "continue" before it looks at quotas, then
+    // refuses and closes that connection while the body comes, so that the refusal is often lost.
+    expectContinueHeader: false,
     requestHandler: {
       // It counts from when a request waits for one of the connections, which is no failure while all are busy.
       connectionTimeout: timeoutMs,
