@@ -49,7 +49,7 @@ export function containerLifeCommands(terminal: Terminal): Command[] {
       ),
       {
         ask: (containers, target, { timeout }) =>
-          containers.stopContainer({ ...target, timeoutSeconds: timeout === 0 ? -1 : (timeout ?? 0) }),
+          containers.stopContainer({ ...target, timeoutSeconds: graceOf(timeout) }),
         done: "is stopped",
       },
     ),
@@ -74,9 +74,25 @@ export function containerLifeCommands(terminal: Terminal): Command[] {
         done: "is deleted",
       },
     ),
+    moveCommand(on),
     setCommand(terminal),
   ];
 }
+
+function moveCommand(on: (command: Command, verb: Verb) => Command): Command {
+  const command = operationLeaf("move", "Bring it to another host; it is stopped meanwhile.").option(
+    "--timeout <seconds>",
+    "how long its end may take before it is killed (default: 10); 0 for not at all",
+    wholeNumber(0, 3_600),
+  );
+  return on(command, {
+    ask: (containers, target, { timeout }) => containers.moveContainer({ ...target, timeoutSeconds: graceOf(timeout) }),
+    done: "was moved",
+  });
+}
+
+/** As requests say it: -1 for none, 0 for the default. */
+const graceOf = (timeout: number | undefined): number => (timeout === 0 ? -1 : (timeout ?? 0));
 
 const act = (terminal: Terminal, verb: Verb, container: string, options: VerbOptions): Promise<void> =>
   runOperation(terminal, options, {

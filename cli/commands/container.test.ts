@@ -172,7 +172,7 @@ test("a list and a container have tables", async () => {
   }
 });
 
-test("stop, kill and set ask for what was said", async () => {
+test("stop, kill, move and set ask for what was said", async () => {
   const asked: unknown[] = [];
   const note = async (request: unknown) => {
     asked.push(request);
@@ -182,6 +182,7 @@ test("stop, kill and set ask for what was said", async () => {
     containers: {
       stopContainer: note,
       killContainer: note,
+      moveContainer: note,
       async updateContainer(request: UpdateContainerRequest) {
         asked.push(request);
         return { name };
@@ -191,11 +192,13 @@ test("stop, kill and set ask for what was said", async () => {
   expect((await cluster.run(["container", "stop", "web", "--timeout", "0"])).out).toBe("Container web is stopped.\n");
   await cluster.run(["container", "stop", "web"]);
   await cluster.run(["container", "kill", "web", "--signal", "HUP"]);
+  expect((await cluster.run(["container", "move", "web"])).out).toBe("Container web was moved.\n");
   await cluster.run(["container", "set", "web", "--restart", "always", "--label", "tier="]);
   expect(asked).toMatchObject([
     { timeoutSeconds: -1 },
     { timeoutSeconds: 0 },
     { signal: "HUP" },
+    { name, timeoutSeconds: 0 },
     { restart: { mode: "MODE_ALWAYS" }, labels: { tier: "" } },
   ]);
   expect((await cluster.run(["container", "set", "web"])).code).toBe(2);

@@ -44,8 +44,12 @@ const ofBytes = (used = 0, capacity = 0): string => `${showBytes(used)} of ${sho
 /** What a drain has done, by its operation's output. */
 export function showDrain(host: string, output: Readonly<Record<string, unknown>>): string {
   const stopped = (output.stopped ?? []) as readonly string[];
-  const notMoved = (output.notMoved ?? []) as readonly { readonly workload: string; readonly why: string }[];
-  const what = stopped.length === 0 ? "nothing ran there" : `stopped: ${stopped.join(", ")}`;
-  const instead = notMoved.map(({ workload, why }) => `${workload} was stopped and not moved: ${why}.`);
-  return [`Host ${host} is drained; ${what}.`, ...instead].join("\n");
+  const moved = (output.moved ?? []) as readonly { workload: string; to: string; why?: string }[];
+  const notMoved = (output.notMoved ?? []) as readonly { workload: string; why: string }[];
+  const nothing = moved.length === 0 ? "; nothing ran there" : "";
+  return [
+    `Host ${host} is drained${stopped.length === 0 ? nothing : `; stopped: ${stopped.join(", ")}`}.`,
+    ...moved.map(({ workload, to, why }) => `${workload} was moved to ${lastPart(to)}${why ? `; ${why}` : ""}.`),
+    ...notMoved.map(({ workload, why }) => `${workload} was not moved and is stopped: ${why}.`),
+  ].join("\n");
 }

@@ -99,6 +99,10 @@ export const errorTable = {
     code: Code.FAILED_PRECONDITION,
     help: "Bring the container into the state that is needed first.",
   },
+  CONTAINER_NOT_MOVABLE: {
+    code: Code.FAILED_PRECONDITION,
+    help: "Change what the message names, or make the container anew elsewhere.",
+  },
   OPTION_FORBIDDEN: {
     code: Code.FAILED_PRECONDITION,
     help: "Leave the option out, or have the host's operator allow it.",

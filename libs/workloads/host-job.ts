@@ -1,5 +1,5 @@
 import type { AgentAction } from "#libs/host-agent";
-import type { Job, JobContext, Outcome } from "#libs/operations";
+import type { Job, JobContext, JobOutput, Outcome } from "#libs/operations";
 import {
   askHost,
   failedEvent,
@@ -50,6 +50,17 @@ export function hostJob<Body extends WorkloadBody, Input extends WorkloadInput>(
   };
 }
 
+/** The workload as its host says it is. `left`: as a step left it, for when the host does not answer. */
+export async function asOnHost<Body extends WorkloadBody>(
+  { kind, agents }: Pick<WorkloadJobDeps<Body>, "kind" | "agents">,
+  body: Body,
+  left: JobOutput | undefined,
+): Promise<Folded<Body>> {
+  const answer = await askHost(agents, body);
+  const workload = answer === "unknown" ? workloadIn(left) : answer;
+  return workload === undefined ? { body, events: [] } : kind.fold(body, workload);
+}
+
 interface Ended<Body, Input> {
   readonly context: JobContext<Input>;
   readonly outcome: Outcome;
@@ -61,9 +72,7 @@ async function newState<Body extends WorkloadBody, Input extends WorkloadInput>(
   { kind: job, step, happened, facts }: HostJob<Input>,
   { context, outcome, body }: Ended<Body, Input>,
 ): Promise<Folded<Body>> {
-  const answer = await askHost(agents, body);
-  const workload = answer === "unknown" ? workloadIn(context.outputs[step]) : answer;
-  const folded = workload === undefined ? { body, events: [] } : kind.fold(body, workload);
+  const folded = await asOnHost({ kind, agents }, body, context.outputs[step]);
   if (!outcome.succeeded) {
     return { body: folded.body, events: [...folded.events, failedEvent(kind, job, body, outcome)] };
   }

@@ -8,8 +8,15 @@ export {
 } from "./accept.ts";
 export { type CreateInput, createJob, type Making } from "./create-job.ts";
 export { deleteJob } from "./delete-job.ts";
-export { freeWorkload, heldWorkload, type WorkloadInput, type WorkloadJobDeps } from "./held-workload.ts";
-export { hostJob } from "./host-job.ts";
+export {
+  failedEvent,
+  freeWorkload,
+  heldWorkload,
+  outputOf,
+  type WorkloadInput,
+  type WorkloadJobDeps,
+} from "./held-workload.ts";
+export { asOnHost, hostJob } from "./host-job.ts";
 export {
   type Folded,
   notFound,

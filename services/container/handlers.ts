@@ -71,7 +71,7 @@ export function containerHandlers(deps: ContainerDeps): ContainersServiceImpleme
   };
 }
 
-type LifeMethod = "startContainer" | "stopContainer" | "killContainer" | "deleteContainer";
+type LifeMethod = "startContainer" | "stopContainer" | "killContainer" | "moveContainer" | "deleteContainer";
 
 /** What brings a container into another state, or removes it. */
 function lifeHandlers(deps: AcceptDeps<Container>): Pick<ContainersServiceImplementation<CallScope>, LifeMethod> {
@@ -93,6 +93,12 @@ function lifeHandlers(deps: AcceptDeps<Container>): Pick<ContainersServiceImplem
       throw new StillpointError("ARGUMENT_INVALID", `${JSON.stringify(request.signal.slice(0, 40))} is no signal`, {
         help: "Write a name such as SIGTERM or HUP.",
       });
+    },
+
+    async moveContainer(request, call) {
+      authorise(call.principal, "update", request.name);
+      const input = { ...stopInput(request), staysStopped: request.stayStopped };
+      return acceptAction(deps, call, { action: "move", request, input });
     },
 
     async deleteContainer(request, call) {

@@ -32,9 +32,10 @@ export function schedulerHandlers(placements: Placements): SchedulerServiceImple
       return { host: name, agentAddress };
     },
 
-    async release({ uid }, { principal }) {
+    async release({ uid, host }, { principal }) {
       authorise(principal, "delete", "hosts/-");
-      await placements.release(given("uid", uid));
+      if (host !== "") parseHostName(host);
+      await placements.release(given("uid", uid), host === "" ? undefined : host);
       return {};
     },
 

@@ -63,12 +63,12 @@ function toAmounts({ cpus = 0, cpuMillis = 0, memoryBytes = 0, diskBytes = 0 }: 
 
 /** A reservation as it is written. */
 export function toWritten({ uid, workload, operation, requirements }: Held): Reservation {
-  const { hostPorts, hostSelector, capabilities, host } = requirements;
+  const { hostPorts, hostSelector, capabilities, host, notHost } = requirements;
   const copied = { hostPorts: [...hostPorts], hostSelector: { ...hostSelector }, capabilities: [...capabilities] };
-  return { uid, workload, operation, requirements: { ...toCapacity(requirements), ...copied, host } };
+  return { uid, workload, operation, requirements: { ...toCapacity(requirements), ...copied, host, notHost } };
 }
 
-const nothing = { hostPorts: [], hostSelector: {}, capabilities: [], host: "" };
+const nothing = { hostPorts: [], hostSelector: {}, capabilities: [], host: "", notHost: "" };
 
 function availabilityOf({ state }: Host): Availability {
   switch (state) {

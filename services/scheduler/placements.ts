@@ -33,9 +33,9 @@ export class Placements {
     return turn;
   }
 
-  /** Gives back everything that a workload holds, on every host. */
-  async release(uid: string): Promise<void> {
-    await this.#change((reservations) => release(reservations, uid));
+  /** Gives back everything that a workload holds, on every host or on one. */
+  async release(uid: string, host?: string): Promise<void> {
+    await this.#change((reservations) => release(reservations, uid), host);
   }
 
   /** Gives back one reservation that nobody needs any more. */

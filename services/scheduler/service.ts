@@ -67,8 +67,8 @@ export async function startScheduler(
 
 /** What a drain asks of the services that own the workloads. */
 function restDeps(config: SchedulerConfig, lifecycle: Lifecycle, operations: Operations): RestDeps {
-  const vms = createRpcClient(VmsDefinition, config.STILLPOINT_ADDRESS);
-  const containers = createRpcClient(ContainersDefinition, config.STILLPOINT_ADDRESS);
+  const vms = createRpcClient(VmsDefinition, config.VM_ADDRESS ?? config.STILLPOINT_ADDRESS);
+  const containers = createRpcClient(ContainersDefinition, config.CONTAINER_ADDRESS ?? config.STILLPOINT_ADDRESS);
   return {
     vms: lifecycle.add("vms client", vms, (it) => it.close()),
     containers: lifecycle.add("containers client", containers, (it) => it.close()),

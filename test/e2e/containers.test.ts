@@ -194,7 +194,9 @@ describe("containers", () => {
       code: 0,
       stdout: expect.stringMatching(/is drained; stopped: .*steady/) as string,
     });
-    expect(drained.stdout).toMatch(/^projects\/default\/containers\/mobile was stopped and not moved: /m);
+    expect(drained.stdout).toMatch(
+      /^projects\/default\/containers\/mobile was not moved and is stopped: NO_HOST_FITS/m,
+    );
     for (const name of ["steady", "mobile"]) expect((await client.get(name)).state).toBe("CONTAINER_STATE_STOPPED");
     expect((await inspect("steady")).State.Running).toBe(false);
     expect(await product.json("host", "get", id)).toMatchObject({ state: "HOST_STATE_CORDONED", cordoned: true });

@@ -31,6 +31,7 @@ export async function createContainer(
   };
   const known = parts.containers.find(definition.uid);
   if (known === undefined) {
+    if (image === "") await refuseForeign(parts, definition);
     const manifest: ContainerManifest = {
       ...{ version: 1, uid: context.uid, owner: { operation: context.operation, epoch: context.epoch } },
       ...{ image, hostMounts: [...hostMounts.values()], isStopped: false },
@@ -40,6 +41,12 @@ export async function createContainer(
   }
   await make(known);
   return known;
+}
+
+/** A container that moves here has its uid already, and an engine has each only once. */
+async function refuseForeign({ engine }: ContainerParts, { uid, name }: ContainerDefinition): Promise<void> {
+  if ((await engine.find(uid)) === undefined) return;
+  throw new StillpointError("CONTAINER_NOT_MOVABLE", `${name} stays: both hosts use the same container engine`);
 }
 
 /** Somebody may have removed the image since it was seen. */

@@ -51,6 +51,9 @@ const command = { env: {}, user: "", workingDir: "", terminal: undefined };
 test("what a container wrote is committed while it stands, and comes back as an image", async () => {
   await using container = await running(image, "echo one >/written; echo two >/data/kept; sleep 1000");
   const { uid, volume } = container;
+  const another = new DockerEngine({ socketPath: real.socketPath, hostData: systemRandom.id("host") });
+  await another.remove(uid);
+  await another.removeVolumes(uid);
   expect(await engine.start(uid)).toBe(false);
   await expect.poll(() => engine.readFile(uid, "/data/kept"), { timeout: 10_000 }).toEqual(Buffer.from("two\n"));
   await engine.pause(uid);

@@ -72,8 +72,13 @@ export class DockerEngine implements ContainerEngine {
   }
 
   async remove(uid: string): Promise<void> {
+    const filters = { label: [ofHost(this.#hostData), `${UID_LABEL}=${uid}`] };
+    const what = `removing ${uid}`;
+    // One that is being moved may be there for another host's agent, which shares this engine.
+    const ours = await askEngine(what, async () => this.#docker.listContainers({ all: true, filters }));
+    if (ours.length === 0) return;
     const options = { force: true, v: true };
-    await askUnless([404], `removing ${uid}`, async () => this.#docker.getContainer(uid).remove(options), END_MS);
+    await askUnless([404], what, async () => this.#docker.getContainer(uid).remove(options), END_MS);
   }
 
   async pause(uid: string): Promise<void> {

@@ -31,6 +31,7 @@ const allowed: Readonly<Record<string, readonly State[]>> = {
   start: [...stopped, "CONTAINER_STATE_RUNNING", "CONTAINER_STATE_RESTARTING"],
   stop: [...live, ...stopped],
   kill: live,
+  move: [...live, ...stopped],
   delete: [...stopped, ...unwhole],
   update: [...live, ...stopped],
   exec: ["CONTAINER_STATE_RUNNING"],

@@ -1,7 +1,8 @@
 import type { Container } from "#contracts/container/v1/container";
 import type { Job } from "#libs/operations";
 import { createJob, deleteJob, hostJob, type WorkloadInput, type WorkloadJobDeps } from "#libs/workloads";
-import { destroy, type MakingDeps, makingWith } from "./making.ts";
+import { destroy, makingWith } from "./making.ts";
+import { type MoveDeps, moveJob } from "./move.ts";
 import { updateJob } from "./update.ts";
 
 interface StopInput extends WorkloadInput {
@@ -14,7 +15,7 @@ interface KillInput extends WorkloadInput {
 }
 
 /** Every long job of a container's life. */
-export function containerJobs(deps: WorkloadJobDeps<Container> & MakingDeps): Job[] {
+export function containerJobs(deps: WorkloadJobDeps<Container> & MoveDeps): Job[] {
   return [
     createJob(deps, makingWith(deps)),
     hostJob(deps, { kind: "container.start", step: "start", action: () => ({ $case: "startContainer", value: {} }) }),
@@ -31,6 +32,7 @@ export function containerJobs(deps: WorkloadJobDeps<Container> & MakingDeps): Jo
       facts: ({ signal }) => ({ signal }),
     }),
     updateJob(deps),
+    moveJob(deps),
     deleteJob(deps, destroy),
   ] as Job[];
 }

@@ -32,7 +32,8 @@ export function fits(host: Host, requirements: Requirements): boolean {
   return failures(host, requirements).length === 0;
 }
 
-function identity({ name }: Host, { host }: Requirements): Failure[] {
+function identity({ name }: Host, { host, notHost }: Requirements): Failure[] {
+  if (name === notHost) return [{ rule: "host", detail: "is the one that it has to leave" }];
   return host === "" || host === name ? [] : [{ rule: "host", detail: `is not ${host}, where it has to be` }];
 }
 

@@ -15,6 +15,8 @@ export interface Requirements extends Amounts {
   readonly capabilities: readonly string[];
   /** hosts/<host>: there or nowhere; empty for any. */
   readonly host: string;
+  /** hosts/<host>: anywhere but there; empty for none. */
+  readonly notHost: string;
 }
 
 /** Capacity that is taken for a workload by one operation. */

@@ -54,11 +54,11 @@ async function empty(deps: DrainDeps, context: JobContext): Promise<JobOutput> {
 }
 
 /** What does not answer is tried again by the step; what refuses is told in the end, and the others go on. */
-async function rest(deps: DrainDeps, { operationId, signal }: JobContext, workload: string): Promise<Answer> {
+async function rest(deps: DrainDeps, context: JobContext, workload: string): Promise<Answer> {
   try {
-    return await bringToRest(deps, operationId, workload, signal);
+    return await bringToRest(deps, context, workload);
   } catch (error) {
-    if (signal.aborted || !isStillpointError(error) || error.reason === "UNAVAILABLE") throw error;
+    if (context.signal.aborted || !isStillpointError(error) || error.reason === "UNAVAILABLE") throw error;
     return { workload, failed: `${error.reason}: ${error.message}` };
   }
 }
@@ -69,9 +69,10 @@ function refuseUncordoned({ records }: DrainDeps, target: string): void {
 }
 
 function outputOf(rested: readonly Rested[]): JobOutput {
-  const stopped = rested.filter(({ became }) => became === "stopped");
-  const notMoved = stopped.flatMap(({ workload, why }) => (why === undefined ? [] : [{ workload, why }]));
-  return { stopped: stopped.map(({ workload }) => workload).sort(), notMoved };
+  const stopped = rested.flatMap(({ workload, became }) => (became === "stopped" ? [workload] : []));
+  const moved = rested.filter(({ became }) => became === "moved").map(({ became: _moved, ...told }) => told);
+  const notMoved = rested.filter(({ became, why }) => became !== "moved" && why !== undefined);
+  return { stopped: stopped.sort(), moved, notMoved: notMoved.map(({ workload, why }) => ({ workload, why })) };
 }
 
 async function conclude({ store }: DrainDeps, context: JobContext, outcome: Outcome): Promise<JobOutput | undefined> {

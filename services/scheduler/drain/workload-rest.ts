@@ -2,24 +2,34 @@ import type { ContainersClient } from "#contracts/container/v1/container";
 import type { Operation } from "#contracts/operation/v1/operation";
 import type { VmsClient } from "#contracts/vm/v1/vm";
 import { isStillpointError, StillpointError } from "#libs/errors";
+import type { JobContext } from "#libs/operations";
 
 export interface RestDeps {
   readonly vms: Pick<VmsClient, "getVm" | "stopVm">;
-  readonly containers: Pick<ContainersClient, "getContainer" | "stopContainer">;
-  /** Waits for an operation's end. Fails with its error. */
-  readonly succeeded: (operation: Operation, signal: AbortSignal) => Promise<unknown>;
+  readonly containers: Pick<ContainersClient, "getContainer" | "stopContainer" | "moveContainer">;
+  /** Waits for an operation's end and gives it. Fails with its error. */
+  readonly succeeded: (operation: Operation, signal: AbortSignal) => Promise<Pick<Operation, "output">>;
   /** Waits for an operation's end, whatever it is. */
   readonly ended: (operation: string, signal: AbortSignal) => Promise<void>;
 }
 
-/** What a drain has made of a workload: "idle" when it did not run. `why`: it could not be moved, as it asks for. */
+/**
+ * What a drain has made of a workload: "idle" when it did not run. `to`: the host that it was moved to. `why`: it could
+ * not be moved, as it asks for, or does not run where it was moved to.
+ */
 export interface Rested {
   readonly workload: string;
-  readonly became: "idle" | "stopped";
+  readonly became: "idle" | "stopped" | "moved";
+  readonly to?: string;
   readonly why?: string;
 }
 
+/** The operation that drains, and the host that it empties. */
+export type Drain = Pick<JobContext, "operationId" | "target" | "signal">;
+
 interface Seen {
+  /** hosts/<host>; empty before placement. */
+  readonly host: string;
   readonly isLive: boolean;
   /** The operation that holds it; empty when none does. */
   readonly operation: string;
@@ -33,18 +43,13 @@ const live: ReadonlySet<string> = new Set(
 );
 
 /**
- * Brings a workload to rest: waits for what is under way on it, then stops it as its owner would.
- * @param drain the operation; repeated, it gets the answers that it got before
+ * Brings a workload to rest: waits for what is under way on it, then moves it if it asks for that, or stops it as its
+ * owner would. A drain that begins again gets the answers that it got before.
  */
-export async function bringToRest(
-  deps: RestDeps,
-  drain: string,
-  workload: string,
-  signal: AbortSignal,
-): Promise<Rested> {
+export async function bringToRest(deps: RestDeps, drain: Drain, workload: string): Promise<Rested> {
   for (let attempt = 1; attempt <= attempts; attempt++) {
-    const requestId = `${drain}-${workload.replaceAll("/", ".")}-${attempt}`;
-    const rested = await attemptRest(deps, { name: workload, requestId }, signal);
+    const requestId = `${drain.operationId}-${workload.replaceAll("/", ".")}-${attempt}`;
+    const rested = await attemptRest(deps, drain, { name: workload, requestId });
     if (rested !== undefined) return rested;
   }
   throw new StillpointError("TARGET_BUSY", `${workload} is never free`);
@@ -56,26 +61,48 @@ interface Target {
 }
 
 /** Undefined when another operation held it: look again. */
-async function attemptRest(deps: RestDeps, target: Target, signal: AbortSignal): Promise<Rested | undefined> {
+async function attemptRest(deps: RestDeps, drain: Drain, target: Target): Promise<Rested | undefined> {
   const { name: workload } = target;
   const seen = await look(deps, workload);
-  if (seen === undefined || isIdle(seen)) return { workload, became: "idle" };
-  if (seen.operation !== "") await deps.ended(seen.operation, signal);
-  if (!seen.isLive || !(await isStopped(deps, target, signal))) return undefined;
-  return { workload, became: "stopped", ...(seen.asksToMove ? { why: cannotMove } : {}) };
+  if (seen === undefined || isElsewhere(seen, drain)) return { workload, became: "idle" };
+  if (seen.operation !== "") {
+    await deps.ended(seen.operation, drain.signal);
+    return undefined;
+  }
+  const moved = seen.asksToMove ? await move(deps, drain, target) : undefined;
+  if (moved === "busy") return undefined;
+  if (moved !== undefined && "to" in moved) return { workload, became: "moved", ...moved };
+  if (!seen.isLive) return { workload, became: "idle", ...moved };
+  const isAtRest = await unlessBusy(async () => deps.succeeded(await stop(deps, target), drain.signal));
+  return isAtRest === "busy" ? undefined : { workload, became: "stopped", ...moved };
 }
 
-const cannotMove = "moving a container to another host is not possible yet";
+/** One that is being made here says so in the end. */
+const isElsewhere = ({ host }: Seen, { target }: Drain): boolean => host !== "" && host !== target;
 
-const isIdle = ({ isLive, operation }: Seen): boolean => !isLive && operation === "";
+type Moved = { readonly to: string; readonly why?: string } | { readonly why: string };
 
-/** False when another operation was faster to take hold of it. */
-async function isStopped(deps: RestDeps, target: Target, signal: AbortSignal): Promise<boolean> {
+/** Where to, or why not. What may pass is thrown, and tried again. */
+async function move({ containers, succeeded }: RestDeps, { signal }: Drain, { name, requestId }: Target) {
+  const request = { name, requestId: `${requestId}-move`, stayStopped: true };
   try {
-    await deps.succeeded(await stop(deps, target), signal);
-    return true;
+    return await unlessBusy(async (): Promise<Moved> => {
+      const { output } = await succeeded(await containers.moveContainer(request), signal);
+      const { to, notStarted } = output ?? {};
+      return { to: String(to), ...(notStarted === undefined ? {} : { why: `it does not run there: ${notStarted}` }) };
+    });
   } catch (error) {
-    if (isStillpointError(error, "TARGET_BUSY")) return false;
+    if (signal.aborted || !isStillpointError(error) || error.reason === "UNAVAILABLE") throw error;
+    return { why: `${error.reason}: ${error.message}` };
+  }
+}
+
+/** "busy" when another operation was faster to take hold of it. */
+async function unlessBusy<Result>(work: () => Promise<Result>): Promise<Result | "busy"> {
+  try {
+    return await work();
+  } catch (error) {
+    if (isStillpointError(error, "TARGET_BUSY")) return "busy";
     throw error;
   }
 }
@@ -92,7 +119,8 @@ async function look({ vms, containers }: RestDeps, name: string): Promise<Seen |
     const workload = isContainer(name) ? await containers.getContainer({ name }) : await vms.getVm({ name });
     const drain = workload.spec !== undefined && "drain" in workload.spec ? workload.spec.drain : undefined;
     const isLive = live.has(workload.state);
-    return { isLive, operation: workload.operation, asksToMove: drain === "DRAIN_POLICY_MOVE" };
+    const { host, operation } = workload;
+    return { host, isLive, operation, asksToMove: drain === "DRAIN_POLICY_MOVE" };
   } catch (error) {
     if (isStillpointError(error, "CONTAINER_NOT_FOUND") || isStillpointError(error, "VM_NOT_FOUND")) return undefined;
     throw error;

@@ -25,6 +25,7 @@ export function requirements(differs: Partial<Requirements> = {}): Requirements 
     hostPorts: [],
     hostSelector: {},
     host: "",
+    notHost: "",
     capabilities: ["qemu"],
     ...differs,
   };

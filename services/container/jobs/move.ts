@@ -1,0 +1,102 @@
+import type { Container } from "#contracts/container/v1/container";
+import { StillpointError } from "#libs/errors";
+import { operationName } from "#libs/names";
+import type { Job, JobOutput, Outcome, Step } from "#libs/operations";
+import { asOnHost, failedEvent, freeWorkload, heldWorkload, workloadEvent } from "#libs/workloads";
+import { whyBound } from "../domain/movable.ts";
+import { makingWith } from "./making.ts";
+import { applyStep, goOn, makeStep, receiveStep } from "./move-in.ts";
+import { pushStep, stopStep, takeStep } from "./move-out.ts";
+import { isLive, type MoveContext, type MoveDeps, type MoveInput, placeOf } from "./move-state.ts";
+
+export type { MoveDeps } from "./move-state.ts";
+
+/**
+ * Brings a container to another host: stopped, taken, pushed, and made there of what was pushed. Until its record says
+ * that it is there, a failure takes everything back; from then on there is no way back, and what is left of it on the
+ * old host goes. At no time may it run on both: it is stopped until its record has changed.
+ */
+export function moveJob(deps: MoveDeps): Job<MoveInput> {
+  return {
+    kind: "container.move",
+    steps: [
+      placeStep(deps),
+      ...[stopStep(deps), takeStep(deps), pushStep(deps)].map((step) => unlessMoved(deps, step)),
+      ...[makeStep(deps), receiveStep(deps), applyStep(deps)].map((step) => unlessMoved(deps, step)),
+      switchStep(deps),
+      { name: "go-on", run: (context) => goOn(deps, context) },
+    ],
+    conclude: (context, outcome) => conclude(deps, context, outcome),
+  };
+}
+
+/** Holds capacity on another host, before the container is touched. */
+function placeStep(deps: MoveDeps): Step<MoveInput> {
+  const { scheduler, countCheckpoints } = deps;
+  const step: Step<MoveInput> = {
+    name: "place",
+    async run(context) {
+      const { uid, body } = await heldWorkload(deps, context);
+      const why = body.spec && whyBound(body.spec, (await countCheckpoints(context.target)).all);
+      if (why !== undefined) throw new StillpointError("CONTAINER_NOT_MOVABLE", `${context.target} stays: ${why}`);
+      const requirements = { ...makingWith(deps).requirements(body), notHost: body.host };
+      const operation = operationName(context.operationId);
+      const { host } = await scheduler.place({ workload: context.target, uid, operation, requirements });
+      return { from: body.host, to: host, isLive: isLive(body.state) };
+    },
+    async undo(context) {
+      // Where it was cut off, nobody knows the host: the scheduler gives back what an operation has taken and not used.
+      if (context.outputs.place === undefined) return;
+      await scheduler.release({ uid: context.input.uid, host: placeOf(context).to });
+    },
+  };
+  return unlessMoved(deps, step);
+}
+
+/** From here on it is there. */
+function switchStep(deps: MoveDeps): Step<MoveInput> {
+  return {
+    name: "switch",
+    async run(context) {
+      const { from, to } = placeOf(context);
+      await deps.records.modify(context.target, ({ body, operation }) => {
+        if (operation !== context.operationId || body.host === to) return undefined;
+        const events = [workloadEvent(deps.kind, "moved", body, { from, to })];
+        return { body: { ...body, host: to, updateTime: deps.clock.now() }, events };
+      });
+      return undefined;
+    },
+    /** There is no way back: what was cut off by a cancel is done all the same. */
+    async undo(context) {
+      if (await isMoved(deps, context)) await goOn(deps, context);
+    },
+  };
+}
+
+function unlessMoved(deps: MoveDeps, step: Step<MoveInput>): Step<MoveInput> {
+  if (step.undo === undefined) return step;
+  return {
+    ...step,
+    async undo(context) {
+      if (!(await isMoved(deps, context))) await step.undo?.(context);
+    },
+  };
+}
+
+async function isMoved(deps: MoveDeps, context: MoveContext): Promise<boolean> {
+  if (context.outputs.place === undefined) return false;
+  return (await heldWorkload(deps, context)).body.host === placeOf(context).to;
+}
+
+async function conclude(deps: MoveDeps, context: MoveContext, outcome: Outcome): Promise<JobOutput | undefined> {
+  const left = outcome.succeeded ? context.outputs["go-on"] : undefined;
+  await freeWorkload<Container>(deps.records, context, async (body) => {
+    const { body: seen, events } = await asOnHost(deps, body, left);
+    if (outcome.succeeded) return { body: seen, events };
+    return { body: seen, events: [...events, failedEvent(deps.kind, "container.move", body, outcome)] };
+  });
+  if (!outcome.succeeded) return undefined;
+  const { from, to } = placeOf(context);
+  const { failure } = context.outputs["go-on"] ?? {};
+  return { name: context.target, from, to, ...(failure === undefined ? {} : { notStarted: failure }) };
+}
