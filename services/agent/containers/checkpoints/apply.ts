@@ -3,6 +3,7 @@ import type { ApplyCheckpoint, CheckApply } from "#contracts/host/v1/agent";
 import { StillpointError } from "#libs/errors";
 import { failpoint } from "#libs/failpoints";
 import type { EngineImage } from "../../container-engine.ts";
+import { syncFolder } from "../../durable-file.ts";
 import type { StepContext } from "../../steps/step-runner.ts";
 import type { Container } from "../container.ts";
 import type { ContainerParts } from "../container-parts.ts";
@@ -20,8 +21,9 @@ import { refuseDamaged } from "./volume-digests.ts";
 import { checkpointFolder, memoryIn, volumeCopy, volumeFiles } from "./volumes.ts";
 
 /**
- * Puts a container on a checkpoint and leaves it stopped, or, where that has its memory, lets it go on. Copies of the volumes are made beside them first, while it
- * may still run; from the moment that the manifest says so the apply is finished, by this agent or the next one.
+ * Puts a container on a checkpoint and leaves it stopped, or, where that has its memory, lets it go on. Copies of the
+ * volumes are made beside them first, while it may still run; from the moment that the manifest says so the apply is
+ * finished, by this agent or the next one.
  */
 export async function applyCheckpoint(
   parts: ContainerParts,
@@ -148,14 +150,17 @@ async function prepareVolume(
   await writeBack(next, signal);
 }
 
+/** On the disk before the manifest says that it is done: the two may be on different file systems. */
 async function switchVolume(path: string): Promise<void> {
-  const { files, next, old } = besideVolume(path);
-  if (!(await isThere(next))) return;
-  if (await isThere(files)) {
-    await rm(old, { recursive: true, force: true });
-    await rename(files, old);
+  const { files, next, old, above } = besideVolume(path);
+  if (await isThere(next)) {
+    if (await isThere(files)) {
+      await rm(old, { recursive: true, force: true });
+      await rename(files, old);
+    }
+    await rename(next, files);
   }
-  await rename(next, files);
+  await syncFolder(above);
 }
 
 function damaged({ name }: Container, checkpointUid: string, what: string): StillpointError {
