@@ -36,6 +36,17 @@ async function removeKilled(both: boolean, checkpointUid: string): Promise<void>
   if (both) await start();
 }
 
+/** Begins a merge under now that takes its time; gives the layer that it goes down to. */
+async function removeSlowly(): Promise<string | undefined> {
+  const [bottom] = await layers();
+  await write("piece", 32);
+  const next = await take();
+  await again(SLOWLY);
+  await remove(oldest);
+  oldest = next;
+  return bottom;
+}
+
 async function stopInTheMiddle(): Promise<void> {
   await inTheMiddle();
   const askedAt = performance.now();
@@ -81,12 +92,7 @@ test.for([
 });
 
 test("under now: QEMU is killed in the middle", { timeout: 120_000 }, async () => {
-  const [bottom] = await layers();
-  await write("piece", 32);
-  const next = await take();
-  await again(SLOWLY);
-  await remove(oldest);
-  oldest = next;
+  const bottom = await removeSlowly();
   await inTheMiddle();
   process.kill((await workload()).pid, "SIGKILL");
   await eventually(async () => (await workload()).state === WorkloadState.CRASHED);
@@ -96,12 +102,7 @@ test("under now: QEMU is killed in the middle", { timeout: 120_000 }, async () =
 });
 
 test("under now: a forced stop comes first, and a start", { timeout: 120_000 }, async () => {
-  const [bottom] = await layers();
-  await write("piece", 32);
-  const next = await take();
-  await again(SLOWLY);
-  await remove(oldest);
-  oldest = next;
+  const bottom = await removeSlowly();
   await stopInTheMiddle();
   await inTheMiddle();
   await start();
