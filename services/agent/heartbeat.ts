@@ -29,7 +29,7 @@ export async function beat(deps: HeartbeatDeps, signal: AbortSignal): Promise<vo
 }
 
 function heartbeat({ host, hostUid, address, labels, capacity, ...deps }: HeartbeatDeps): Heartbeat {
-  return {
+  return Heartbeat.fromPartial({
     host: `hosts/${host}`,
     hostUid,
     agentAddress: address,
@@ -39,5 +39,5 @@ function heartbeat({ host, hostUid, address, labels, capacity, ...deps }: Heartb
     agentVersion: deps.version,
     workloads: deps.workloads(),
     time: deps.clock.now(),
-  };
+  });
 }

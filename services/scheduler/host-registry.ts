@@ -1,5 +1,5 @@
 import type { Heartbeat } from "#contracts/host/v1/agent";
-import { type Host, HostState } from "#contracts/scheduler/v1/scheduler";
+import { Host, HostState } from "#contracts/scheduler/v1/scheduler";
 import type { Clock } from "#libs/clock";
 import { isStillpointError } from "#libs/errors";
 import type { Logger } from "#libs/logger";
@@ -134,16 +134,7 @@ export class HostRegistry {
       capabilities: capabilities.toSorted(),
       agentVersion,
     };
-    return {
-      ...seen,
-      state,
-      cordoned,
-      draining,
-      capacity,
-      used: undefined,
-      heartbeatTime: undefined,
-      reservations: [],
-    };
+    return Host.fromPartial({ ...seen, state, cordoned, draining, capacity });
   }
 }
 

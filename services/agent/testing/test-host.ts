@@ -1,7 +1,7 @@
 import { createHash, randomUUID } from "node:crypto";
 import { copyFile, mkdir, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { HostAgentDefinition, type StepResult, type VmDefinition } from "#contracts/host/v1/agent";
+import { HostAgentDefinition, type StepResult, VmDefinition } from "#contracts/host/v1/agent";
 import { systemRandom } from "#libs/clock";
 import { StillpointError } from "#libs/errors";
 import { createRpcClient } from "#libs/rpc";
@@ -30,19 +30,15 @@ export async function cacheImage(data: string, guest: GuestFiles): Promise<strin
 }
 
 export function vmDefinition(image: string, change: Partial<VmDefinition> = {}): VmDefinition {
-  return {
+  return VmDefinition.fromPartial({
     name: "projects/default/vms/test",
     uid: systemRandom.id("vm"),
     cpus: 1,
     memoryBytes: 256 * 2 ** 20,
     image,
-    disks: [{ id: "root", sizeBytes: 0, excludeFromCheckpoints: false }],
-    ports: [],
-    userData: new Uint8Array(),
-    kernelArgs: "",
-    isolated: false,
+    disks: [{ id: "root" }],
     ...change,
-  };
+  });
 }
 
 export type TestHost = ReturnType<typeof testHost>;

@@ -1,4 +1,4 @@
-import type { Heartbeat } from "#contracts/host/v1/agent";
+import { Heartbeat } from "#contracts/host/v1/agent";
 import type { Host, Requirements, Reservation } from "../domain/host.ts";
 
 export const gib = 2 ** 30;
@@ -42,18 +42,15 @@ export function reservation(uid: string, differs: Partial<Requirements> = {}): R
 
 /** What the agent of host `name` says of itself: 4 cpus, 17 GiB, 100 GiB, and what the test says otherwise. */
 export function heartbeat(name: string, differs: Partial<Heartbeat> = {}): Heartbeat {
-  return {
+  return Heartbeat.fromPartial({
     host: `hosts/${name}`,
     hostUid: `host-${name}`,
     agentAddress: `unix:/run/${name}.sock`,
-    labels: {},
     cpus: 4,
     memoryBytes: 17 * gib,
     diskBytes: 100 * gib,
     capabilities: ["qemu"],
     agentVersion: "1",
-    workloads: [],
-    time: undefined,
     ...differs,
-  };
+  });
 }
