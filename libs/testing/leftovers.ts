@@ -18,7 +18,19 @@ export function leftovers(beginning = join(tmpdir(), folderPrefix())): string[] 
   const folder = dirname(`${beginning}x`);
   const prefix = beginning.endsWith("/") ? "" : basename(beginning);
   const entries = readdirSync(folder).filter((name) => name.startsWith(prefix));
-  return [...processes, ...entries.map((name) => `folder ${join(folder, name)}`)];
+  return [...processes, ...entries.map((name) => `folder ${join(folder, name)}${contents(join(folder, name))}`)];
+}
+
+/** What is in a folder tells whose it was: names, a few of them. */
+function contents(path: string): string {
+  const shown = 20;
+  try {
+    const names = readdirSync(path, { recursive: true, encoding: "utf8" }).toSorted();
+    const more = names.length > shown ? ", ..." : "";
+    return names.length === 0 ? ", empty" : `, which holds ${names.slice(0, shown).join(", ")}${more}`;
+  } catch {
+    return ""; // no folder, or gone by now
+  }
 }
 
 /** Fails and names what `leftovers` finds. */

@@ -1,3 +1,5 @@
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { connect as connectNats } from "@nats-io/transport-node";
 import { Redis } from "ioredis";
 import { expect, test } from "vitest";
@@ -43,7 +45,9 @@ test("nats has JetStream, and syncs always when told so", async () => {
 
 test("what is left is named", async () => {
   await using folder = temporaryFolder();
-  expect(() => assertNothingLeft()).toThrow(`folder ${folder.path}`);
+  expect(() => assertNothingLeft()).toThrow(`folder ${folder.path}, empty`);
+  await writeFile(join(folder.path, "left"), "");
+  expect(() => assertNothingLeft()).toThrow(`folder ${folder.path}, which holds left`);
 });
 
 test("eventually gives the value, or says why not", async () => {
