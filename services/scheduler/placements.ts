@@ -6,7 +6,7 @@ import { describeRefusal, type Explanation, explain } from "./domain/explain.ts"
 import type { Host as Candidate, Requirements, Reservation } from "./domain/host.ts";
 import { isSame, reclaim, release, reserve } from "./domain/ledger.ts";
 import { rank } from "./domain/score.ts";
-import { candidates, type HostRecords, toHeld, toWritten } from "./host-records.ts";
+import { candidates, type HostRecords, toHeld, toWritten } from "./hosts/host-records.ts";
 
 export interface PlacementsDeps {
   readonly records: HostRecords;

@@ -1,7 +1,7 @@
 import type { Logger } from "#libs/logger";
 import type { Json, RecordView, StoredRecord } from "#libs/records";
 import type { Reservation } from "./domain/host.ts";
-import { candidates, type HostRecords } from "./host-records.ts";
+import { candidates, type HostRecords } from "./hosts/host-records.ts";
 import type { Placements } from "./placements.ts";
 
 export interface ReconcilerDeps {

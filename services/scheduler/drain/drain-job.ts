@@ -3,7 +3,7 @@ import { isStillpointError, StillpointError } from "#libs/errors";
 import { ledgerName } from "#libs/names";
 import type { Job, JobContext, JobOutput, Outcome } from "#libs/operations";
 import type { RecordStore } from "#libs/records";
-import type { HostRecords } from "../host-records.ts";
+import type { HostRecords } from "../hosts/host-records.ts";
 import { drainKind } from "./accept-drain.ts";
 import { bringToRest, type RestDeps, type Rested } from "./workload-rest.ts";
 

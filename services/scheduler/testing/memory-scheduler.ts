@@ -2,8 +2,8 @@ import { type Host, Host as HostCodec, type Ledger, Ledger as LedgerCodec } from
 import { type Clock, systemClock, systemRandom } from "#libs/clock";
 import { silentLogger } from "#libs/logger";
 import { createMemoryLog, createRecordStore, type Log, type RecordStore, RecordView } from "#libs/records";
-import type { HostRecords } from "../host-records.ts";
-import { HostRegistry } from "../host-registry.ts";
+import type { HostRecords } from "../hosts/host-records.ts";
+import { HostRegistry } from "../hosts/host-registry.ts";
 import { Placements } from "../placements.ts";
 
 /** The scheduler's parts over a memory log, with a clock that the test moves. */

@@ -1,8 +1,8 @@
 import { expect, test } from "vitest";
 import { HostState } from "#contracts/scheduler/v1/scheduler";
 import { decodeRecord } from "#libs/records";
-import { heartbeat } from "./testing/hosts.ts";
-import { type MemoryScheduler, startMemoryScheduler } from "./testing/memory-scheduler.ts";
+import { heartbeat } from "../testing/hosts.ts";
+import { type MemoryScheduler, startMemoryScheduler } from "../testing/memory-scheduler.ts";
 
 const stateOf = ({ records }: MemoryScheduler, name: string) => records.hosts.get(`hosts/${name}`)?.body.state;
 

@@ -1,21 +1,18 @@
 import type { Heartbeat } from "#contracts/host/v1/agent";
-import { Host, HostState } from "#contracts/scheduler/v1/scheduler";
+import { type Host, HostState } from "#contracts/scheduler/v1/scheduler";
 import type { Clock } from "#libs/clock";
 import { isStillpointError } from "#libs/errors";
 import type { Logger } from "#libs/logger";
 import { parseHostName } from "#libs/names";
 import type { RecordChange, RecordStore, RecordView, StoredRecord } from "#libs/records";
+import { type HostLimits, inventoryOf, sameInventory } from "./inventory.ts";
 
 export interface HostRegistryDeps {
   readonly store: RecordStore<Host>;
   readonly view: RecordView<Host>;
   readonly clock: Clock;
   readonly logger: Logger;
-  readonly limits: {
-    /** How many virtual cpus are given out for each that a host has. */
-    readonly cpuOvercommit: number;
-    /** Bytes of each host's memory that are left to the host itself. */
-    readonly memoryReservedBytes: number;
+  readonly limits: HostLimits & {
     /** A host that was not heard for this long, on the monotonic clock, is down. */
     readonly downAfterMs: number;
   };
@@ -55,7 +52,8 @@ export class HostRegistry {
       return;
     }
     this.#heard.set(host, { atMs: clock.monotonicMs(), time: clock.now() });
-    const upToDate = known?.uid === hostUid && sameInventory(known.body, this.#inventory(heartbeat, known.body));
+    const upToDate =
+      known?.uid === hostUid && sameInventory(known.body, inventoryOf(heartbeat, known.body, this.#deps.limits));
     // The next heartbeat comes soon: what changes while a write is under way is seen then.
     if (upToDate || this.#writing.has(host)) return;
     this.#writing.add(host);
@@ -94,7 +92,7 @@ export class HostRegistry {
 
   async #create(heartbeat: Heartbeat): Promise<StoredRecord<Host> | undefined> {
     parseHostName(heartbeat.host);
-    const body = this.#inventory(heartbeat, { cordoned: false, draining: false });
+    const body = inventoryOf(heartbeat, { cordoned: false, draining: false }, this.#deps.limits);
     try {
       return await this.#deps.store.create(heartbeat.host, {
         uid: heartbeat.hostUid,
@@ -109,48 +107,12 @@ export class HostRegistry {
   }
 
   #change(heartbeat: Heartbeat, before: Host): RecordChange<Host> | undefined {
-    const body = this.#inventory(heartbeat, before);
+    const body = inventoryOf(heartbeat, before, this.#deps.limits);
     if (sameInventory(before, body)) return undefined;
     const happened = before.state === HostState.DOWN ? "ready" : "inventory_changed";
     return { body, events: [event(happened, { capabilities: body.capabilities })] };
   }
-
-  #inventory(heartbeat: Heartbeat, { cordoned, draining }: Pick<Host, "cordoned" | "draining">): Host {
-    const { cpuOvercommit, memoryReservedBytes } = this.#deps.limits;
-    const { host, hostUid, agentAddress, labels, capabilities, agentVersion } = heartbeat;
-    const capacity = {
-      cpus: Math.floor(heartbeat.cpus * cpuOvercommit),
-      cpuMillis: Math.floor(heartbeat.cpus * cpuOvercommit * 1_000),
-      memoryBytes: Math.max(0, heartbeat.memoryBytes - memoryReservedBytes),
-      diskBytes: heartbeat.diskBytes,
-    };
-    const calm = cordoned ? HostState.CORDONED : HostState.READY;
-    const state = draining ? HostState.DRAINING : calm;
-    const seen = {
-      name: host,
-      uid: hostUid,
-      agentAddress,
-      labels,
-      capabilities: capabilities.toSorted(),
-      agentVersion,
-    };
-    return Host.fromPartial({ ...seen, state, cordoned, draining, capacity });
-  }
 }
-
-function sameInventory(a: Host, b: Host): boolean {
-  const facts = ({ state, agentAddress, labels, capacity, capabilities, agentVersion }: Host) =>
-    JSON.stringify([
-      ...[state, agentAddress, agentVersion, capabilities.toSorted(), ...words(labels)],
-      ...[capacity?.cpuMillis, capacity?.memoryBytes, capacity?.diskBytes],
-    ]);
-  return facts(a) === facts(b);
-}
-
-const words = (labels: Host["labels"]) =>
-  Object.entries(labels)
-    .map(([key, value]) => `${key}=${value}`)
-    .toSorted();
 
 function event(happened: string, data: Readonly<Record<string, unknown>>) {
   return { aggregate: "host", happened, data };

@@ -15,7 +15,7 @@ import {
   type Reservation as Held,
   type Requirements,
   usedBy,
-} from "./domain/host.ts";
+} from "../domain/host.ts";
 
 /** Hosts and what is taken on them, as the records say, in memory. */
 export interface HostRecords {
