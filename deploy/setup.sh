@@ -38,6 +38,8 @@ readonly for_tests=(
   podman:podman
   buildah:buildah
   ip:iproute2
+  iptables:iptables
+  nginx:nginx-light
 )
 readonly for_bench=(
   docker-registry:docker-registry
@@ -145,6 +147,7 @@ install_packages() {
   *' podman '*) disable_units podman.socket podman{,-auto-update,-restart}.service podman-auto-update.timer ;;
   esac
   case " ${packages[*]} " in *' radosgw '*) disable_units ceph.target ceph-crash.service ;; esac
+  case " ${packages[*]} " in *' nginx-light '*) disable_units nginx.service ;; esac
 }
 
 at_least() { [ "$(printf '%s\n' "$2" "$1" | sort -V | head -n 1)" = "$2" ]; }

@@ -1,20 +1,14 @@
 import { randomBytes } from "node:crypto";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import { type CheckpointsClient, CheckpointsDefinition } from "#contracts/checkpoint/v1/checkpoint";
-import { type GroupsClient, GroupsDefinition } from "#contracts/checkpoint/v1/group";
-import { type SchedulesClient, SchedulesDefinition } from "#contracts/checkpoint/v1/schedule";
-import { type ContainersClient, ContainersDefinition } from "#contracts/container/v1/container";
-import { type EventsClient, EventsDefinition } from "#contracts/event/v1/event";
 import { type HostAgentClient, HostAgentDefinition } from "#contracts/host/v1/agent";
-import { type HostsClient, HostsDefinition } from "#contracts/scheduler/v1/scheduler";
 import { createRpcClient } from "#libs/rpc";
-import { eventually, freePort, startNats, startRedis, type TestServer, temporaryFolder } from "#libs/testing";
+import { freePort, startNats, startRedis, type TestServer, temporaryFolder } from "#libs/testing";
+import { type Api, connectApi, controlPlane, untilHostsReady } from "./api.ts";
 import { repository } from "./command.ts";
 import { SupervisedProcess } from "./supervised-process.ts";
-import { connectVms } from "./vm-client.ts";
 
-export const serviceNames = ["operation", "scheduler", "registry", "vm", "container", "checkpoint", "agent"] as const;
+export const serviceNames = [...controlPlane, "agent"] as const;
 export type ServiceName = (typeof serviceNames)[number];
 
 /** Every service as its own process through its `main.ts`, started again whenever it dies; real NATS and Redis. */
@@ -26,15 +20,7 @@ export interface Cluster extends AsyncDisposable {
   readonly redis: TestServer;
   readonly registryUrl: string;
   readonly services: Readonly<Record<ServiceName, SupervisedProcess>>;
-  readonly api: ReturnType<typeof connectVms> & {
-    readonly containers: ContainersClient;
-    readonly checkpoints: CheckpointsClient;
-    readonly groups: GroupsClient;
-    readonly schedules: SchedulesClient;
-    readonly events: EventsClient;
-    readonly hosts: HostsClient;
-    readonly agent: HostAgentClient;
-  };
+  readonly api: Api & { readonly agent: HostAgentClient };
 }
 
 /** Starts it and waits until its host is ready. `env` is added to every service's environment. */
@@ -51,17 +37,9 @@ export async function startCluster(env: Readonly<Record<string, string>> = {}): 
       return [name, stack.use(SupervisedProcess.start(script, { ...environment, ...env }, log))];
     }),
   ) as Record<ServiceName, SupervisedProcess>;
-  const api = {
-    ...connectVms(addresses.vm, addresses.operation),
-    containers: createRpcClient(ContainersDefinition, addresses.container),
-    checkpoints: createRpcClient(CheckpointsDefinition, addresses.checkpoint),
-    groups: createRpcClient(GroupsDefinition, addresses.checkpoint),
-    schedules: createRpcClient(SchedulesDefinition, addresses.checkpoint),
-    events: createRpcClient(EventsDefinition, addresses.operation),
-    hosts: createRpcClient(HostsDefinition, addresses.scheduler),
-    agent: createRpcClient(HostAgentDefinition, environment.AGENT_ADDRESS),
-  };
-  await untilHostReady(api.hosts);
+  const agent: HostAgentClient = createRpcClient(HostAgentDefinition, environment.AGENT_ADDRESS);
+  const api = { ...connectApi(addresses), agent };
+  await untilHostsReady(api.hosts, 1);
   const owned = stack.move();
   return {
     folder,
@@ -107,10 +85,4 @@ async function settings(folder: string, natsUrl: string, redisUrl: string) {
     STILLPOINT_SECRETS_KEY: randomBytes(32).toString("base64"),
   };
   return { environment, addresses };
-}
-
-async function untilHostReady(hosts: HostsClient): Promise<void> {
-  await eventually(async () => (await hosts.listHosts({})).hosts.some(({ state }) => state === "HOST_STATE_READY"), {
-    deadlineMs: 60_000,
-  });
 }

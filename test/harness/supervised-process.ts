@@ -3,6 +3,12 @@ import { once } from "node:events";
 import { openSync } from "node:fs";
 import { eventually } from "#libs/testing";
 
+export interface Program {
+  readonly argv: readonly string[];
+  /** Added to this process's own. */
+  readonly env?: Readonly<Record<string, string>>;
+}
+
 /** A process that is started again whenever it dies, as systemd does it, until it is told to end. */
 export class SupervisedProcess implements AsyncDisposable {
   readonly #start: () => ChildProcess;
@@ -18,13 +24,19 @@ export class SupervisedProcess implements AsyncDisposable {
 
   /** Starts `node SCRIPT`; what it prints is appended to `logPath`. */
   static start(script: string, env: Readonly<Record<string, string>>, logPath: string): SupervisedProcess {
+    return SupervisedProcess.run(() => ({ argv: [process.execPath, script], env }), logPath);
+  }
+
+  /** Starts any program; what it is, is asked anew for each start. */
+  static run(what: () => Program, logPath: string): SupervisedProcess {
     const log = openSync(logPath, "a", 0o600);
-    return new SupervisedProcess(() =>
-      spawn("setpriv", ["--pdeathsig", "KILL", process.execPath, script], {
+    return new SupervisedProcess(() => {
+      const { argv, env = {} } = what();
+      return spawn("setpriv", ["--pdeathsig", "KILL", ...argv], {
         stdio: ["ignore", log, log],
         env: { ...process.env, ...env },
-      }),
-    );
+      });
+    });
   }
 
   /** How often it has died so far. */
@@ -64,6 +76,8 @@ export class SupervisedProcess implements AsyncDisposable {
     if (!this.isAlive) return;
     const exited = once(this.#child, "exit");
     this.#child.kill("SIGTERM");
+    // One that was stopped heeds it only when it goes on.
+    this.#child.kill("SIGCONT");
     await exited;
   }
 

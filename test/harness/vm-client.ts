@@ -6,12 +6,12 @@ import {
 } from "#contracts/operation/v1/operation";
 import { type Vm, type VmsClient, VmsDefinition } from "#contracts/vm/v1/vm";
 import { StillpointError } from "#libs/errors";
-import { createRpcClient } from "#libs/rpc";
+import { createRpcClient, type RpcClientOptions } from "#libs/rpc";
 
 /** The API of VMs and operations at one address, for tests that measure or race and cannot afford a process a call. */
-export function connectVms(address: string, operationsAddress = address) {
-  const vms: VmsClient = createRpcClient(VmsDefinition, address);
-  const operations: OperationsClient = createRpcClient(OperationsDefinition, operationsAddress);
+export function connectVms(address: string, operationsAddress = address, options: RpcClientOptions = {}) {
+  const vms: VmsClient = createRpcClient(VmsDefinition, address, options);
+  const operations: OperationsClient = createRpcClient(OperationsDefinition, operationsAddress, options);
   return {
     vms,
     operations,
