@@ -14,7 +14,7 @@ export const readSchedulerConfig = (env?: NodeJS.ProcessEnv) =>
       CONTAINER_ADDRESS: address.optional(),
       CPU_OVERCOMMIT: z.coerce.number().min(1).max(64).describe("a number from 1 to 64").default(4),
       HOST_MEMORY_RESERVED_MIB: z.coerce.number().int().min(0).describe("a whole number of MiB").default(256),
-      HOST_DOWN_AFTER_SECONDS: wholeSeconds.default(10),
+      HOST_DOWN_AFTER_SECONDS: wholeSeconds.default(9),
       RECONCILE_SECONDS: wholeSeconds.default(30),
     },
     env,

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { Heartbeat } from "#contracts/host/v1/agent";
+import { Heartbeat, HeartbeatAck } from "#contracts/host/v1/agent";
 import { OperationsDefinition, type OperationsServiceImplementation } from "#contracts/operation/v1/operation";
 import { HostState, HostsDefinition, type Requirements, SchedulerDefinition } from "#contracts/scheduler/v1/scheduler";
 import { StillpointError } from "#libs/errors";
@@ -35,6 +35,10 @@ async function startCluster() {
   const { rec } = await openStreams(connection);
   return {
     ...{ scheduler, hosts },
+    ask: async (beat: Heartbeat) => {
+      const data = JSON.stringify(Heartbeat.toJSON(beat));
+      return HeartbeatAck.fromJSON((await connection.request(`hb.host.v1.${beat.host.split("/")[1]}`, data)).json());
+    },
     beat: (beat: Heartbeat) =>
       connection.publish(`hb.host.v1.${beat.host.split("/")[1]}`, JSON.stringify(Heartbeat.toJSON(beat))),
     lastEvents: async (name: string) => {
@@ -136,8 +140,13 @@ test("a host that falls silent is down, with an event, until it is heard again",
     hosts: [{ host: "hosts/a", fits: false, rule: "state", detail: "is down" }],
     suggestion: "hosts/a would take it if its agent came back",
   });
-  cluster.beat(heartbeat("a"));
-  await isIn(cluster, "hosts/a", HostState.READY);
+  const [sequence, bootId] = [7, "boot-1"];
+  const ack = await cluster.ask(heartbeat("a", { sequence, bootId }));
+  expect(ack).toEqual({
+    ...{ hostUid: "host-a", sequence, bootId, epoch: expect.any(Number), ttlMs: 666 },
+    ...{ resumeUids: [], endUids: [] },
+  });
+  expect(await cluster.hosts.getHost({ name: "hosts/a" })).toMatchObject({ state: HostState.READY });
 });
 
 test("a reservation that nobody needs is given back by itself", async () => {

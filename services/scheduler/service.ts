@@ -19,11 +19,13 @@ import type { HostRecords } from "./hosts/host-records.ts";
 import { HostRegistry } from "./hosts/host-registry.ts";
 import { hostsHandlers } from "./hosts/hosts-handlers.ts";
 import { followHeartbeats } from "./nats-heartbeats.ts";
+import { HeartbeatAnswers } from "./owners/heartbeat-answers.ts";
+import { ownsAll } from "./owners/ownership.ts";
 import { Placements } from "./placements.ts";
 import { reconcile } from "./reconciler.ts";
 import { repeat } from "./repeat.ts";
 
-const sweepEveryMs = 1_000;
+const sweepEveryMs = 250;
 
 /** Wires the service together. With `server`, the APIs are added there and `address` is empty. */
 export async function startScheduler(
@@ -44,10 +46,13 @@ export async function startScheduler(
     hosts: await RecordView.start({ log, filter: "rec.hosts.*", codec: Host, signal }),
     ledgers: await RecordView.start({ log, filter: "rec.hosts.*.ledger", codec: Ledger, signal }),
   };
-  const registry = new HostRegistry({ store, view: records.hosts, clock, logger, limits: limitsOf(config) });
+  const ownership = ownsAll(clock);
+  const limits = limitsOf(config);
+  const registry = new HostRegistry({ store, view: records.hosts, ownership, clock, logger, limits });
   const placements = new Placements({ records, ledgers });
 
-  const heartbeats = followHeartbeats(nats, logger, (heartbeat) => registry.heard(heartbeat));
+  const answers = new HeartbeatAnswers({ registry, ownership, leaseMs: limits.leaseMs });
+  const heartbeats = followHeartbeats(nats, logger, (heartbeat) => answers.answer(heartbeat));
   lifecycle.add("heartbeats", heartbeats, (it) => it.close());
   const giveBack = await reconciler(config, lifecycle, { log, records, placements, logger });
   const loops = Promise.all([
@@ -84,6 +89,9 @@ const limitsOf = (config: SchedulerConfig) => ({
   cpuOvercommit: config.CPU_OVERCOMMIT,
   memoryReservedBytes: config.HOST_MEMORY_RESERVED_MIB * 2 ** 20,
   downAfterMs: config.HOST_DOWN_AFTER_SECONDS * 1_000,
+  // A host that is down has been without its lease for a third of the time.
+  leaseMs: Math.floor((config.HOST_DOWN_AFTER_SECONDS * 1_000 * 2) / 3),
+  takeoverMs: 0,
 });
 
 async function reconciler(

@@ -67,7 +67,7 @@ function change(failure: Failure, host: Host, requirements: Requirements): strin
     case "capability":
       return "if it could do what is asked for";
     case "state":
-      return host.availability === "down" ? "if its agent came back" : "if it were uncordoned";
+      return ["down", "silent"].includes(host.availability) ? "if its agent came back" : "if it were uncordoned";
   }
 }
 

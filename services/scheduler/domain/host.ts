@@ -31,9 +31,9 @@ export interface Reservation {
 
 /**
  * Whether workloads are placed on a host. ready: yes. cordoned: an operator said no; those there stay.
- * draining: those there are on their way elsewhere. down: no heartbeat within the limit.
+ * draining: those there are on their way elsewhere. silent: no heartbeat for a while. down: none within the limit.
  */
-export type Availability = "ready" | "cordoned" | "draining" | "down";
+export type Availability = "ready" | "cordoned" | "draining" | "silent" | "down";
 
 /** A host as decisions see it. */
 export interface Host {

@@ -70,7 +70,8 @@ export function toWritten({ uid, workload, operation, requirements }: Held): Res
 
 const nothing = { hostPorts: [], hostSelector: {}, capabilities: [], host: "", notHost: "" };
 
-function availabilityOf({ state }: Host): Availability {
+function availabilityOf({ state, suspected }: Host): Availability {
+  if (suspected) return "silent";
   switch (state) {
     case HostState.READY:
       return "ready";

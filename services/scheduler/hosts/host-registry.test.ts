@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { HostState } from "#contracts/scheduler/v1/scheduler";
 import { decodeRecord } from "#libs/records";
-import { heartbeat } from "../testing/hosts.ts";
+import { heartbeat, reservation } from "../testing/hosts.ts";
 import { type MemoryScheduler, startMemoryScheduler } from "../testing/memory-scheduler.ts";
 
 const stateOf = ({ records }: MemoryScheduler, name: string) => records.hosts.get(`hosts/${name}`)?.body.state;
@@ -35,19 +35,36 @@ test("a heartbeat that says nothing new writes nothing", async () => {
 test("a host that falls silent is down, once, and comes back with its next heartbeat", async () => {
   await using scheduler = await startMemoryScheduler();
   await scheduler.registry.heard(heartbeat("a"));
-  scheduler.advance(9_999);
-  await scheduler.registry.sweep();
-  expect(stateOf(scheduler, "a")).toBe(HostState.READY);
-  scheduler.advance(1);
-  await scheduler.registry.sweep();
-  await expect.poll(() => stateOf(scheduler, "a")).toBe(HostState.DOWN);
+  await scheduler.pass(9_900);
+  expect(scheduler.records.hosts.get("hosts/a")?.body).toMatchObject({ state: HostState.READY, suspected: true });
+  await scheduler.pass(100);
+  expect(stateOf(scheduler, "a")).toBe(HostState.DOWN);
   expect(await lastEvents(scheduler, "a")).toEqual(["down"]);
   const before = await scheduler.log.lastSequence();
   await scheduler.registry.sweep();
   expect(await scheduler.log.lastSequence()).toBe(before);
-  await scheduler.registry.heard(heartbeat("a"));
+  expect(await scheduler.registry.heard(heartbeat("a"))).toBe(true);
   expect(stateOf(scheduler, "a")).toBe(HostState.READY);
   expect(await lastEvents(scheduler, "a")).toEqual(["ready"]);
+});
+
+test("a suspected host that is heard again is so without an event", async () => {
+  await using scheduler = await startMemoryScheduler();
+  await scheduler.registry.heard(heartbeat("a"));
+  await scheduler.pass(8_000);
+  expect(scheduler.records.hosts.get("hosts/a")?.body.suspected).toBe(true);
+  await expect(scheduler.placements.place(reservation("vm-1"))).rejects.toMatchObject({ reason: "NO_HOST_FITS" });
+  expect(await scheduler.registry.heard(heartbeat("a"))).toBe(true);
+  expect(scheduler.records.hosts.get("hosts/a")?.body.suspected).toBe(false);
+  expect(await lastEvents(scheduler, "a")).toEqual([]);
+});
+
+test("a process that slept does not take its own silence for that of the hosts", async () => {
+  await using scheduler = await startMemoryScheduler();
+  await scheduler.registry.heard(heartbeat("a"));
+  scheduler.advance(60_000);
+  await scheduler.pass(6_900);
+  expect(scheduler.records.hosts.get("hosts/a")?.body.suspected).toBe(false);
 });
 
 test("a second agent under a living host's name changes nothing; once that host is down it takes its place", async () => {
@@ -55,9 +72,8 @@ test("a second agent under a living host's name changes nothing; once that host 
   await scheduler.registry.heard(heartbeat("a"));
   await scheduler.registry.heard(heartbeat("a", { hostUid: "host-other" }));
   expect(scheduler.records.hosts.get("hosts/a")?.uid).toBe("host-a");
-  scheduler.advance(10_000);
-  await scheduler.registry.sweep();
-  await expect.poll(() => stateOf(scheduler, "a")).toBe(HostState.DOWN);
+  await scheduler.pass(10_000);
+  expect(stateOf(scheduler, "a")).toBe(HostState.DOWN);
   await scheduler.registry.heard(heartbeat("a", { hostUid: "host-other" }));
   expect(scheduler.records.hosts.get("hosts/a")?.uid).toBe("host-other");
 });

@@ -5,36 +5,47 @@ import { isStillpointError } from "#libs/errors";
 import type { Logger } from "#libs/logger";
 import { parseHostName } from "#libs/names";
 import type { RecordChange, RecordStore, RecordView, StoredRecord } from "#libs/records";
+import type { Ownership } from "../owners/ownership.ts";
 import { type HostLimits, inventoryOf, sameInventory } from "./inventory.ts";
+import { SilentHosts } from "./silent-hosts.ts";
 
 export interface HostRegistryDeps {
   readonly store: RecordStore<Host>;
   readonly view: RecordView<Host>;
+  readonly ownership: Ownership;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly limits: HostLimits & {
     /** A host that was not heard for this long, on the monotonic clock, is down. */
     readonly downAfterMs: number;
+    /** For so long a former owner may still answer a host's heartbeats. */
+    readonly takeoverMs: number;
   };
 }
 
 /**
- * Which hosts there are, from their heartbeats. A record is written when something changes, not for each heartbeat.
- * Every replica hears every heartbeat; whoever writes second finds nothing to change.
+ * Which hosts there are, from their heartbeats. A record is written when something changes, not for each heartbeat, and
+ * by the owner of the host alone.
  *
  * READY: heard of lately. CORDONED: the same, and an operator wants nothing new on it. DRAINING: besides, an operation
- * brings to rest what is there. DOWN: not heard of for
- * `downAfterMs`, by this replica, since it started at the latest; the next heartbeat brings it back.
+ * brings to rest what is there. Suspected, in any of these: on the way to DOWN, see SilentHosts. DOWN: not heard of for
+ * `downAfterMs`; the next heartbeat brings it back.
+ *
+ * A heartbeat is acknowledged only when the record, as the log has it, says neither DOWN nor suspected: until the host
+ * is written DOWN after that, nothing of it starts elsewhere.
  */
 export class HostRegistry {
   readonly #deps: HostRegistryDeps;
-  readonly #startedMs: number;
   readonly #heard = new Map<string, { readonly atMs: number; readonly time: Date }>();
+  readonly #silent: SilentHosts;
+  /** Hosts whose record is being written from here. */
   readonly #writing = new Set<string>();
+  /** Hosts whose last write from here has an unknown outcome, or failed: only another one settles what the record says. */
+  readonly #unsure = new Set<string>();
 
   constructor(deps: HostRegistryDeps) {
     this.#deps = deps;
-    this.#startedMs = deps.clock.monotonicMs();
+    this.#silent = new SilentHosts(deps);
   }
 
   /** When this replica last heard of a host. */
@@ -42,76 +53,110 @@ export class HostRegistry {
     return this.#heard.get(host)?.time;
   }
 
-  /** Takes a heartbeat in. Two agents under one name: the one that was there first stays until it is down. */
-  async heard(heartbeat: Heartbeat): Promise<void> {
+  /**
+   * Takes a heartbeat in; true when it may be acknowledged. Two agents under one name: the one that was there first
+   * stays until it is down.
+   */
+  async heard(heartbeat: Heartbeat): Promise<boolean> {
     const { view, clock, logger } = this.#deps;
     const { host, hostUid } = heartbeat;
     const known = view.get(host);
     if (known !== undefined && known.uid !== hostUid && known.body.state !== HostState.DOWN) {
       logger.warn({ host, uid: known.uid, other: hostUid }, "two agents call themselves by one host's name");
-      return;
+      return false;
     }
     this.#heard.set(host, { atMs: clock.monotonicMs(), time: clock.now() });
-    const upToDate =
-      known?.uid === hostUid && sameInventory(known.body, inventoryOf(heartbeat, known.body, this.#deps.limits));
     // The next heartbeat comes soon: what changes while a write is under way is seen then.
-    if (upToDate || this.#writing.has(host)) return;
+    if (!this.#owns(host) || this.#writing.has(host)) return false;
+    if (known !== undefined && this.#isUpToDate(heartbeat, known)) return true;
+    const stored = await this.#alone(host, () => this.#write(heartbeat, known));
+    return stored !== undefined && stored.uid === hostUid && isHeard(stored.body) && this.#owns(host);
+  }
+
+  /** Marks hosts that were not heard of for too long: suspected first, then down. */
+  async sweep(): Promise<void> {
+    const { view } = this.#deps;
+    this.#silent.listen();
+    const atOnce = 32;
+    const hosts = view.list().values();
+    const work = async () => {
+      for (const known of hosts) {
+        if (this.#writing.has(known.name)) continue;
+        const change = this.#silent.changeOf(known, this.#heard.get(known.name)?.atMs);
+        if (change !== undefined) await this.#alone(known.name, () => this.#mark(known, change));
+      }
+    };
+    await Promise.all(Array.from({ length: atOnce }, work));
+  }
+
+  #owns(host: string): boolean {
+    return this.#deps.ownership.ownedSinceMs(host) !== undefined;
+  }
+
+  #isUpToDate(heartbeat: Heartbeat, { name, uid, body }: StoredRecord<Host>): boolean {
+    if (this.#unsure.has(name) || uid !== heartbeat.hostUid) return false;
+    return sameInventory(body, inventoryOf(heartbeat, body, this.#deps.limits));
+  }
+
+  /** What is written of a host is written one after the other, and known here before it is acted upon. */
+  async #alone(
+    host: string,
+    write: () => Promise<StoredRecord<Host> | undefined>,
+  ): Promise<StoredRecord<Host> | undefined> {
     this.#writing.add(host);
     try {
-      await this.#write(heartbeat, known);
+      const stored = await write();
+      if (stored !== undefined) await this.#deps.view.waitFor(stored.version);
+      // Somebody else was faster: what the view has may be older than that.
+      if (stored === undefined) this.#unsure.add(host);
+      else this.#unsure.delete(host);
+      return stored;
+    } catch (error) {
+      this.#unsure.add(host);
+      throw error;
     } finally {
       this.#writing.delete(host);
     }
   }
 
-  /** Marks hosts down that were not heard of for too long. */
-  async sweep(): Promise<void> {
-    const { view, store, clock, limits } = this.#deps;
-    const nowMs = clock.monotonicMs();
-    for (const { name, body } of view.list()) {
-      const silentMs = nowMs - (this.#heard.get(name)?.atMs ?? this.#startedMs);
-      if (body.state === HostState.DOWN || silentMs < limits.downAfterMs) continue;
-      await store.modify(name, ({ body }) => {
-        if (body.state === HostState.DOWN) return undefined;
-        return {
-          body: { ...body, state: HostState.DOWN },
-          events: [event("down", { silentMs: Math.round(silentMs) })],
-        };
-      });
-    }
+  /** Over the very state that was looked at: whoever changed it meanwhile may know better. */
+  async #mark(known: StoredRecord<Host>, change: RecordChange<Host>): Promise<StoredRecord<Host> | undefined> {
+    return await this.#deps.store.update(known, change).catch(unlessConflict);
   }
 
-  async #write(heartbeat: Heartbeat, known: StoredRecord<Host> | undefined): Promise<void> {
-    const { store, view } = this.#deps;
+  async #write(heartbeat: Heartbeat, known: StoredRecord<Host> | undefined): Promise<StoredRecord<Host> | undefined> {
+    const { store } = this.#deps;
     // Made anew under an old name: nothing of the old host holds for it.
     if (known !== undefined && known.uid !== heartbeat.hostUid) await store.remove(known, [event("replaced", {})]);
     const written = await store.modify(heartbeat.host, ({ body }) => this.#change(heartbeat, body));
-    const stored = written ?? (await this.#create(heartbeat));
-    if (stored !== undefined) await view.waitFor(stored.version);
+    return written ?? (await this.#create(heartbeat));
   }
 
   async #create(heartbeat: Heartbeat): Promise<StoredRecord<Host> | undefined> {
     parseHostName(heartbeat.host);
+    if (!this.#owns(heartbeat.host)) return undefined;
     const body = inventoryOf(heartbeat, { cordoned: false, draining: false }, this.#deps.limits);
-    try {
-      return await this.#deps.store.create(heartbeat.host, {
-        uid: heartbeat.hostUid,
-        body,
-        events: [event("ready", { capabilities: body.capabilities })],
-      });
-    } catch (error) {
-      // Another replica heard the same heartbeat.
-      if (isStillpointError(error, "RECORD_CONFLICT")) return undefined;
-      throw error;
-    }
+    const events = [event("ready", { capabilities: body.capabilities })];
+    return await this.#deps.store
+      .create(heartbeat.host, { uid: heartbeat.hostUid, body, events })
+      .catch(unlessConflict);
   }
 
   #change(heartbeat: Heartbeat, before: Host): RecordChange<Host> | undefined {
+    if (!this.#owns(heartbeat.host)) return undefined;
     const body = inventoryOf(heartbeat, before, this.#deps.limits);
-    if (sameInventory(before, body)) return undefined;
+    const isSame = sameInventory(before, body);
+    if (isSame && !this.#unsure.has(heartbeat.host)) return undefined;
     const happened = before.state === HostState.DOWN ? "ready" : "inventory_changed";
-    return { body, events: [event(happened, { capabilities: body.capabilities })] };
+    const isTold = !isSame && !sameInventory({ ...before, suspected: false }, body);
+    return { body, events: isTold ? [event(happened, { capabilities: body.capabilities })] : [] };
   }
+}
+
+const isHeard = ({ state, suspected }: Host): boolean => state !== HostState.DOWN && !suspected;
+
+function unlessConflict(error: unknown): undefined {
+  if (!isStillpointError(error, "RECORD_CONFLICT")) throw error;
 }
 
 function event(happened: string, data: Readonly<Record<string, unknown>>) {

@@ -29,9 +29,9 @@ export function inventoryOf(
 
 /** Whether there is nothing to write. */
 export function sameInventory(a: Host, b: Host): boolean {
-  const facts = ({ state, agentAddress, labels, capacity, capabilities, agentVersion }: Host) =>
+  const facts = ({ state, suspected, agentAddress, labels, capacity, capabilities, agentVersion }: Host) =>
     JSON.stringify([
-      ...[state, agentAddress, agentVersion, capabilities.toSorted(), ...words(labels)],
+      ...[state, suspected, agentAddress, agentVersion, capabilities.toSorted(), ...words(labels)],
       ...[capacity?.cpuMillis, capacity?.memoryBytes, capacity?.diskBytes],
     ]);
   return facts(a) === facts(b);

@@ -4,6 +4,7 @@ import { silentLogger } from "#libs/logger";
 import { createMemoryLog, createRecordStore, type Log, type RecordStore, RecordView } from "#libs/records";
 import type { HostRecords } from "../hosts/host-records.ts";
 import { HostRegistry } from "../hosts/host-registry.ts";
+import { ownsAll } from "../owners/ownership.ts";
 import { Placements } from "../placements.ts";
 
 /** The scheduler's parts over a memory log, with a clock that the test moves. */
@@ -16,6 +17,8 @@ export interface MemoryScheduler extends AsyncDisposable {
   readonly placements: Placements;
   /** Moves the registry's monotonic clock. */
   advance(ms: number): void;
+  /** The same, with looks after silent hosts meanwhile. */
+  pass(ms: number): Promise<void>;
 }
 
 export async function startMemoryScheduler(): Promise<MemoryScheduler> {
@@ -30,16 +33,31 @@ export async function startMemoryScheduler(): Promise<MemoryScheduler> {
     hosts: await RecordView.start({ log, filter: "rec.hosts.*", codec: HostCodec, signal }),
     ledgers: await RecordView.start({ log, filter: "rec.hosts.*.ledger", codec: LedgerCodec, signal }),
   };
-  const limits = { cpuOvercommit: 4, memoryReservedBytes: 2 ** 30, downAfterMs: 10_000 };
+  const limits = { cpuOvercommit: 4, memoryReservedBytes: 2 ** 30, downAfterMs: 10_000, takeoverMs: 0 };
+  const ownership = ownsAll(clock);
+  const registry = new HostRegistry({
+    store: hosts,
+    view: records.hosts,
+    ownership,
+    clock,
+    logger: silentLogger,
+    limits,
+  });
   return {
     log,
     hosts,
     ledgers,
     records,
-    registry: new HostRegistry({ store: hosts, view: records.hosts, clock, logger: silentLogger, limits }),
+    registry,
     placements: new Placements({ records, ledgers }),
     advance: (ms) => {
       nowMs += ms;
+    },
+    async pass(ms) {
+      for (const endMs = nowMs + ms; nowMs < endMs; ) {
+        nowMs = Math.min(endMs, nowMs + 250);
+        await registry.sweep();
+      }
     },
     [Symbol.asyncDispose]: async () => ending.abort(),
   };
