@@ -9,6 +9,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin # where a user's PATH lacks them
 
 readonly nats_minimum=2.10.27 # the first whose replicated streams keep what they acknowledged
+readonly engine_minimum=25    # the first whose networks cost a container little; for tests and benchmarks
 readonly node_major=24
 
 # What is looked for, and the package that has it.
@@ -29,7 +30,6 @@ requirements=(
   /etc/ssl/certs/ca-certificates.crt:ca-certificates
 )
 readonly for_tests=(
-  dockerd:docker.io
   ceph-mon:ceph-mon
   ceph-osd:ceph-osd
   radosgw:radosgw
@@ -132,6 +132,21 @@ without_services() {
 
 disable_units() { as_root deb-systemd-helper disable "$@" >/dev/null 2>&1 || true; }
 
+disable_services_of() {
+  local package
+  for package; do
+    case $package in
+    nats-server) disable_units nats-server.service ;;
+    redis-server) disable_units redis-server.service ;;
+    docker.io) disable_units docker.service docker.socket containerd.service ;;
+    docker-registry) disable_units docker-registry.service ;;
+    podman) disable_units podman.socket podman{,-auto-update,-restart}.service podman-auto-update.timer ;;
+    radosgw) disable_units ceph.target ceph-crash.service ;;
+    nginx-light) disable_units nginx.service ;;
+    esac
+  done
+}
+
 install_packages() {
   local packages
   mapfile -t packages < <(missing_packages | tr ' ' '\n' | sort -u)
@@ -140,60 +155,58 @@ install_packages() {
   update_apt
   without_services apt_quietly install --no-install-recommends "${packages[@]}" ||
     fail "apt could not install ${packages[*]}" 'see its messages above, mend the apt sources, and run this again'
-  case " ${packages[*]} " in *' redis-server '*) disable_units redis-server.service ;; esac
-  case " ${packages[*]} " in *' docker.io '*) disable_units docker.service docker.socket containerd.service ;; esac
-  case " ${packages[*]} " in *' docker-registry '*) disable_units docker-registry.service ;; esac
-  case " ${packages[*]} " in
-  *' podman '*) disable_units podman.socket podman{,-auto-update,-restart}.service podman-auto-update.timer ;;
-  esac
-  case " ${packages[*]} " in *' radosgw '*) disable_units ceph.target ceph-crash.service ;; esac
-  case " ${packages[*]} " in *' nginx-light '*) disable_units nginx.service ;; esac
+  disable_services_of "${packages[@]}"
 }
 
-at_least() { [ "$(printf '%s\n' "$2" "$1" | sort -V | head -n 1)" = "$2" ]; }
+# at_least VERSION MINIMUM; no version is less than any.
+at_least() { [ -n "$1" ] && [ "$(printf '%s\n' "$2" "$1" | sort -V | head -n 1)" = "$2" ]; }
 
-nats_version() {
-  if command -v nats-server >/dev/null; then nats-server --version | sed 's/.*v//'; fi
+version_of() {
+  if command -v "$1" >/dev/null; then "$1" --version | sed 's/^[^0-9]*\([0-9.]*\).*/\1/'; fi
 }
 
-install_nats() {
-  local version folder
-  version=$(nats_version)
-  if [ -n "$version" ] && at_least "$version" "$nats_minimum"; then return; fi
+# Those of the packages that apt can get; its options may come before them.
+known_to_apt() { apt-cache madison "$@" 2>/dev/null | sed -n 's/^ *\([^ ]*\) .* Packages$/\1/p' | sort -u; }
+
+# install_recent PROGRAM MINIMUM PACKAGE...: of the packages those that there are, from the machine's own release if its
+# first one is recent enough, else from a newer suite. Installed where the program is missing or older.
+install_recent() {
+  local program=$1 minimum=$2 package=$3 packages=("${@:3}") found folder code=0
+  found=$(version_of "$program")
+  if at_least "$found" "$minimum"; then return; fi
   update_apt
-  version=$(apt-cache policy nats-server | sed -n 's/^ *Candidate: *//p')
-  if [ -n "$version" ] && at_least "$version" "$nats_minimum"; then
-    say "installing nats-server $version"
-    without_services apt_quietly install --no-install-recommends nats-server || fail 'apt could not install nats-server'
+  if at_least "$(apt-cache policy "$package" | sed -n 's/^ *Candidate: *//p')" "$minimum"; then
+    mapfile -t packages < <(known_to_apt "${packages[@]}")
+    say "installing ${packages[*]}"
+    without_services apt_quietly install --no-install-recommends "${packages[@]}" || code=$?
   else
     folder=$(mktemp -d)
-    if ! install_newer_nats "$folder"; then
-      rm -rf "$folder"
-      fail "could not install nats-server $nats_minimum or later" 'install it by hand, so that it is on the PATH'
-    fi
+    install_from_newer_suite "$folder" "${packages[@]}" || code=$?
     rm -rf "$folder"
   fi
-  disable_units nats-server.service
+  if [ $code != 0 ] || ! at_least "$(version_of "$program")" "$minimum"; then
+    fail "could not install $package $minimum or later" 'install it by hand, so that it is on the PATH'
+  fi
+  if [ -z "$found" ]; then disable_services_of "${packages[@]}"; fi
 }
 
-# Takes this one package from a newer suite of the archive that the machine already uses, with lists of its own: the
+# Takes these packages from a newer suite of the archive that the machine already uses, with lists of its own: the
 # machine's apt configuration stays as it is, and nothing else is ever taken from there.
-install_newer_nats() {
+install_from_newer_suite() {
   local folder=$1 suite=trixie component=main keyring=/usr/share/keyrings/$distribution-archive-keyring.gpg signed=
   if [ "$distribution" = ubuntu ]; then suite=resolute component=universe; fi
   if [ -r "$keyring" ]; then signed="[signed-by=$keyring] "; fi
   apt-get indextargets --format "deb $signed\$(REPO_URI) $suite $component" \
     'Created-By: Packages' "Release: $release" "Component: $component" | sort -u >"$folder/sources.list"
   local apt=(-q -o "Dir::Etc::sourcelist=$folder/sources.list" -o Dir::Etc::sourceparts=/dev/null
-    -o "Dir::State::lists=$folder/lists" -o "Dir::Cache=$folder" -o "APT::Sandbox::User=$(id -un)")
+    -o "Dir::State::lists=$folder/lists" -o "Dir::Cache=$folder" -o "APT::Sandbox::User=$(id -un)") packages
   mkdir -p "$folder/lists/partial" "$folder/archives/partial"
-  apt-get "${apt[@]}" update >"$folder/log" 2>&1 &&
-    (cd "$folder" && apt-get "${apt[@]}" download nats-server) >>"$folder/log" 2>&1 || { cat "$folder/log" >&2 && return 1; }
-  local package=("$folder"/nats-server_*.deb)
-  say "installing nats-server $(dpkg-deb --field "${package[0]}" Version) from $suite (alone; $release has an older one)"
+  apt-get "${apt[@]}" update >"$folder/log" 2>&1 && mapfile -t packages < <(known_to_apt "${apt[@]}" "${@:2}") &&
+    (cd "$folder" && apt-get "${apt[@]}" download "${packages[@]}") >>"$folder/log" 2>&1 ||
+    { cat "$folder/log" >&2 && return 1; }
+  say "installing ${packages[*]} from $suite (alone; $release has older ones)"
   chmod 755 "$folder"
-  without_services apt_quietly install --no-install-recommends "${package[0]}" || return 1
-  at_least "$(nats_version)" "$nats_minimum"
+  without_services apt_quietly install --no-install-recommends "$folder"/*.deb
 }
 
 # QEMU write-protects a guest's RAM through userfaultfd while it saves it; unless it is root, the kernel must allow that.
@@ -239,7 +252,8 @@ generate_contracts() {
 
 require_debian
 install_packages
-install_nats
+install_recent nats-server $nats_minimum nats-server
+case ${1-} in tests | bench) install_recent dockerd $engine_minimum docker.io docker-cli containerd ;; esac
 allow_userfaultfd
 install_modules
 generate_contracts
