@@ -130,7 +130,8 @@ without_services() {
   return $code
 }
 
-disable_units() { as_root deb-systemd-helper disable "$@" >/dev/null 2>&1 || true; }
+# The helper of Debian's packages does nothing unless it is called for one of them.
+disable_units() { as_root env DPKG_MAINTSCRIPT_PACKAGE=stillpoint deb-systemd-helper disable "$@" >/dev/null 2>&1 || true; }
 
 disable_services_of() {
   local package
@@ -253,7 +254,7 @@ generate_contracts() {
 require_debian
 install_packages
 install_recent nats-server $nats_minimum nats-server
-case ${1-} in tests | bench) install_recent dockerd $engine_minimum docker.io docker-cli containerd ;; esac
+case ${1-} in tests | bench) install_recent dockerd $engine_minimum docker.io docker-cli ;; esac
 allow_userfaultfd
 install_modules
 generate_contracts

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { dockerEngine, eventually, type TestEngine } from "#libs/testing";
 import type { RegistryUser } from "../../services/registry/testing/registry-user.ts";
 import { type ReplicaCluster, startReplicaCluster } from "../../services/registry/testing/replica-cluster.ts";
-import { type ImageTools, startImageTools } from "../harness/image-tools.ts";
+import { hearsSkopeo, type ImageTools, startImageTools } from "../harness/image-tools.ts";
 import { busyboxImage } from "../images/build.ts";
 
 const MIB = 2 ** 20;
@@ -86,8 +86,8 @@ describe("an image that docker pushed", () => {
       oci: `oci:${join(folder, "oci")}:app`,
       "oci-archive": `oci-archive:${join(folder, "oci.tar")}:app`,
       "docker-archive": `docker-archive:${join(folder, "docker.tar")}:${team("app:1")}`,
-      "docker-daemon": `docker-daemon:${team("from-skopeo:1")}`,
       "containers-storage": `${storage}${team("from-skopeo:1")}`,
+      ...((await hearsSkopeo(engine)) && { "docker-daemon": `docker-daemon:${team("from-skopeo:1")}` }),
     };
     const config = async (name: string) => JSON.parse(await skopeo("inspect", "--config", remote(name)));
     const { rootfs } = await config("app:1");

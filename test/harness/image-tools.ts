@@ -1,5 +1,6 @@
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import type { TestEngine } from "#libs/testing";
 import { runCommand } from "./command.ts";
 
 /** Podman takes no folder for its sockets that is longer than 50 characters; that of a test is. */
@@ -56,6 +57,14 @@ export async function startImageTools(registry: string, engineSocket: string): P
     },
     [Symbol.asyncDispose]: () => ending.disposeAsync(),
   };
+}
+
+/** Skopeo before 1.14.2 speaks version 1.22 of Docker's API, which engines from 25 on refuse. */
+export async function hearsSkopeo({ docker }: TestEngine): Promise<boolean> {
+  const { MinAPIVersion } = await docker.version();
+  const hears = Number(MinAPIVersion.split(".")[1]) <= 22;
+  if (!hears) console.warn("skopeo's docker-daemon is not tried: this engine wants a newer API than it may speak");
+  return hears;
 }
 
 /** Writes what the clients read, with limits below those of any machine, and gives the environment that tells them where it is. */

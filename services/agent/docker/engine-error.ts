@@ -14,7 +14,7 @@ const WORDS: readonly Words[] = [
   ],
   [/port is already allocated|address already in use|failed to bind (host )?port/i, "PORT_TAKEN"],
   [/unable to find (user|group) ([^:]+):/, "ARGUMENT_INVALID", (_, kind, name) => `its image has no ${kind} ${name}`],
-  [/No command specified/, "COMMAND_NOT_FOUND", () => "its image names no program, and neither does its command"],
+  [/no command specified/i, "COMMAND_NOT_FOUND", () => "its image names no program, and neither does its command"],
   [/Cannot mkdir: (\S+) is not a directory/, "ARGUMENT_INVALID", (_, path) => `${path} is a file in its image`],
   [
     /chdir to cwd \("([^"]*)"\).*: ([^:]+)/,
