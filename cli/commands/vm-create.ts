@@ -11,6 +11,7 @@ import { drillCommandHelp } from "../parse/drill-command.ts";
 import { parseFreezeWindow } from "../parse/freeze-window.ts";
 import { collectLabel } from "../parse/label.ts";
 import { type PortForward, parsePortForward } from "../parse/port-forward.ts";
+import { type PolicyOptions, policiesOf, withPolicyOptions } from "../parse/recovery.ts";
 import { parseShellCommand } from "../parse/shell-command.ts";
 import { parseSize } from "../parse/size.ts";
 import { wholeNumber } from "../parse/whole-number.ts";
@@ -19,7 +20,7 @@ import type { Terminal } from "../terminal.ts";
 import { UsageError } from "../usage-error.ts";
 import type { WaitOptions } from "../wait-for-operation.ts";
 
-interface CreateOptions extends CommonOptions, WaitOptions {
+interface CreateOptions extends CommonOptions, WaitOptions, PolicyOptions {
   readonly image: string;
   readonly cpus: number;
   readonly memory: number;
@@ -38,7 +39,7 @@ interface CreateOptions extends CommonOptions, WaitOptions {
 }
 
 export function vmCreateCommand(terminal: Terminal): Command {
-  return operationLeaf("create", "Make a VM from an image.")
+  return withPolicyOptions(operationLeaf("create", "Make a VM from an image."))
     .argument("<name>", "lower-case letters, digits and dashes")
     .requiredOption("--image <ref>", "image in the registry, such as debian:12")
     .option("--cpus <n>", "virtual CPUs", wholeNumber(1, 2 ** 31 - 1), 1)
@@ -93,6 +94,7 @@ async function readSpec(options: CreateOptions) {
     host: options.host ?? "",
     drillCommand: [...(options.drillCommand ?? [])],
     ...(options.freezeWindow === undefined ? {} : { freezeWindow: options.freezeWindow }),
+    ...policiesOf(options),
   };
 }
 

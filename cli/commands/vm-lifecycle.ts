@@ -6,6 +6,7 @@ import { type Api, type CommonOptions, withApi } from "../api.ts";
 import { leafCommand, operationLeaf } from "../leaf-command.ts";
 import { parseVmCheckpointType } from "../parse/checkpoint-type.ts";
 import { drillCommandHelp } from "../parse/drill-command.ts";
+import { type PolicyOptions, policiesOf, withPolicyOptions } from "../parse/recovery.ts";
 import { parseShellCommand } from "../parse/shell-command.ts";
 import { wholeNumber } from "../parse/whole-number.ts";
 import { runOperation } from "../run-operation.ts";
@@ -45,6 +46,14 @@ export function vmLifecycleCommands(terminal: Terminal): Command[] {
       ask: (vms, target, { force = false }) => vms.rebootVm({ ...target, force }),
       done: "reboots",
     }),
+    on(
+      operationLeaf("move", "Bring it to another host; it is off meanwhile.").option(
+        "--timeout <seconds>",
+        "how long the guest may take to power off (default: 60)",
+        wholeNumber(1, 3_600),
+      ),
+      { ask: (vms, target, { timeout = 0 }) => vms.moveVm({ ...target, timeoutSeconds: timeout }), done: "was moved" },
+    ),
     on(operationLeaf("pause", "Stop the VM's time; its memory stays."), {
       ask: (vms, target) => vms.pauseVm(target),
       done: "is paused",
@@ -74,13 +83,13 @@ const act = (terminal: Terminal, verb: Verb, vm: string, options: VerbOptions): 
     told: () => `VM ${vm} ${verb.done}.`,
   });
 
-interface SetOptions extends CommonOptions {
+interface SetOptions extends CommonOptions, PolicyOptions {
   readonly checkpointType?: CheckpointType;
   readonly drillCommand?: readonly string[];
 }
 
 function setCommand(terminal: Terminal): Command {
-  return leafCommand("set", "Change a VM's settings.")
+  return withPolicyOptions(leafCommand("set", "Change a VM's settings; recovery only while it is off."))
     .argument("<name>")
     .option(
       "--checkpoint-type <type>",
@@ -91,13 +100,17 @@ function setCommand(terminal: Terminal): Command {
     .action((vm: string, options: SetOptions) => withApi(terminal, options, (api) => setVm(api, vm, options)));
 }
 
-async function setVm(api: Api, vm: string, { project, checkpointType, drillCommand }: SetOptions): Promise<void> {
+async function setVm(api: Api, vm: string, options: SetOptions): Promise<void> {
+  const { project, checkpointType, drillCommand } = options;
   const name = vmName(project, vm);
-  if (checkpointType === undefined && drillCommand === undefined) {
+  const policies = policiesOf(options);
+  const arePolicies = Object.keys(policies).length > 0;
+  if (checkpointType === undefined && drillCommand === undefined && !arePolicies) {
     throw new UsageError("there is nothing to set", { help: "Name a setting; see: stillpoint vm set --help" });
   }
   const vms = await api.vms();
   if (checkpointType !== undefined) await vms.setCheckpointType({ name, checkpointType });
   if (drillCommand !== undefined) await vms.setDrillCommand({ name, drillCommand: [...drillCommand] });
+  if (arePolicies) await vms.updateVm({ name, ...policies });
   await printVm(api, await vms.getVm({ name }));
 }

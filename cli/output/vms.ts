@@ -2,7 +2,7 @@ import type { CheckpointType, Vm, WatchVmsResponse } from "#contracts/vm/v1/vm";
 import { showReadinessLine } from "./readiness.ts";
 import { forecast, mergeDebt } from "./storage.ts";
 import { renderFields, renderTable } from "./table.ts";
-import { lastPart, showAge, showBytes, showEnum, showLabels, showTime } from "./units.ts";
+import { lastPart, showAge, showBytes, showEnum, showLabels, showSeconds, showTime } from "./units.ts";
 
 export function showVms(vms: readonly Vm[], now: Date): string {
   if (vms.length === 0) return "No VMs. Make one with: stillpoint vm create NAME --image REF";
@@ -34,6 +34,8 @@ export function showVm(vm: Vm): string {
     ["Disks", disks(vm)],
     ["Ports", (spec?.ports ?? []).map(({ hostPort, guestPort }) => `${hostPort} to ${guestPort}`).join("\n")],
     ["Checkpoints", checkpointType(spec?.checkpointType)],
+    ["When its host fails", recovery(vm)],
+    ["When it is drained", spec?.drain === "DRAIN_POLICY_MOVE" ? "moves" : ""],
     ["Readiness", vm.checkpointReadiness && showReadinessLine(vm.checkpointReadiness)],
     ["Guest agent", agent(vm)],
     ...storage(vm),
@@ -69,6 +71,11 @@ function storage({ checkpointStorage }: Vm): [string, string][] {
     ["To be merged", mergeDebt(checkpointStorage)],
     ["Free space", forecast(checkpointStorage)],
   ];
+}
+
+function recovery({ spec }: Vm): string {
+  if (spec?.recovery !== "RECOVERY_RESTART") return "";
+  return `restarts elsewhere; a point each ${showSeconds(spec.recoveryPoint?.seconds ?? 15 * 60)}`;
 }
 
 const state = (vm: Vm): string => showEnum(vm.state, "VM_STATE_");

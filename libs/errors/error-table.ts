@@ -99,6 +99,10 @@ export const errorTable = {
     code: Code.FAILED_PRECONDITION,
     help: "Bring the container into the state that is needed first.",
   },
+  VM_NOT_MOVABLE: {
+    code: Code.FAILED_PRECONDITION,
+    help: "Change what the message names, or delete the checkpoints that it has on its host.",
+  },
   CONTAINER_NOT_MOVABLE: {
     code: Code.FAILED_PRECONDITION,
     help: "Change what the message names, or make the container anew elsewhere.",

@@ -19,6 +19,7 @@ export {
   parseVmName,
   parseWorkloadName,
   projectName,
+  recoveryName,
   scheduleName,
   vmName,
   workloadOf,

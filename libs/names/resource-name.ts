@@ -32,6 +32,9 @@ export const groupCheckpointName = (group: string, id: string): string => `${gro
 /** <workload>/head: where "now" stands in the tree of checkpoints. */
 export const headName = (workload: string): string => `${workload}/head`;
 
+/** <workload>/recovery: what it would be recovered from. */
+export const recoveryName = (workload: string): string => `${workload}/recovery`;
+
 /** hosts/<host> */
 export const hostName = (host: string): string => `hosts/${checkName("host", host)}`;
 

@@ -9,4 +9,6 @@ export {
   labelProblems,
   type Problem,
   portProblems,
+  type RecoveryToCheck,
+  recoveryProblems,
 } from "./spec-checks.ts";

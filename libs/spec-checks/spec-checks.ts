@@ -77,6 +77,29 @@ export function durationProblems(
   return [{ field, message: `must be between ${least} s and ${most} s` }];
 }
 
+const minute = 60;
+const unknown = "UNRECOGNIZED";
+
+/** What is to happen when a workload's host fails or is drained. Enums are the API's words. */
+export interface RecoveryToCheck {
+  readonly recovery?: string | undefined;
+  readonly recoveryPoint?: Length | undefined;
+  readonly drain?: string | undefined;
+  /** hosts/<host>: there or nowhere; empty for any. */
+  readonly host: string;
+}
+
+/** `prefix`: "spec." or nothing. */
+export function recoveryProblems(prefix: string, { recovery, recoveryPoint, drain, host }: RecoveryToCheck): Problem[] {
+  const bound = recovery === "RECOVERY_RESTART" && host !== "";
+  return [
+    ...(recovery === unknown ? [{ field: `${prefix}recovery`, message: "must be none or restart" }] : []),
+    ...(bound ? [{ field: `${prefix}recovery`, message: `must not be restart: it has to be on ${host}` }] : []),
+    ...durationProblems(`${prefix}recovery_point`, recoveryPoint, { least: minute, most: 7 * 24 * 60 * minute }),
+    ...(drain === unknown ? [{ field: `${prefix}drain`, message: "must be stop or move" }] : []),
+  ];
+}
+
 /** A command as it is run, without a shell: program and arguments, none of them with a NUL. */
 export function commandProblems(
   field: string,

@@ -1,10 +1,13 @@
 import { Checkpoint } from "#contracts/checkpoint/v1/checkpoint";
+import { recoveryName } from "#libs/names";
 import { decodeRecord, type Log, subjectOfName } from "#libs/records";
 
 export interface CheckpointCount {
   readonly all: number;
   /** How many of them are protected. */
   readonly guarded: number;
+  /** How many of them are recovery points: what they are for is in the registry. */
+  readonly points: number;
 }
 
 /** How many checkpoints a workload has, from the leader. */
@@ -13,6 +16,8 @@ export const countCheckpointsIn =
   async (workload: string): Promise<CheckpointCount> => {
     const newest = await log.newest(`${subjectOfName(workload)}.checkpoints.*`);
     const records = newest.map(({ data }) => decodeRecord(data)).filter(({ deleted }) => deleted !== true);
-    const guarded = records.filter(({ body }) => Checkpoint.fromJSON(body).protected).length;
-    return { all: records.length, guarded };
+    const checkpoints = records.map(({ body }) => Checkpoint.fromJSON(body));
+    const guarded = checkpoints.filter((it) => it.protected);
+    const points = checkpoints.filter((it) => !it.protected && it.schedule === recoveryName(workload));
+    return { all: records.length, guarded: guarded.length, points: points.length };
   };

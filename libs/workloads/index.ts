@@ -9,14 +9,12 @@ export {
 export { type CreateInput, createJob, type Making } from "./create-job.ts";
 export { deleteJob } from "./delete-job.ts";
 export {
-  failedEvent,
   freeWorkload,
   heldWorkload,
-  outputOf,
   type WorkloadInput,
   type WorkloadJobDeps,
 } from "./held-workload.ts";
-export { asOnHost, hostJob } from "./host-job.ts";
+export { hostJob } from "./host-job.ts";
 export {
   type Folded,
   notFound,
@@ -25,6 +23,8 @@ export {
   type WorkloadKind,
   workloadEvent,
 } from "./kind.ts";
+export { moveJob } from "./move/move-job.ts";
+export type { MoveDeps, Moving } from "./move/move-state.ts";
 export { foldObserved, observed } from "./observed.ts";
 export { openWorkloads } from "./open-workloads.ts";
 export { type CheckpointPolicy, foldStorage, type Readiness } from "./readiness.ts";

@@ -1,6 +1,6 @@
 import {
   type ContainerStatus,
-  type VmDefinition,
+  VmDefinition,
   type Workload as WorkloadMessage,
   WorkloadState,
 } from "#contracts/host/v1/agent";
@@ -8,6 +8,7 @@ import type { CheckpointReadiness, CheckpointStorage, GuestAgent } from "#contra
 import { StillpointError } from "#libs/errors";
 import type { Logger } from "#libs/logger";
 import type { HeldTake } from "./checkpoints/held-take.ts";
+import { writeDurably } from "./durable-file.ts";
 import { type Manifest, writeManifest } from "./manifest.ts";
 import type { Machine, MachineEnd } from "./ports.ts";
 import type { Reserve } from "./reserve.ts";
@@ -43,9 +44,9 @@ const AGENT_INFO_MS = 10_000;
 
 /** A VM that has files here: its definition, its manifest, and its machine while it runs. */
 export class Workload {
-  readonly definition: VmDefinition;
   readonly folder: WorkloadFolder;
   readonly #deps: WorkloadDeps;
+  #definition: VmDefinition;
   #manifest: Manifest;
   #machine: Machine | undefined;
   #guestAgent = NO_AGENT;
@@ -57,10 +58,14 @@ export class Workload {
   #saving: Promise<void> = Promise.resolve();
 
   constructor(definition: VmDefinition, folder: WorkloadFolder, manifest: Manifest, deps: WorkloadDeps) {
-    this.definition = definition;
+    this.#definition = definition;
     this.folder = folder;
     this.#manifest = manifest;
     this.#deps = deps;
+  }
+
+  get definition(): VmDefinition {
+    return this.#definition;
   }
 
   get uid(): string {
@@ -107,6 +112,12 @@ export class Workload {
     });
     this.#saving = saved.catch(() => undefined);
     return saved;
+  }
+
+  /** Changes what it is to be from its next start on, on disk first. */
+  async redefine(definition: VmDefinition): Promise<void> {
+    await writeDefinition(this.folder, definition);
+    this.#definition = definition;
   }
 
   /** @throws StillpointError VM_STATE when the VM is off */
@@ -181,6 +192,11 @@ export class Workload {
     this.observe({ state: orderly ? WorkloadState.STOPPED : WorkloadState.CRASHED, reason });
     await this.save((manifest) => ({ ...manifest, power: orderly ? "off" : "crashed" }));
   }
+}
+
+/** Writes down, durably, what a VM is to be. */
+export async function writeDefinition({ spec }: WorkloadFolder, definition: VmDefinition): Promise<void> {
+  await writeDurably(spec, JSON.stringify(VmDefinition.toJSON(definition), null, 1));
 }
 
 async function askVersion(machine: Machine): Promise<GuestAgent> {

@@ -2,9 +2,9 @@ import { access, chmod, chown, mkdir, readdir, readFile, rm } from "node:fs/prom
 import { join } from "node:path";
 import { VmDefinition } from "#contracts/host/v1/agent";
 import { StillpointError } from "#libs/errors";
-import { syncFolder, writeDurably } from "./durable-file.ts";
+import { syncFolder } from "./durable-file.ts";
 import { type Manifest, readManifest, writeManifest } from "./manifest.ts";
-import { Workload, type WorkloadDeps } from "./workload.ts";
+import { Workload, type WorkloadDeps, writeDefinition } from "./workload.ts";
 import { type DataFolder, workloadFolder } from "./workload-folder.ts";
 
 /** May be walked through, by the users that QEMU runs as, but not listed. */
@@ -58,7 +58,7 @@ export class Workloads {
     await makePassage(join(folder.root, "disks"));
     for (const { id } of definition.disks) await makePassage(folder.disk(id));
     await mkdir(folder.checkpoints, { recursive: true, mode: 0o700 });
-    await writeDurably(folder.spec, JSON.stringify(VmDefinition.toJSON(definition), null, 1));
+    await writeDefinition(folder, definition);
     await writeManifest(folder.manifest, manifest);
     await syncFolder(this.#data.workloads);
     const workload = new Workload(definition, folder, manifest, this.#deps);

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { CheckpointType, WatchVmsResponse_Kind as Kind, VmState } from "#contracts/vm/v1/vm";
+import { CheckpointType, DrainPolicy, WatchVmsResponse_Kind as Kind, Recovery, VmState } from "#contracts/vm/v1/vm";
 import { systemClock as clock, systemRandom as random } from "#libs/clock";
 import { StillpointError } from "#libs/errors";
 import { createRecordStore, rawCodec } from "#libs/records";
@@ -126,6 +126,25 @@ describe("requests", () => {
     expect(await plane.happened(name)).toEqual(["created", "checkpoint_type_changed"]);
     const givenBack = await plane.vms.setCheckpointType({ name });
     expect(givenBack.spec?.checkpointType).toBe(CheckpointType.UNSPECIFIED);
+  });
+
+  test("recovery is changed while it is off, on its host too; what else holds for it at any time", async () => {
+    const { uid } = await vm.made({ start: true });
+    const point = { recoveryPoint: { seconds: 300 }, drain: DrainPolicy.MOVE };
+    const changed = await plane.vms.updateVm({ name, ...point });
+    expect(changed.spec).toMatchObject(point);
+    const restart = () => plane.vms.updateVm({ name, recovery: Recovery.RESTART });
+    await expect(restart()).rejects.toMatchObject({ reason: "VM_STATE", help: "Stop it first." });
+    await plane.succeeded(await plane.vms.stopVm({ name }));
+    expect((await restart()).spec).toMatchObject({ ...point, recovery: Recovery.RESTART });
+    await restart();
+    expect(plane.agent.effectsOn(uid)).toEqual(["createVm", "startVm", "stopVm", "setVmRecovery"]);
+    expect(await plane.happened(name)).toEqual([
+      ...["created", "started", "policies_changed", "stopped", "recovery_changed"],
+    ]);
+    await expect(plane.vms.updateVm({ name, recoveryPoint: { seconds: 1 } })).rejects.toMatchObject({
+      reason: "ARGUMENT_INVALID",
+    });
   });
 
   test("exec gives what was printed and the exit code, of a VM that runs", async () => {

@@ -21,12 +21,13 @@ import {
 import { acceptCreate, type CreateDeps } from "./accept-create.ts";
 import { type ExecDeps, execInVm } from "./exec.ts";
 import { setDrillCommand } from "./set-drill-command.ts";
+import { type UpdateDeps, updateVm } from "./update.ts";
 import { vmKind } from "./vm-kind.ts";
 import { vmEvent } from "./vm-record.ts";
 
-export interface VmDeps extends AcceptDeps<Vm>, CreateDeps, ExecDeps {
+export interface VmDeps extends UpdateDeps, CreateDeps, ExecDeps {
   readonly records: RecordStore<Vm>;
-  readonly operations: AcceptDeps<Vm>["operations"];
+  readonly operations: UpdateDeps["operations"];
   readonly view: RecordView<Vm>;
   readonly readiness: Readiness<Vm>;
 }
@@ -74,6 +75,11 @@ export function vmHandlers(deps: VmDeps): VmsServiceImplementation<CallScope> {
       return show(await setDrillCommand(records, request));
     },
 
+    async updateVm(request, call) {
+      authorise(call.principal, "update", request.name);
+      return show(await updateVm(deps, request, call));
+    },
+
     async *execVm(request, { principal, signal }) {
       authorise(principal, "exec", request.name);
       yield* execInVm(deps, request, signal);
@@ -81,7 +87,7 @@ export function vmHandlers(deps: VmDeps): VmsServiceImplementation<CallScope> {
   };
 }
 
-type PowerMethod = "startVm" | "stopVm" | "rebootVm" | "pauseVm" | "resumeVm" | "deleteVm";
+type PowerMethod = "startVm" | "stopVm" | "rebootVm" | "pauseVm" | "resumeVm" | "moveVm" | "deleteVm";
 
 /** What brings a VM into another state, or removes it. */
 function powerHandlers(deps: AcceptDeps<Vm>): Pick<VmsServiceImplementation<CallScope>, PowerMethod> {
@@ -93,9 +99,8 @@ function powerHandlers(deps: AcceptDeps<Vm>): Pick<VmsServiceImplementation<Call
 
     async stopVm(request, call) {
       authorise(call.principal, "stop", request.name);
-      const { force, timeoutSeconds } = request;
-      if (timeoutSeconds < 0) throw new StillpointError("ARGUMENT_INVALID", "timeout_seconds is below 0");
-      const input = { force, timeoutSeconds: timeoutSeconds === 0 ? defaultStopSeconds : timeoutSeconds };
+      const { force } = request;
+      const input = { force, timeoutSeconds: stopSeconds(request) };
       return acceptAction(deps, call, { action: "stop", request, force, input });
     },
 
@@ -115,11 +120,22 @@ function powerHandlers(deps: AcceptDeps<Vm>): Pick<VmsServiceImplementation<Call
       return acceptAction(deps, call, { action: "resume", request });
     },
 
+    async moveVm(request, call) {
+      authorise(call.principal, "update", request.name);
+      const input = { timeoutSeconds: stopSeconds(request), staysStopped: request.stayStopped };
+      return acceptAction(deps, call, { action: "move", request, input });
+    },
+
     async deleteVm(request, call) {
       authorise(call.principal, "delete", request.name);
       return acceptDelete(deps, call, request);
     },
   };
+}
+
+function stopSeconds({ timeoutSeconds }: { readonly timeoutSeconds: number }): number {
+  if (timeoutSeconds < 0) throw new StillpointError("ARGUMENT_INVALID", "timeout_seconds is below 0");
+  return timeoutSeconds === 0 ? defaultStopSeconds : timeoutSeconds;
 }
 
 async function setCheckpointType(vms: RecordStore<Vm>, { name, checkpointType }: SetCheckpointTypeRequest) {

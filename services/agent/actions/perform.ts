@@ -16,6 +16,7 @@ import type { Workload } from "../workload.ts";
 import type { AgentParts } from "./agent-parts.ts";
 import { createVm } from "./create-vm.ts";
 import { deleteVm, pauseVm, rebootVm, resumeVm, startVm, stopVm } from "./power.ts";
+import { setVmRecovery } from "./set-recovery.ts";
 
 /** Carries out one action on a workload; each can be repeated after it was cut off anywhere. */
 export async function perform(parts: AgentParts, context: StepContext, action: StepAction): Promise<StepResult> {
@@ -85,6 +86,9 @@ async function performOn(
       return await receiveCheckpoint(parts, context, workload, action.value);
     case "removeCheckpoints":
       await removeCheckpoints(parts, workload, action.value);
+      return undefined;
+    case "setVmRecovery":
+      await setVmRecovery(workload, action.value.recovery);
       return undefined;
     case "startVm":
     case "stopVm":

@@ -1,4 +1,4 @@
-import { CreateVmRequest, type Vm, VmSpec } from "#contracts/vm/v1/vm";
+import { CreateVmRequest, Recovery, type Vm, VmSpec } from "#contracts/vm/v1/vm";
 import { StillpointError } from "#libs/errors";
 import { projectName, vmName } from "#libs/names";
 import type { Json } from "#libs/records";
@@ -22,6 +22,8 @@ export function vmLike(source: Vm, checkpoint: string, newVm: NewVm, differs: Pa
     fromCheckpoint: checkpoint,
     host: source.host,
     hostSelector: {},
+    // It shares files with its source, and so has to be where that is.
+    recovery: Recovery.NONE,
   };
   return wantedVm(newVm, VmSpec.fromPartial({ ...source.spec, ...spec, ...differs }));
 }

@@ -1,8 +1,8 @@
 import type { Container } from "#contracts/container/v1/container";
 import type { Job } from "#libs/operations";
-import { createJob, deleteJob, hostJob, type WorkloadInput, type WorkloadJobDeps } from "#libs/workloads";
-import { destroy, makingWith } from "./making.ts";
-import { type MoveDeps, moveJob } from "./move.ts";
+import { createJob, deleteJob, hostJob, type MoveDeps, moveJob, type WorkloadInput } from "#libs/workloads";
+import { destroy, type MakingDeps, makingWith } from "./making.ts";
+import { movingWith } from "./moving.ts";
 import { updateJob } from "./update.ts";
 
 interface StopInput extends WorkloadInput {
@@ -15,7 +15,7 @@ interface KillInput extends WorkloadInput {
 }
 
 /** Every long job of a container's life. */
-export function containerJobs(deps: WorkloadJobDeps<Container> & MoveDeps): Job[] {
+export function containerJobs(deps: Omit<MoveDeps<Container>, "moving"> & MakingDeps): Job[] {
   return [
     createJob(deps, makingWith(deps)),
     hostJob(deps, { kind: "container.start", step: "start", action: () => ({ $case: "startContainer", value: {} }) }),
@@ -32,7 +32,7 @@ export function containerJobs(deps: WorkloadJobDeps<Container> & MoveDeps): Job[
       facts: ({ signal }) => ({ signal }),
     }),
     updateJob(deps),
-    moveJob(deps),
+    moveJob({ ...deps, moving: movingWith(deps) }),
     deleteJob(deps, destroy),
   ] as Job[];
 }

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { Container, type ContainerState, type DrainPolicy } from "#contracts/container/v1/container";
 import { Operation } from "#contracts/operation/v1/operation";
-import { Vm, type VmState } from "#contracts/vm/v1/vm";
+import { Vm, VmState } from "#contracts/vm/v1/vm";
 import { StillpointError } from "#libs/errors";
 import { bringToRest, type RestDeps } from "./workload-rest.ts";
 
@@ -18,6 +18,11 @@ function workloads(
   const asked: string[] = [];
   const left = [...stops];
   const seen = [...states];
+  const move = async ({ requestId = "" }) => {
+    asked.push(`move ${requestId}`);
+    if (cannotMove !== undefined) throw cannotMove;
+    return Operation.fromPartial({ output: { to: "hosts/n2" } });
+  };
   const stopped = async ({ name = "", requestId = "" }) => {
     asked.push(`stop ${name} ${requestId}`);
     const answer = left.shift() ?? "done";
@@ -29,15 +34,12 @@ function workloads(
     containers: {
       getContainer: async () => Container.fromPartial((seen.length > 1 ? seen.shift() : seen[0]) ?? {}),
       stopContainer: stopped,
-      moveContainer: async ({ requestId = "" }) => {
-        asked.push(`move ${requestId}`);
-        if (cannotMove !== undefined) throw cannotMove;
-        return Operation.fromPartial({ output: { to: "hosts/n2" } });
-      },
+      moveContainer: move,
     },
     vms: {
       getVm: async () => Vm.fromPartial({ name: vm, state: "VM_STATE_RUNNING" as VmState }),
       stopVm: stopped,
+      moveVm: move,
     },
     succeeded: async (operation) => operation,
     ended: async (operation) => void asked.push(`wait ${operation}`),
@@ -84,6 +86,11 @@ test("one that asks for it is moved, whether it runs or not; one that has left a
     expect(rested).toEqual({ workload: container, became: "moved", to: "hosts/n2" });
     expect(asked).toEqual(["move op-1-projects.default.containers.web-1-move"]);
   }
+  const { deps: others, asked: moves } = workloads([]);
+  const mobileVm = Vm.fromPartial({ state: VmState.RUNNING, host: "hosts/n1", spec: { drain: "DRAIN_POLICY_MOVE" } });
+  const vms = { ...others.vms, getVm: async () => mobileVm };
+  expect(await bringToRest({ ...others, vms }, drain, vm)).toEqual({ workload: vm, became: "moved", to: "hosts/n2" });
+  expect(moves).toEqual(["move op-1-projects.default.vms.db-1-move"]);
   const { deps, asked } = workloads([{ ...mobile, ...running, host: "hosts/n2" }]);
   expect(await bringToRest(deps, drain, container)).toEqual({ workload: container, became: "idle" });
   expect(asked).toEqual([]);

@@ -5,7 +5,7 @@ import { isStillpointError, StillpointError } from "#libs/errors";
 import type { JobContext } from "#libs/operations";
 
 export interface RestDeps {
-  readonly vms: Pick<VmsClient, "getVm" | "stopVm">;
+  readonly vms: Pick<VmsClient, "getVm" | "stopVm" | "moveVm">;
   readonly containers: Pick<ContainersClient, "getContainer" | "stopContainer" | "moveContainer">;
   /** Waits for an operation's end and gives it. Fails with its error. */
   readonly succeeded: (operation: Operation, signal: AbortSignal) => Promise<Pick<Operation, "output">>;
@@ -83,11 +83,12 @@ const isElsewhere = ({ host }: Seen, { target }: Drain): boolean => host !== "" 
 type Moved = { readonly to: string; readonly why?: string } | { readonly why: string };
 
 /** Where to, or why not. What may pass is thrown, and tried again. */
-async function move({ containers, succeeded }: RestDeps, { signal }: Drain, { name, requestId }: Target) {
+async function move({ vms, containers, succeeded }: RestDeps, { signal }: Drain, { name, requestId }: Target) {
   const request = { name, requestId: `${requestId}-move`, stayStopped: true };
+  const ask = () => (isContainer(name) ? containers.moveContainer(request) : vms.moveVm(request));
   try {
     return await unlessBusy(async (): Promise<Moved> => {
-      const { output } = await succeeded(await containers.moveContainer(request), signal);
+      const { output } = await succeeded(await ask(), signal);
       const { to, notStarted } = output ?? {};
       return { to: String(to), ...(notStarted === undefined ? {} : { why: `it does not run there: ${notStarted}` }) };
     });
@@ -117,10 +118,9 @@ function stop({ vms, containers }: RestDeps, target: Target) {
 async function look({ vms, containers }: RestDeps, name: string): Promise<Seen | undefined> {
   try {
     const workload = isContainer(name) ? await containers.getContainer({ name }) : await vms.getVm({ name });
-    const drain = workload.spec !== undefined && "drain" in workload.spec ? workload.spec.drain : undefined;
     const isLive = live.has(workload.state);
     const { host, operation } = workload;
-    return { host, isLive, operation, asksToMove: drain === "DRAIN_POLICY_MOVE" };
+    return { host, isLive, operation, asksToMove: workload.spec?.drain === "DRAIN_POLICY_MOVE" };
   } catch (error) {
     if (isStillpointError(error, "CONTAINER_NOT_FOUND") || isStillpointError(error, "VM_NOT_FOUND")) return undefined;
     throw error;

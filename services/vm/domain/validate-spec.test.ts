@@ -37,6 +37,7 @@ describe("a good spec", () => {
     { host: "hosts/n1" },
     { isolated: true, ports: [] },
     { drillCommand: ["/bin/sh", "-c", ""] },
+    { recovery: "RECOVERY_RESTART", recoveryPoint: { seconds: 60, nanos: 0 }, drain: "DRAIN_POLICY_MOVE" },
   ];
   for (const differs of cases) {
     test(JSON.stringify(differs), () => expect(validateSpec({ ...good, ...differs })).toEqual([]));
@@ -49,6 +50,15 @@ describe("a bad spec names the field", () => {
     [{ image: "", fromCheckpoint: "checkpoints/web@sha256:aa" }, "spec.root_size_bytes"],
     [{ host: "n1" }, "spec.host"],
     [{ isolated: true }, "spec.ports"],
+    [{ recovery: "RECOVERY_RESTART", host: "hosts/n1" }, "spec.recovery"],
+    [{ recovery: "UNRECOGNIZED" }, "spec.recovery"],
+    [{ recoveryPoint: { seconds: 59, nanos: 0 } }, "spec.recovery_point"],
+    [{ recoveryPoint: { seconds: 604_801, nanos: 0 } }, "spec.recovery_point"],
+    [{ drain: "UNRECOGNIZED" }, "spec.drain"],
+    [
+      { recovery: "RECOVERY_RESTART", disks: [{ sizeBytes: 512, excludeFromCheckpoints: true }] },
+      "spec.disks[0].exclude_from_checkpoints",
+    ],
     [{ drillCommand: ["", "-c"] }, "spec.drill_command"],
     [{ drillCommand: ["a\0b"] }, "spec.drill_command"],
     [{ drillCommand: Array.from({ length: 65 }, () => "x") }, "spec.drill_command"],

@@ -8,6 +8,8 @@ import {
   labelProblems,
   type Problem,
   portProblems,
+  type RecoveryToCheck,
+  recoveryProblems,
 } from "#libs/spec-checks";
 
 /** What a VM is asked to be, as far as it can be wrong. Sizes in bytes. */
@@ -16,7 +18,7 @@ export interface SpecToCheck {
   readonly cpus: number;
   readonly memoryBytes: number;
   readonly rootSizeBytes: number;
-  readonly disks: readonly { readonly sizeBytes: number }[];
+  readonly disks: readonly { readonly sizeBytes: number; readonly excludeFromCheckpoints?: boolean }[];
   readonly ports: readonly { readonly hostPort: number; readonly guestPort: number }[];
   readonly userData: Uint8Array;
   readonly hostSelector: Readonly<Record<string, string>>;
@@ -26,6 +28,9 @@ export interface SpecToCheck {
   readonly isolated: boolean;
   readonly drillCommand: readonly string[];
   readonly freezeWindow?: Length | undefined;
+  readonly recovery?: string | undefined;
+  readonly recoveryPoint?: Length | undefined;
+  readonly drain?: string | undefined;
 }
 
 const mebibyte = 2 ** 20;
@@ -58,6 +63,7 @@ export function validateSpec(spec: SpecToCheck): Problem[] {
     ...isolation(spec),
     ...commandProblems("spec.drill_command", spec.drillCommand),
     ...durationProblems("spec.freeze_window", spec.freezeWindow, { least: 1, most: 60 }),
+    ...policyProblems("spec.", spec),
   ];
 }
 
@@ -107,6 +113,22 @@ function kernelArgs(kernelArgs: string): Problem[] {
   // Printable ASCII: the kernel reads bytes, and a line break would end the command line of some loaders.
   if (kernelArgs.length <= maxKernelArgs && /^[ -~]*$/.test(kernelArgs)) return [];
   return [{ field: "spec.kernel_args", message: `must be at most ${maxKernelArgs} printable ASCII characters` }];
+}
+
+type Policies = RecoveryToCheck & Pick<SpecToCheck, "disks">;
+
+/** What is wrong with what is to happen when its host fails or is drained. `prefix`: "spec." or nothing. */
+export function policyProblems(prefix: string, policies: Policies): Problem[] {
+  return [...recoveryProblems(prefix, policies), ...leftOut(prefix, policies)];
+}
+
+/** What no checkpoint holds is not there after a recovery. */
+function leftOut(prefix: string, { recovery, disks }: Policies): Problem[] {
+  if (recovery !== "RECOVERY_RESTART") return [];
+  return disks.flatMap(({ excludeFromCheckpoints }, i) => {
+    const field = `${prefix}disks[${i}].exclude_from_checkpoints`;
+    return excludeFromCheckpoints === true ? [{ field, message: "must not be set with recovery restart" }] : [];
+  });
 }
 
 function isolation({ isolated, ports }: SpecToCheck): Problem[] {

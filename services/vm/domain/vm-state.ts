@@ -21,7 +21,7 @@ type State =
   | "VM_STATE_FAILED";
 
 /** What may be asked of a VM that exists. */
-export type Action = "start" | "stop" | "reboot" | "pause" | "resume" | "delete" | "exec";
+export type Action = "start" | "stop" | "reboot" | "pause" | "resume" | "delete" | "exec" | "update" | "move";
 
 /** In these states an action makes sense; what is there already (start of a running VM) is success with nothing to do. */
 const allowed: Readonly<Record<Action, readonly State[]>> = {
@@ -32,6 +32,9 @@ const allowed: Readonly<Record<Action, readonly State[]>> = {
   resume: ["VM_STATE_PAUSED", "VM_STATE_RUNNING"],
   delete: ["VM_STATE_STOPPED", "VM_STATE_CRASHED", "VM_STATE_FAILED", "VM_STATE_DELETING", "VM_STATE_CREATING"],
   exec: ["VM_STATE_RUNNING"],
+  move: ["VM_STATE_RUNNING", "VM_STATE_STOPPED", "VM_STATE_CRASHED"],
+  // Of what its host has to know: whether it is guarded is decided when it starts.
+  update: ["VM_STATE_STOPPED", "VM_STATE_CRASHED"],
 };
 
 /** Force ends QEMU, whatever the guest is doing. */
@@ -62,6 +65,7 @@ function forcedHelp(action: Action, state: string): string {
 }
 
 function help(action: Action, state: string): string {
+  if (action === "update" && hasGuest(state)) return "Stop it first.";
   switch (state) {
     case "VM_STATE_PAUSED":
       return "Resume it first.";

@@ -20,7 +20,7 @@ function specOf({ name, spec }: Vm): NonNullable<Vm["spec"]> {
 }
 
 function definitionOf(vm: Vm): VmDefinition {
-  const { cpus, memoryBytes, rootSizeBytes, disks, ports, userData, kernelArgs, isolated } = specOf(vm);
+  const { cpus, memoryBytes, rootSizeBytes, disks, ports, userData, kernelArgs, isolated, recovery } = specOf(vm);
   return VmDefinition.fromPartial({
     name: vm.name,
     uid: vm.uid,
@@ -32,5 +32,6 @@ function definitionOf(vm: Vm): VmDefinition {
     userData,
     kernelArgs,
     isolated,
+    ...(recovery && { recovery }),
   });
 }

@@ -1,7 +1,9 @@
 import type { Vm } from "#contracts/vm/v1/vm";
 import type { Job } from "#libs/operations";
-import { createJob, deleteJob, hostJob, type WorkloadInput, type WorkloadJobDeps } from "#libs/workloads";
+import { createJob, deleteJob, hostJob, type MoveDeps, moveJob, type WorkloadInput } from "#libs/workloads";
 import { making, start } from "./making.ts";
+import { moving } from "./moving.ts";
+import { updateJob } from "./update.ts";
 
 interface StopInput extends WorkloadInput {
   readonly force: boolean;
@@ -13,7 +15,7 @@ interface RebootInput extends WorkloadInput {
 }
 
 /** Every long job of a VM's life. */
-export function vmJobs(deps: WorkloadJobDeps<Vm>): Job[] {
+export function vmJobs(deps: Omit<MoveDeps<Vm>, "moving">): Job[] {
   return [
     createJob(deps, making),
     // Done when the guest runs, which is before its agent answers.
@@ -33,6 +35,8 @@ export function vmJobs(deps: WorkloadJobDeps<Vm>): Job[] {
     // Its memory stays.
     hostJob(deps, { kind: "vm.pause", step: "pause", action: () => ({ $case: "pauseVm", value: {} }) }),
     hostJob(deps, { kind: "vm.resume", step: "resume", action: () => ({ $case: "resumeVm", value: {} }) }),
+    updateJob(deps),
+    moveJob({ ...deps, moving }),
     deleteJob(deps, making.destroy),
   ] as Job[];
 }

@@ -27,6 +27,7 @@ const effect: Effect = ({ uid, action }, before) => {
     const name = action.value.definition?.name ?? "";
     return Workload.fromPartial({ uid, name, state: WorkloadState.STOPPED, machineType: "pc-q35-7.2" });
   }
+  if (action?.$case === "setVmRecovery") return before;
   const state = states[action?.$case ?? ""] ?? WorkloadState.UNSPECIFIED;
   return Workload.fromPartial({ uid, ...before, startTime: before?.startTime ?? new Date(), state });
 };

@@ -1,24 +1,21 @@
-import type { Container } from "#contracts/container/v1/container";
 import { StillpointError } from "#libs/errors";
 import { operationName } from "#libs/names";
 import type { Job, JobOutput, Outcome, Step } from "#libs/operations";
-import { asOnHost, failedEvent, freeWorkload, heldWorkload, workloadEvent } from "#libs/workloads";
-import { whyBound } from "../domain/movable.ts";
-import { makingWith } from "./making.ts";
+import { failedEvent, freeWorkload, heldWorkload } from "../held-workload.ts";
+import { asOnHost } from "../host-job.ts";
+import { type WorkloadBody, workloadEvent } from "../kind.ts";
 import { applyStep, goOn, makeStep, receiveStep } from "./move-in.ts";
 import { pushStep, stopStep, takeStep } from "./move-out.ts";
-import { isLive, type MoveContext, type MoveDeps, type MoveInput, placeOf } from "./move-state.ts";
-
-export type { MoveDeps } from "./move-state.ts";
+import { type MoveContext, type MoveDeps, type MoveInput, placeOf } from "./move-state.ts";
 
 /**
- * Brings a container to another host: stopped, taken, pushed, and made there of what was pushed. Until its record says
+ * Brings a workload to another host: stopped, taken, pushed, and made there of what was pushed. Until its record says
  * that it is there, a failure takes everything back; from then on there is no way back, and what is left of it on the
  * old host goes. At no time may it run on both: it is stopped until its record has changed.
  */
-export function moveJob(deps: MoveDeps): Job<MoveInput> {
+export function moveJob<Body extends WorkloadBody>(deps: MoveDeps<Body>): Job<MoveInput> {
   return {
-    kind: "container.move",
+    kind: `${deps.kind.word}.move`,
     steps: [
       placeStep(deps),
       ...[stopStep(deps), takeStep(deps), pushStep(deps)].map((step) => unlessMoved(deps, step)),
@@ -30,19 +27,20 @@ export function moveJob(deps: MoveDeps): Job<MoveInput> {
   };
 }
 
-/** Holds capacity on another host, before the container is touched. */
-function placeStep(deps: MoveDeps): Step<MoveInput> {
-  const { scheduler, countCheckpoints } = deps;
+/** Holds capacity on another host, before the workload is touched. */
+function placeStep<Body extends WorkloadBody>(deps: MoveDeps<Body>): Step<MoveInput> {
+  const { scheduler, countCheckpoints, moving } = deps;
   const step: Step<MoveInput> = {
     name: "place",
     async run(context) {
       const { uid, body } = await heldWorkload(deps, context);
-      const why = body.spec && whyBound(body.spec, (await countCheckpoints(context.target)).all);
-      if (why !== undefined) throw new StillpointError("CONTAINER_NOT_MOVABLE", `${context.target} stays: ${why}`);
-      const requirements = { ...makingWith(deps).requirements(body), notHost: body.host };
+      const { all, points } = await countCheckpoints(context.target);
+      const why = moving.whyBound(body, all - points);
+      if (why !== undefined) throw new StillpointError(moving.boundReason, `${context.target} stays: ${why}`);
+      const requirements = { ...moving.requirements(body), notHost: body.host };
       const operation = operationName(context.operationId);
       const { host } = await scheduler.place({ workload: context.target, uid, operation, requirements });
-      return { from: body.host, to: host, isLive: isLive(body.state) };
+      return { from: body.host, to: host, isLive: moving.isLive(body.state) };
     },
     async undo(context) {
       // Where it was cut off, nobody knows the host: the scheduler gives back what an operation has taken and not used.
@@ -54,7 +52,7 @@ function placeStep(deps: MoveDeps): Step<MoveInput> {
 }
 
 /** From here on it is there. */
-function switchStep(deps: MoveDeps): Step<MoveInput> {
+function switchStep<Body extends WorkloadBody>(deps: MoveDeps<Body>): Step<MoveInput> {
   return {
     name: "switch",
     async run(context) {
@@ -73,7 +71,7 @@ function switchStep(deps: MoveDeps): Step<MoveInput> {
   };
 }
 
-function unlessMoved(deps: MoveDeps, step: Step<MoveInput>): Step<MoveInput> {
+function unlessMoved<Body extends WorkloadBody>(deps: MoveDeps<Body>, step: Step<MoveInput>): Step<MoveInput> {
   if (step.undo === undefined) return step;
   return {
     ...step,
@@ -83,17 +81,21 @@ function unlessMoved(deps: MoveDeps, step: Step<MoveInput>): Step<MoveInput> {
   };
 }
 
-async function isMoved(deps: MoveDeps, context: MoveContext): Promise<boolean> {
+async function isMoved<Body extends WorkloadBody>(deps: MoveDeps<Body>, context: MoveContext): Promise<boolean> {
   if (context.outputs.place === undefined) return false;
   return (await heldWorkload(deps, context)).body.host === placeOf(context).to;
 }
 
-async function conclude(deps: MoveDeps, context: MoveContext, outcome: Outcome): Promise<JobOutput | undefined> {
+async function conclude<Body extends WorkloadBody>(
+  deps: MoveDeps<Body>,
+  context: MoveContext,
+  outcome: Outcome,
+): Promise<JobOutput | undefined> {
   const left = outcome.succeeded ? context.outputs["go-on"] : undefined;
-  await freeWorkload<Container>(deps.records, context, async (body) => {
+  await freeWorkload(deps.records, context, async (body) => {
     const { body: seen, events } = await asOnHost(deps, body, left);
     if (outcome.succeeded) return { body: seen, events };
-    return { body: seen, events: [...events, failedEvent(deps.kind, "container.move", body, outcome)] };
+    return { body: seen, events: [...events, failedEvent(deps.kind, `${deps.kind.word}.move`, body, outcome)] };
   });
   if (!outcome.succeeded) return undefined;
   const { from, to } = placeOf(context);

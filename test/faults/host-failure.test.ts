@@ -1,0 +1,118 @@
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { type Vm, VmSpec } from "#contracts/vm/v1/vm";
+import { eventually } from "#libs/testing";
+import { findQemus } from "../harness/qemu-process.ts";
+import { carryThrough, carryToEnd, untilAnswered } from "./patient-api.ts";
+import { deleteVm, runInGuest } from "./stage.ts";
+import { startTwoHosts, type TwoHosts } from "./two-hosts.ts";
+
+const parent = "projects/default";
+const name = `${parent}/vms/db`;
+
+/** Where the process dies: of the VM service, of the agent that it leaves, of the one that it comes to. */
+const movePoints = [
+  ["vm.move.stop.committed", "vm"],
+  ["vm.move.push.after", "vm"],
+  ["vm.move.switch.before", "vm"],
+  ["vm.move.switch.after", "vm"],
+  ["vm.move.conclude.before", "vm"],
+  ["agent.take-offline.after", "source"],
+  ["agent.receive-checkpoint.filled", "target"],
+  ["agent.delete-vm.after", "source"],
+] as const;
+
+/** STILLPOINT_FAULTS: "all", or a failpoint to run one again; else few. */
+const which = process.env.STILLPOINT_FAULTS ?? "";
+const few = ["vm.move.switch.after"];
+const chosen = <Point extends readonly [string, string]>(points: readonly Point[]) =>
+  points.filter(([at]) => which === "all" || (which === "" ? few.includes(at) : which === at));
+
+describe("two hosts", () => {
+  let hosts: TwoHosts;
+  beforeAll(async () => {
+    const names = [...new Set(movePoints.map(([at]) => at))];
+    hosts = await startTwoHosts({
+      ...Object.fromEntries(names.map((at) => [at, "kill" as const])),
+      "vm.move.apply.after": "throw",
+    });
+    const spec = VmSpec.fromPartial({
+      ...{ image: "linux:guest", cpus: 1, memoryBytes: 2 ** 28, drain: "DRAIN_POLICY_MOVE" },
+    });
+    await hosts.cluster.api.hosts.cordonHost({ name: "hosts/n2" });
+    await carryThrough(hosts.cluster, (requestId) =>
+      hosts.cluster.api.vms.createVm({ parent, vmId: "db", spec, start: true, requestId }),
+    );
+    await hosts.cluster.api.hosts.uncordonHost({ name: "hosts/n2" });
+    await shell("echo data >/root/file; sync");
+  }, 240_000);
+  afterAll(async () => {
+    await deleteVm(hosts.cluster, name).catch(() => undefined);
+    await hosts[Symbol.asyncDispose]();
+  });
+
+  const get = () => untilAnswered(() => hosts.cluster.api.vms.getVm({ name }));
+  const hostOf = ({ host }: Vm) => host.slice("hosts/".length);
+  const other = (host: string) => (host === "n1" ? "n2" : "n1");
+  const shell = (script: string) => runInGuest(hosts.cluster, name, "sh", "-c", script);
+  const move = (requestId: string, stayStopped = false) =>
+    hosts.cluster.api.vms.moveVm({ name, requestId, timeoutSeconds: 30, stayStopped });
+
+  /** It is on that host, all of it, and nothing of it on the other one or on its way. */
+  const expectOn = async (host: string, state = "VM_STATE_RUNNING") => {
+    const { uid } = await get();
+    await eventually(
+      async () => {
+        const vm = await get();
+        const known = await hosts.cluster.api.hosts.listHosts({});
+        const held = Object.fromEntries(known.hosts.map((it) => [it.name, it.reservations.map((held) => held.uid)]));
+        const { operations } = await hosts.cluster.api.operations.listOperations({ unfinishedOnly: true });
+        expect({ host: vm.host, state: vm.state, held, operations: operations.length }).toEqual({
+          ...{ host: `hosts/${host}`, state, operations: 0 },
+          held: { [`hosts/${host}`]: [uid], [`hosts/${other(host)}`]: [] },
+        });
+        return true;
+      },
+      { deadlineMs: 20_000, everyMs: 200 },
+    );
+    expect(await findQemus(hosts.data(other(host)))).toEqual([]);
+    const answer = await fetch(`${hosts.cluster.registryUrl}/v2/checkpoints/moves/${uid}/tags/list`);
+    const { tags } = answer.status === 404 ? { tags: [] } : ((await answer.json()) as { tags: string[] | null });
+    expect(tags ?? []).toEqual([]);
+  };
+
+  test("a drain moves a VM that asks for it: the same one, with its data, runs on the other host", async () => {
+    const before = await get();
+    const drained = await carryThrough(hosts.cluster, (requestId) =>
+      hosts.cluster.api.hosts.drainHost({ name: "hosts/n1", requestId }),
+    );
+    expect(drained.output).toMatchObject({ stopped: [], moved: [{ workload: name, to: "hosts/n2" }], notMoved: [] });
+    await expectOn("n2");
+    const { uid, labels, spec } = await get();
+    expect({ uid, labels, spec }).toEqual({ uid: before.uid, labels: before.labels, spec: before.spec });
+    expect(await shell("cat /root/file")).toBe("data\n");
+    await hosts.cluster.api.hosts.uncordonHost({ name: "hosts/n1" });
+  }, 120_000);
+
+  test("a move that fails is taken back: it runs where it was", async () => {
+    await hosts.failpoints.arm("vm.move.apply.after");
+    expect(await carryToEnd(hosts.cluster, move)).toMatchObject({ state: "OPERATION_STATE_FAILED" });
+    await expectOn("n2");
+    expect(await shell("cat /root/file")).toBe("data\n");
+  }, 120_000);
+
+  test.for(chosen(movePoints))("a move and kill -9 at %s of the %s", { timeout: 120_000 }, async ([at, who]) => {
+    const from = hostOf(await get());
+    const to = other(from);
+    const victim = who === "vm" ? hosts.cluster.services.vm : hosts.agent(who === "target" ? to : from);
+    const before = victim.deaths;
+    await hosts.failpoints.arm(at);
+    try {
+      await carryThrough(hosts.cluster, move);
+      await victim.untilDead(before, 10_000);
+    } finally {
+      await hosts.failpoints.disarm(at);
+    }
+    await expectOn(to);
+    expect(await shell("cat /root/file")).toBe("data\n");
+  });
+});

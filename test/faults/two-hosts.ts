@@ -1,0 +1,60 @@
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import { createRegistryClient, importVmImage } from "#libs/oci";
+import { eventually, temporaryFolder } from "#libs/testing";
+import { buildGuest } from "../guest/build.ts";
+import { type Cluster, startCluster } from "../harness/cluster.ts";
+import { repository } from "../harness/command.ts";
+import { type FailpointAction, FailpointSwitch } from "../harness/failpoint-switch.ts";
+import { SupervisedProcess } from "../harness/supervised-process.ts";
+
+/** A cluster of two hosts on this machine, n1 and n2, each with an agent and a data folder of its own. */
+export interface TwoHosts extends AsyncDisposable {
+  readonly cluster: Cluster;
+  readonly failpoints: FailpointSwitch;
+  agent(host: string): SupervisedProcess;
+  /** Its data folder. */
+  data(host: string): string;
+}
+
+/**
+ * Starts it, with the image linux:guest, and waits until both hosts can run VMs.
+ * @param actions what each failpoint does when it is armed, by name
+ * @param env added to every service's environment
+ */
+export async function startTwoHosts(
+  actions: Readonly<Record<string, FailpointAction>>,
+  env: Readonly<Record<string, string>> = {},
+): Promise<TwoHosts> {
+  await using stack = new AsyncDisposableStack();
+  const folder = stack.use(temporaryFolder()).path;
+  const failpoints = await FailpointSwitch.create(join(folder, "failpoints"), actions);
+  const common = { ...env, STILLPOINT_FAILPOINTS: failpoints.specification };
+  const cluster = stack.use(await startCluster(common));
+  const data = join(folder, "n2");
+  await mkdir(data, { mode: 0o700 });
+  const second = {
+    ...{ ...common, NATS_URL: cluster.nats.url, REGISTRY_HTTP_URL: cluster.registryUrl, LOG_LEVEL: "info" },
+    ...{ AGENT_HOST_NAME: "n2", AGENT_DATA: data, AGENT_ADDRESS: `unix:${join(folder, "n2.sock")}` },
+  };
+  const script = join(repository, "services/agent/main.ts");
+  const agent = stack.use(SupervisedProcess.start(script, second, join(cluster.folder, "n2.log")));
+  const guest = await buildGuest();
+  const { disk: file, kernel, initrd, cmdline } = guest;
+  const registry = createRegistryClient({ address: cluster.registryUrl });
+  await importVmImage({ file, reference: "linux:guest", registry, kernel, initrd, cmdline });
+  await eventually(
+    async () =>
+      (await cluster.api.hosts.listHosts({})).hosts.filter((it) => it.state === "HOST_STATE_READY").length === 2,
+    { deadlineMs: 60_000 },
+  );
+  const owned = stack.move();
+  const agents: Readonly<Record<string, SupervisedProcess>> = { n1: cluster.services.agent, n2: agent };
+  return {
+    cluster,
+    failpoints,
+    agent: (host) => agents[host] ?? agent,
+    data: (host) => (host === "n1" ? cluster.agentData : data),
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  };
+}
