@@ -3,11 +3,12 @@ import type { Host } from "#contracts/scheduler/v1/scheduler";
 import { hostName } from "#libs/names";
 import { type Api, type CommonOptions, withApi } from "../api.ts";
 import { leafCommand, nounCommand, operationLeaf } from "../leaf-command.ts";
-import { printAnswer } from "../output/format.ts";
-import { showDrain, showHost, showHosts } from "../output/hosts.ts";
+import { showDrain } from "../output/hosts.ts";
 import { runOperation } from "../run-operation.ts";
 import type { Terminal } from "../terminal.ts";
 import type { WaitOptions } from "../wait-for-operation.ts";
+import { listHosts, printHost } from "./host-read.ts";
+import { hostSetCommand } from "./host-set.ts";
 
 /** stillpoint host ... */
 export function hostCommand(terminal: Terminal): Command {
@@ -32,7 +33,8 @@ export function hostCommand(terminal: Terminal): Command {
         (await api.hosts()).uncordonHost({ name }),
       ),
     )
-    .addCommand(drainCommand(terminal));
+    .addCommand(drainCommand(terminal))
+    .addCommand(hostSetCommand(terminal));
 }
 
 function drainCommand(terminal: Terminal): Command {
@@ -44,20 +46,4 @@ function drainCommand(terminal: Terminal): Command {
         told: ({ output }) => showDrain(host, output ?? {}),
       }),
     );
-}
-
-async function listHosts(api: Api): Promise<void> {
-  const response = await (await api.hosts()).listHosts({});
-  const { ListHostsResponse } = await import("#contracts/scheduler/v1/scheduler");
-  const json = ListHostsResponse.toJSON(response);
-  const table = () => showHosts(response.hosts, new Date());
-  await printAnswer(api.terminal, api.options.output, { json, table });
-}
-
-async function printHost(api: Api, host: Host): Promise<void> {
-  const contract = await import("#contracts/scheduler/v1/scheduler");
-  await printAnswer(api.terminal, api.options.output, {
-    json: contract.Host.toJSON(host),
-    table: () => showHost(host),
-  });
 }

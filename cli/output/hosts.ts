@@ -1,4 +1,4 @@
-import type { Host, Reservation } from "#contracts/scheduler/v1/scheduler";
+import type { Capacity, Host, Reservation } from "#contracts/scheduler/v1/scheduler";
 import { renderFields, renderTable } from "./table.ts";
 import { lastPart, showAge, showBytes, showCpus, showEnum, showLabels } from "./units.ts";
 
@@ -7,13 +7,16 @@ export function showHosts(hosts: readonly Host[], now: Date): string {
   const rows = hosts.map((host) => [
     lastPart(host.name),
     state(host),
+    host.zone,
     ofCpus(host),
     ofBytes(host.used?.memoryBytes, host.capacity?.memoryBytes),
     ofBytes(host.used?.diskBytes, host.capacity?.diskBytes),
     `${host.reservations.length}`,
     showAge(host.heartbeatTime, now),
+    host.problems.map(({ reason }) => reason).join(" "),
   ]);
-  return renderTable(["NAME", "STATE", "CPUS", "MEMORY", "DISK", "WORKLOADS", "SEEN"], rows);
+  const headings = ["NAME", "STATE", "ZONE", "CPUS", "MEMORY", "DISK", "WORKLOADS", "SEEN", "PROBLEMS"];
+  return renderTable(headings, rows);
 }
 
 export function showHost(host: Host): string {
@@ -21,15 +24,26 @@ export function showHost(host: Host): string {
     ["Name", lastPart(host.name)],
     ["UID", host.uid],
     ["State", state(host)],
+    ["Zone", host.zone],
+    ["Problems", host.problems.map(({ reason, detail }) => `${reason}: ${detail}`).join("\n")],
+    ["Owner", host.owner === "" ? "" : `${host.owner} (epoch ${host.ownerEpoch})`],
     ["Agent", `${host.agentAddress} ${host.agentVersion}`.trim()],
     ["CPUs", ofCpus(host)],
     ["Memory", ofBytes(host.used?.memoryBytes, host.capacity?.memoryBytes)],
     ["Disk", ofBytes(host.used?.diskBytes, host.capacity?.diskBytes)],
+    ["Overcommit", host.cpuOvercommit === 0 ? "" : `${host.cpuOvercommit} CPUs for each`],
+    ["Kept back", showAmounts(host.reserved)],
+    ["Has", showAmounts(host.total)],
     ["Capabilities", host.capabilities.join("\n")],
     ["Labels", showLabels(host.labels)],
     ["Workloads", host.reservations.map(showReservation).join("\n")],
   ]);
 }
+
+const showAmounts = (amounts: Capacity | undefined): string =>
+  amounts === undefined
+    ? ""
+    : `CPUs ${showCpus(amounts)}, memory ${showBytes(amounts.memoryBytes)}, disk ${showBytes(amounts.diskBytes)}`;
 
 const state = (host: Host): string => showEnum(host.state, "HOST_STATE_");
 

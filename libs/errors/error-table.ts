@@ -77,6 +77,10 @@ export const errorTable = {
     code: Code.FAILED_PRECONDITION,
     help: "Stop or delete what still runs there, and drain it again.",
   },
+  CAPACITY_IN_USE: {
+    code: Code.FAILED_PRECONDITION,
+    help: "Move or delete workloads first; see what it holds with: stillpoint host get",
+  },
   HOST_UNREACHABLE: { code: Code.UNAVAILABLE, help: "Check the agent on that host." },
   CAPABILITY_MISSING: { code: Code.FAILED_PRECONDITION, help: "The host cannot do this; see: stillpoint host get" },
   SPACE_INSUFFICIENT: { code: Code.RESOURCE_EXHAUSTED, help: "Free space on the host." },

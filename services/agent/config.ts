@@ -31,6 +31,12 @@ const shape = {
     .regex(/^([^=,]+=[^=,]*(,[^=,]+=[^=,]*)*)?$/)
     .describe("key=value pairs with commas between")
     .default(""),
+  /** Where the host stands, for placement. */
+  AGENT_ZONE: z
+    .string()
+    .regex(/^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$/)
+    .describe('up to 63 letters, digits, ".", "_" and "-"')
+    .optional(),
   /** First of the system users that VMs run as when the agent is root. */
   AGENT_QEMU_UID: count.min(1).describe("a user id").default(200_000),
   /** How fast layers are merged in the background; 0 is as fast as it goes. */

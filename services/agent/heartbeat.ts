@@ -10,6 +10,8 @@ export interface HeartbeatDeps {
   readonly hostUid: string;
   readonly address: string;
   readonly labels: Readonly<Record<string, string>>;
+  /** Empty for none. */
+  readonly zone: string;
   readonly capacity: Capacity;
   /** What was probed, as it is now. */
   capabilities(): string[];
@@ -28,12 +30,13 @@ export async function beat(deps: HeartbeatDeps, signal: AbortSignal): Promise<vo
   }
 }
 
-function heartbeat({ host, hostUid, address, labels, capacity, ...deps }: HeartbeatDeps): Heartbeat {
+function heartbeat({ host, hostUid, address, labels, zone, capacity, ...deps }: HeartbeatDeps): Heartbeat {
   return Heartbeat.fromPartial({
     host: `hosts/${host}`,
     hostUid,
     agentAddress: address,
     labels: { ...labels },
+    zone,
     ...capacity,
     capabilities: deps.capabilities(),
     agentVersion: deps.version,

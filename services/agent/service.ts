@@ -231,6 +231,7 @@ async function startHeartbeat(config: AgentConfig, lifecycle: Lifecycle, wiring:
         .filter(Boolean)
         .map((pair) => pair.split("=")),
     ),
+    zone: config.AGENT_ZONE ?? "",
     capacity: await readCapacity(config.AGENT_DATA),
     capabilities: wiring.capabilities,
     version: manifest.version,

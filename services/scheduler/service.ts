@@ -48,7 +48,7 @@ export async function startScheduler(
   };
   const ownership = ownsAll(clock);
   const limits = limitsOf(config);
-  const registry = new HostRegistry({ store, view: records.hosts, ownership, clock, logger, limits });
+  const registry = new HostRegistry({ store, records, ownership, clock, logger, limits });
   const placements = new Placements({ records, ledgers });
 
   const answers = new HeartbeatAnswers({ registry, ownership, leaseMs: limits.leaseMs });
@@ -67,7 +67,7 @@ export async function startScheduler(
 
   const own = server ?? lifecycle.add("grpc", new RpcServer({ logger, health: natsHealth(nats) }), (it) => it.close());
   own.add(SchedulerDefinition, schedulerHandlers(placements));
-  own.add(HostsDefinition, hostsHandlers({ records, store, registry, operations }));
+  own.add(HostsDefinition, hostsHandlers({ records, store, ledgers, registry, operations, limits }));
   return { address: server === undefined ? await own.listen(config.SCHEDULER_ADDRESS) : "" };
 }
 

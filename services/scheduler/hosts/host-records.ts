@@ -7,7 +7,7 @@ import {
   type Reservation,
 } from "#contracts/scheduler/v1/scheduler";
 import { ledgerName } from "#libs/names";
-import type { RecordView } from "#libs/records";
+import type { RecordView, StoredRecord } from "#libs/records";
 import {
   type Amounts,
   type Availability,
@@ -16,6 +16,7 @@ import {
   type Requirements,
   usedBy,
 } from "../domain/host.ts";
+import { toAmounts } from "./capacity.ts";
 
 /** Hosts and what is taken on them, as the records say, in memory. */
 export interface HostRecords {
@@ -38,9 +39,19 @@ function candidate(host: Host, reservations: readonly Reservation[]): Candidate 
 
 /** A host as operators see it. `heartbeatTime`: when this replica last heard of it. */
 export function hostToShow({ ledgers }: HostRecords, host: Host, heartbeatTime: Date | undefined): Host {
-  const reservations = ledgers.get(ledgerName(host.name))?.body.reservations ?? [];
-  return { ...host, heartbeatTime, reservations, used: toCapacity(usedBy(reservations.map(toHeld))) };
+  const ledger = ledgers.get(ledgerName(host.name));
+  return { ...host, heartbeatTime, reservations: ledger?.body.reservations ?? [], used: toCapacity(heldBy(ledger)) };
 }
+
+/** What a ledger holds together. Counted once for each state of it. */
+export function heldBy(ledger: StoredRecord<Ledger> | undefined): Amounts {
+  if (ledger === undefined) return usedBy([]);
+  const held = counted.get(ledger) ?? usedBy(ledger.body.reservations.map(toHeld));
+  counted.set(ledger, held);
+  return held;
+}
+
+const counted = new WeakMap<StoredRecord<Ledger>, Amounts>();
 
 /** A reservation as it was written, with nothing left open. */
 export function toHeld({ uid, workload, operation, requirements }: Reservation): Held {
@@ -55,10 +66,6 @@ export function toNeeds(requirements: Partial<RequirementsMessage> = {}): Requir
 /** An amount as the API writes it. Whole CPUs are for readers that know nothing of parts: never too few. */
 export function toCapacity({ cpuMillis, memoryBytes, diskBytes }: Amounts): Capacity {
   return { cpus: Math.ceil(cpuMillis / 1_000), cpuMillis, memoryBytes, diskBytes };
-}
-
-function toAmounts({ cpus = 0, cpuMillis = 0, memoryBytes = 0, diskBytes = 0 }: Partial<Capacity> = {}): Amounts {
-  return { cpuMillis: cpuMillis === 0 ? cpus * 1_000 : cpuMillis, memoryBytes, diskBytes };
 }
 
 /** A reservation as it is written. */

@@ -3,15 +3,19 @@ import { type Host, HostState } from "#contracts/scheduler/v1/scheduler";
 import type { Clock } from "#libs/clock";
 import { isStillpointError } from "#libs/errors";
 import type { Logger } from "#libs/logger";
-import { parseHostName } from "#libs/names";
-import type { RecordChange, RecordStore, RecordView, StoredRecord } from "#libs/records";
+import { ledgerName, parseHostName } from "#libs/names";
+import type { RecordChange, RecordStore, StoredRecord } from "#libs/records";
 import type { Ownership } from "../owners/ownership.ts";
-import { type HostLimits, inventoryOf, sameInventory } from "./inventory.ts";
+import type { HostLimits } from "./capacity.ts";
+import { type HostRecords, heldBy } from "./host-records.ts";
+import { Identities } from "./identities.ts";
+import { differs, eventsBetween, takeIn } from "./inventory.ts";
+import { problemEvents } from "./problems.ts";
 import { SilentHosts } from "./silent-hosts.ts";
 
 export interface HostRegistryDeps {
   readonly store: RecordStore<Host>;
-  readonly view: RecordView<Host>;
+  readonly records: HostRecords;
   readonly ownership: Ownership;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -38,6 +42,7 @@ export class HostRegistry {
   readonly #deps: HostRegistryDeps;
   readonly #heard = new Map<string, { readonly atMs: number; readonly time: Date }>();
   readonly #silent: SilentHosts;
+  readonly #identities: Identities;
   /** Hosts whose record is being written from here. */
   readonly #writing = new Set<string>();
   /** Hosts whose last write from here has an unknown outcome, or failed: only another one settles what the record says. */
@@ -46,6 +51,7 @@ export class HostRegistry {
   constructor(deps: HostRegistryDeps) {
     this.#deps = deps;
     this.#silent = new SilentHosts(deps);
+    this.#identities = new Identities(deps.limits, deps.clock.monotonicMs());
   }
 
   /** When this replica last heard of a host. */
@@ -58,27 +64,28 @@ export class HostRegistry {
    * stays until it is down.
    */
   async heard(heartbeat: Heartbeat): Promise<boolean> {
-    const { view, clock, logger } = this.#deps;
+    const { records, clock, logger } = this.#deps;
     const { host, hostUid } = heartbeat;
-    const known = view.get(host);
-    if (known !== undefined && known.uid !== hostUid && known.body.state !== HostState.DOWN) {
-      logger.warn({ host, uid: known.uid, other: hostUid }, "two agents call themselves by one host's name");
-      return false;
-    }
+    parseHostName(host);
+    const known = records.hosts.get(host);
+    const standing = this.#identities.judge(heartbeat, known?.body, clock.monotonicMs());
+    if (standing === "twin") logger.debug({ host, hostUid }, "another agent calls itself by a host's name");
+    if (standing === "twin" || standing === "repeated") return false;
     this.#heard.set(host, { atMs: clock.monotonicMs(), time: clock.now() });
     // The next heartbeat comes soon: what changes while a write is under way is seen then.
     if (!this.#owns(host) || this.#writing.has(host)) return false;
     if (known !== undefined && this.#isUpToDate(heartbeat, known)) return true;
+    if (standing === "waiting") return this.#isSurelyHeard(known);
     const stored = await this.#alone(host, () => this.#write(heartbeat, known));
     return stored !== undefined && stored.uid === hostUid && isHeard(stored.body) && this.#owns(host);
   }
 
   /** Marks hosts that were not heard of for too long: suspected first, then down. */
   async sweep(): Promise<void> {
-    const { view } = this.#deps;
+    const { records } = this.#deps;
     this.#silent.listen();
     const atOnce = 32;
-    const hosts = view.list().values();
+    const hosts = records.hosts.list().values();
     const work = async () => {
       for (const known of hosts) {
         if (this.#writing.has(known.name)) continue;
@@ -95,7 +102,11 @@ export class HostRegistry {
 
   #isUpToDate(heartbeat: Heartbeat, { name, uid, body }: StoredRecord<Host>): boolean {
     if (this.#unsure.has(name) || uid !== heartbeat.hostUid) return false;
-    return sameInventory(body, inventoryOf(heartbeat, body, this.#deps.limits));
+    return !differs(body, this.#takeIn(heartbeat, body));
+  }
+
+  #isSurelyHeard(known: StoredRecord<Host> | undefined): boolean {
+    return known !== undefined && !this.#unsure.has(known.name) && isHeard(known.body);
   }
 
   /** What is written of a host is written one after the other, and known here before it is acted upon. */
@@ -106,7 +117,7 @@ export class HostRegistry {
     this.#writing.add(host);
     try {
       const stored = await write();
-      if (stored !== undefined) await this.#deps.view.waitFor(stored.version);
+      if (stored !== undefined) await this.#deps.records.hosts.waitFor(stored.version);
       // Somebody else was faster: what the view has may be older than that.
       if (stored === undefined) this.#unsure.add(host);
       else this.#unsure.delete(host);
@@ -133,10 +144,9 @@ export class HostRegistry {
   }
 
   async #create(heartbeat: Heartbeat): Promise<StoredRecord<Host> | undefined> {
-    parseHostName(heartbeat.host);
     if (!this.#owns(heartbeat.host)) return undefined;
-    const body = inventoryOf(heartbeat, { cordoned: false, draining: false }, this.#deps.limits);
-    const events = [event("ready", { capabilities: body.capabilities })];
+    const body = this.#takeIn(heartbeat, undefined);
+    const events = [event("ready", { capabilities: body.capabilities }), ...problemEvents([], body.problems)];
     return await this.#deps.store
       .create(heartbeat.host, { uid: heartbeat.hostUid, body, events })
       .catch(unlessConflict);
@@ -144,12 +154,16 @@ export class HostRegistry {
 
   #change(heartbeat: Heartbeat, before: Host): RecordChange<Host> | undefined {
     if (!this.#owns(heartbeat.host)) return undefined;
-    const body = inventoryOf(heartbeat, before, this.#deps.limits);
-    const isSame = sameInventory(before, body);
-    if (isSame && !this.#unsure.has(heartbeat.host)) return undefined;
-    const happened = before.state === HostState.DOWN ? "ready" : "inventory_changed";
-    const isTold = !isSame && !sameInventory({ ...before, suspected: false }, body);
-    return { body, events: isTold ? [event(happened, { capabilities: body.capabilities })] : [] };
+    const body = this.#takeIn(heartbeat, before);
+    const isNeeded = this.#unsure.has(heartbeat.host) || differs(before, body);
+    return isNeeded ? { body, events: eventsBetween(before, body) } : undefined;
+  }
+
+  #takeIn(heartbeat: Heartbeat, before: Host | undefined): Host {
+    const { records, clock, limits } = this.#deps;
+    const used = heldBy(records.ledgers.get(ledgerName(heartbeat.host)));
+    const twin = this.#identities.twinOf(heartbeat.host, clock.monotonicMs());
+    return takeIn(heartbeat, before, { now: clock.now(), used, twin }, limits);
   }
 }
 

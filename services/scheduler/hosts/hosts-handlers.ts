@@ -3,31 +3,34 @@ import { authorise } from "#libs/auth";
 import { StillpointError } from "#libs/errors";
 import { parseHostName } from "#libs/names";
 import type { Operations } from "#libs/operations";
-import type { RecordChange, RecordStore } from "#libs/records";
+import type { RecordChange, StoredRecord } from "#libs/records";
 import type { CallScope } from "#libs/rpc";
 import { acceptDrain } from "../drain/accept-drain.ts";
+import { inForce } from "./capacity.ts";
 import { type HostRecords, hostToShow } from "./host-records.ts";
 import type { HostRegistry } from "./host-registry.ts";
+import { type UpdateHostDeps, updateHost } from "./update-host.ts";
 
-export interface HostsDeps {
+export interface HostsDeps extends UpdateHostDeps {
   readonly records: HostRecords;
-  readonly store: RecordStore<Host>;
   readonly registry: HostRegistry;
   readonly operations: Pick<Operations, "accept">;
 }
 
 /** Hosts as operators see them. */
-export function hostsHandlers({
-  records,
-  store,
-  registry,
-  operations,
-}: HostsDeps): HostsServiceImplementation<CallScope> {
-  const show = (host: Host) => hostToShow(records, host, registry.heartbeatTime(host.name));
+export function hostsHandlers(deps: HostsDeps): HostsServiceImplementation<CallScope> {
+  const { records, store, registry, operations } = deps;
+  const show = (host: Host) => ({
+    ...hostToShow(records, host, registry.heartbeatTime(host.name)),
+    ...inForce(host, deps.limits),
+  });
 
   const setCordoned = async (name: string, cordoned: boolean): Promise<Host> => {
     parseHostName(name);
-    const stored = await store.modify(name, ({ body }) => cordonChange(body, cordoned));
+    return written(name, await store.modify(name, ({ body }) => cordonChange(body, cordoned)));
+  };
+
+  const written = async (name: string, stored: StoredRecord<Host> | undefined): Promise<Host> => {
     if (stored === undefined) throw notFound(name);
     await records.hosts.waitFor(stored.version);
     return show(stored.body);
@@ -60,6 +63,11 @@ export function hostsHandlers({
     async drainHost(request, call) {
       authorise(call.principal, "update", request.name);
       return acceptDrain(operations, request, call);
+    },
+
+    async updateHost(request, { principal }) {
+      authorise(principal, "update", request.name);
+      return written(request.name, await updateHost(deps, request));
     },
   };
 }

@@ -37,7 +37,7 @@ export async function startMemoryScheduler(): Promise<MemoryScheduler> {
   const ownership = ownsAll(clock);
   const registry = new HostRegistry({
     store: hosts,
-    view: records.hosts,
+    records,
     ownership,
     clock,
     logger: silentLogger,
