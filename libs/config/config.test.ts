@@ -22,12 +22,23 @@ test("one error names each wrong variable and its form, and quotes no value", ()
       [
         "the configuration is not right",
         "  LOG_LEVEL is wrong: expected debug, info, warn, error or silent",
-        "  NATS_URL is wrong: expected a URL such as nats://127.0.0.1:4222",
+        "  NATS_URL is wrong: expected a URL such as nats://127.0.0.1:4222, or several with commas between",
         "  METRICS_ADDRESS is wrong: expected host:port, or unix:/path",
         "  DATA_FOLDER is not set: expected an absolute path",
       ].join("\n"),
     ),
   );
+});
+
+test("NATS and Redis may be several servers", () => {
+  const env = {
+    NATS_URL: "tls://vm:secret@n1:4222,tls://n2:4222",
+    NATS_MONITOR_URL: "http://n1:8222,http://n2:8222",
+    REDIS_URL: "rediss+sentinel://vm:secret@r1:26379,r2:26379/stillpoint",
+  };
+  expect(readConfig(commonConfig, env)).toMatchObject(env);
+  expect(() => readConfig(commonConfig, { ...env, NATS_URL: "tls://n1:4222,n2:4222" })).toThrow("NATS_URL is wrong");
+  expect(() => readConfig(commonConfig, { ...env, REDIS_URL: "redis+sentinel://r1,r2" })).toThrow("REDIS_URL is wrong");
 });
 
 test("a variable may be given as the file that holds it", async () => {

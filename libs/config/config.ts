@@ -54,25 +54,30 @@ export const address = z
 
 const file = z.string().startsWith("/").describe("an absolute path of a PEM file");
 
+/** One URL or several, with commas between. */
+function urls(protocol: RegExp, description: string) {
+  const one = z.url({ protocol });
+  return z
+    .string()
+    .refine((text) => text.split(",").every((url) => one.safeParse(url).success))
+    .describe(description);
+}
+
 /** The variables that every service reads. */
 export const commonConfig = {
   LOG_LEVEL: z
     .enum(["debug", "info", "warn", "error", "silent"])
     .describe("debug, info, warn, error or silent")
     .default("info"),
-  NATS_URL: z
-    .url({ protocol: /^(nats|tls)$/ })
-    .describe("a URL such as nats://127.0.0.1:4222")
-    .default("nats://127.0.0.1:4222"),
-  /** HTTP monitoring of nats-server; where it is set, a server that does not sync each write is refused. */
-  NATS_MONITOR_URL: z
-    .url({ protocol: /^http$/ })
-    .describe("a URL such as http://127.0.0.1:8222")
-    .optional(),
+  NATS_URL: urls(/^(nats|tls)$/, "a URL such as nats://127.0.0.1:4222, or several with commas between").default(
+    "nats://127.0.0.1:4222",
+  ),
+  /** HTTP monitoring of each nats-server; where it is set, servers that lose writes are refused. */
+  NATS_MONITOR_URL: urls(/^http$/, "a URL such as http://127.0.0.1:8222, or several with commas between").optional(),
   REDIS_URL: z
     .string()
-    .regex(/^(rediss?:\/\/.+|unix:\/\/.+|\/.+)$/)
-    .describe("a URL such as redis://127.0.0.1:6379, or the path of a socket")
+    .regex(/^(rediss?:\/\/.+|rediss?\+sentinel:\/\/[^/]+\/[\w.-]+|unix:\/\/.+|\/.+)$/)
+    .describe("redis://127.0.0.1:6379, redis+sentinel://h1:26379,h2:26379,h3:26379/name, or the path of a socket")
     .default("redis://127.0.0.1:6379"),
   /** Where the other services are reached; in a cluster the address of the proxy before them. */
   STILLPOINT_ADDRESS: address.default("127.0.0.1:7070"),

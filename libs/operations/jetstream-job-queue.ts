@@ -10,7 +10,7 @@ import {
   jetstreamManager,
 } from "@nats-io/jetstream";
 import { type NatsConnection, nanos } from "@nats-io/transport-node";
-import { ensureConsumer, ensureStream, streamSpecs, Wakeup } from "#libs/records";
+import { ensureConsumer, ensureStream, replicated, streamSpecs, Wakeup } from "#libs/records";
 import type { JobHint, JobQueue, TakeOptions } from "./job-queue.ts";
 
 const ACK_WITHIN_MS = 30_000;
@@ -31,7 +31,7 @@ export class JetStreamJobQueue implements JobQueue {
   }
 
   static async open(nats: NatsConnection): Promise<JetStreamJobQueue> {
-    return new JetStreamJobQueue(nats, await jetstreamManager(nats));
+    return new JetStreamJobQueue(nats, await jetstreamManager(nats, { checkAPI: false }));
   }
 
   hint(service: string, operationId: string): void {
@@ -88,7 +88,7 @@ export class JetStreamJobQueue implements JobQueue {
   }
 
   async #consumer(service: string): Promise<Consumer> {
-    await ensureStream(this.#manager, config);
+    await ensureStream(this.#manager, replicated(this.#nats, config));
     await ensureConsumer(this.#manager, config.name, {
       durable_name: service,
       filter_subject: `job.${service}`,

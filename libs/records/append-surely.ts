@@ -29,14 +29,14 @@ const LONGEST_PAUSE_MS = 2_000;
 export async function appendSurely(log: Log, write: SureWrite, patience: Patience): Promise<number> {
   const { clock, forMs, signal } = patience;
   const start = clock.monotonicMs();
-  let unknown = false;
+  let isRepeated = false;
   for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(pauseMs * 2, LONGEST_PAUSE_MS)) {
     try {
-      return await appendOnce(log, write, unknown);
+      return await appendOnce(log, write, isRepeated);
     } catch (error) {
       if (!isUnanswered(error) || clock.monotonicMs() - start + pauseMs > forMs) throw error;
-      unknown ||= isStillpointError(error, "OUTCOME_UNKNOWN");
     }
+    isRepeated = true;
     await clock.sleep(pauseMs, signal);
   }
 }
@@ -46,17 +46,20 @@ export function isUnanswered(error: unknown): boolean {
   return isStillpointError(error, "OUTCOME_UNKNOWN") || isStillpointError(error, "UNAVAILABLE");
 }
 
-async function appendOnce(log: Log, write: SureWrite, wasUnknown: boolean): Promise<number> {
+async function appendOnce(log: Log, write: SureWrite, isRepeated: boolean): Promise<number> {
   const { subject, data, expectedSequence, messageId } = write;
   try {
     return await log.append(subject, data, { expectedSequence, messageId });
   } catch (error) {
-    if (!wasUnknown || !isStillpointError(error, "RECORD_CONFLICT")) throw error;
+    if (!isRepeated || !isStillpointError(error, "RECORD_CONFLICT")) throw error;
     return await findOwn(log, write, error);
   }
 }
 
-/** A conflict after a lost answer may be with our own message, when the log no longer remembers its id. */
+/**
+ * A conflict after a lost answer, or after that of a leader which stepped down, may be with our own message, when the log
+ * no longer remembers its id.
+ */
 async function findOwn(log: Log, write: SureWrite, conflict: StillpointError): Promise<number> {
   const newest = await log.read(write.subject);
   if (newest !== undefined && Buffer.compare(newest.data, write.data) === 0) return newest.sequence;

@@ -41,7 +41,8 @@ export async function openJetStreamLog(
 
 /** Asks with a deadline that lets a caller see a short outage as a delay. */
 export async function openManager(nats: NatsConnection): Promise<JetStreamManager> {
-  return await jetstreamManager(nats, { timeout: ANSWER_WITHIN_MS });
+  // It need not answer yet: a cluster may just elect its leader.
+  return await jetstreamManager(nats, { timeout: ANSWER_WITHIN_MS, checkAPI: false });
 }
 
 /** The log over one JetStream stream. */
@@ -124,7 +125,7 @@ export class JetStreamLog implements OrderedLog, PurgeableLog {
   async #untilAnswered<Answer>(ask: () => Promise<Answer>): Promise<Answer> {
     let failure: unknown;
     for (let tries = 0; tries < READ_TRIES && !this.#nats.isClosed(); tries++) {
-      if (isNobodyThere(failure)) await sleep(READ_PAUSE_MS);
+      if (failure !== undefined && !(failure instanceof TimeoutError)) await sleep(READ_PAUSE_MS);
       const answer = await ask().then((value) => ({ value }), unlessSilent);
       if ("value" in answer) return answer.value;
       failure = answer.silence;
@@ -158,9 +159,10 @@ function isNobodyThere(error: unknown): boolean {
   return error instanceof NoRespondersError || (error instanceof Error && error.name === "JetStreamNotEnabled");
 }
 
-/** Anything but silence is an answer, though not the one that was hoped for. */
+/** Anything but silence is an answer, though not the one that was hoped for. A cluster without a leader has none. */
 function unlessSilent(error: unknown): { readonly silence: unknown } {
-  if (error instanceof TimeoutError || isNobodyThere(error)) return { silence: error };
+  const hasNoLeader = error instanceof JetStreamApiError && error.status === 503;
+  if (error instanceof TimeoutError || isNobodyThere(error) || hasNoLeader) return { silence: error };
   throw new StillpointError("UNAVAILABLE", `JetStream refuses: ${describe(error)}`, { cause: error });
 }
 

@@ -2,7 +2,7 @@ import { hostname } from "node:os";
 import { connect, type NatsConnection } from "@nats-io/transport-node";
 import type { Lifecycle } from "#libs/lifecycle";
 import { ownIdentity } from "#libs/tls";
-import { checkSync } from "./check-sync.ts";
+import { checkServers } from "./check-servers.ts";
 
 export interface NatsOptions {
   /** One or several, separated by commas: nats://user:password@127.0.0.1:4222. The first one's user counts for all. */
@@ -10,6 +10,8 @@ export interface NatsOptions {
   /** Shown in the server's list of connections. */
   readonly name?: string;
 }
+
+const CONNECT_WITHIN_MS = 3_000;
 
 /**
  * Connects to NATS and stays connected: the client's default gives up for good after ten attempts, and notices a dead
@@ -24,8 +26,12 @@ export async function openNats({ url, name = "stillpoint" }: NatsOptions): Promi
     reconnectTimeWait: 250,
     reconnectJitter: 250,
     waitOnFirstConnect: true,
-    pingInterval: 15_000,
+    // A node that was cut off refuses nothing: the next one is tried soon, and a connection to it is given up soon.
+    timeout: CONNECT_WITHIN_MS,
+    pingInterval: 5_000,
     maxPingOut: 2,
+    // Nodes tell of each other by addresses that only they may reach; those that we were given count.
+    ignoreClusterUpdates: true,
     // An error made with its stack for each request, lest it fails, is a fiftieth of all work.
     noAsyncTraces: true,
   });
@@ -55,7 +61,7 @@ function serversOf(urls: string): { servers: string[]; user?: string; pass?: str
 }
 
 /**
- * The service's NATS connection, closed with it. With NATS_MONITOR_URL, refuses a server that does not sync each write.
+ * The service's NATS connection, closed with it. With NATS_MONITOR_URL, refuses servers that lose writes.
  */
 export async function connectNats(
   config: { readonly NATS_URL: string; readonly NATS_MONITOR_URL?: string | undefined },
@@ -63,7 +69,7 @@ export async function connectNats(
 ): Promise<NatsConnection> {
   const nats = await openNats({ url: config.NATS_URL });
   lifecycle.add("nats connection", nats, (connection) => connection.close());
-  if (config.NATS_MONITOR_URL !== undefined) await checkSync(config.NATS_MONITOR_URL);
+  if (config.NATS_MONITOR_URL !== undefined) await checkServers(config.NATS_MONITOR_URL);
   return nats;
 }
 

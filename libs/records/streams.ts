@@ -1,5 +1,6 @@
 import { DiscardPolicy, RetentionPolicy, StorageType, type StreamConfig } from "@nats-io/jetstream";
 import { type NatsConnection, nanos } from "@nats-io/transport-node";
+import { checkVersion } from "./check-servers.ts";
 import { ensureStream } from "./ensure-stream.ts";
 import { JetStreamLog, openManager } from "./jetstream-log.ts";
 
@@ -67,35 +68,21 @@ export interface Streams {
   readonly evt: JetStreamLog;
 }
 
-export interface StreamsOptions {
-  /** How many servers keep each message: 1, or 3 in a cluster. */
-  readonly replicas?: 1 | 3;
-}
-
-/** Makes every stream that is missing, checks the server, and opens the logs. */
-export async function openStreams(nats: NatsConnection, { replicas = 1 }: StreamsOptions = {}): Promise<Streams> {
-  checkServer(nats.info?.version ?? "0.0.0", replicas);
+/**
+ * Makes every stream that is missing, and opens the logs. In a cluster three servers keep each message. Fails when the
+ * server is one that loses writes.
+ */
+export async function openStreams(nats: NatsConnection): Promise<Streams> {
+  checkVersion(nats.info?.version ?? "", nats.info?.cluster !== undefined);
   const manager = await openManager(nats);
-  for (const { config } of Object.values(streamSpecs))
-    await ensureStream(manager, { ...config, num_replicas: replicas });
+  for (const { config } of Object.values(streamSpecs)) await ensureStream(manager, replicated(nats, config));
   const open = (spec: StreamSpec) => new JetStreamLog(nats, manager, spec.config.name, spec.complete);
   return { rec: open(streamSpecs.REC), ops: open(streamSpecs.OPS), evt: open(streamSpecs.EVT) };
 }
 
-const CLUSTER_MINIMUM = [2, 10, 27] as const;
-
-/**
- * Refuses servers that would lose writes: below 2.9.21 a clustered stream skips the compare-and-set on apply, and
- * streams vanished in clusters below 2.10.23. A single node is right on every version.
- */
-export function checkServer(version: string, replicas: number): void {
-  if (replicas === 1) return;
-  const parts = version.split(/[.-]/).map(Number);
-  for (const [index, minimum] of CLUSTER_MINIMUM.entries()) {
-    const part = parts[index] ?? 0;
-    if (part > minimum) return;
-    if (part < minimum) {
-      throw new Error(`nats-server ${version} loses writes in a cluster: use 2.10.27 or later, or one replica`);
-    }
-  }
+/** The configuration of a stream of which every message is on three servers where there are several. */
+export function replicated<Config extends StreamSpec["config"]>(nats: NatsConnection, config: Config) {
+  return { ...config, num_replicas: nats.info?.cluster === undefined ? 1 : CLUSTER_REPLICAS };
 }
+
+const CLUSTER_REPLICAS = 3;

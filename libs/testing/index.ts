@@ -10,6 +10,9 @@ export {
 export { eventually } from "./eventually.ts";
 export { freePort } from "./free-port.ts";
 export { assertNothingLeft, leftovers } from "./leftovers.ts";
+export { type NatsCluster, startNatsCluster } from "./nats-cluster.ts";
 export { partialService } from "./partial-service.ts";
+export { loopback, type Place } from "./place.ts";
+export { type RedisCluster, startRedisCluster } from "./redis-cluster.ts";
 export { type TemporaryFolder, temporaryFolder } from "./temporary-folder.ts";
 export { startNats, startRedis, startS3rver, type TestServer } from "./test-server.ts";

@@ -5,7 +5,7 @@ import { readFile, writeFile } from "node:fs/promises";
 import { connect } from "node:net";
 import { join } from "node:path";
 import { eventually } from "./eventually.ts";
-import { freePort } from "./free-port.ts";
+import { loopback, type Place } from "./place.ts";
 import { temporaryFolder } from "./temporary-folder.ts";
 
 /** A real server for a test, in its own folder, on its own port. It dies with the test's process at the latest. */
@@ -19,6 +19,8 @@ export interface TestServer extends AsyncDisposable {
   stop(signal?: NodeJS.Signals): Promise<void>;
   /** Starts it again on its data and port. */
   start(): Promise<void>;
+  /** SIGSTOP pauses it, SIGCONT has it go on. */
+  signal(signal: NodeJS.Signals): void;
 }
 
 /** redis-server with an append-only file, so that it finds its data again after stop() and start(). */
@@ -53,16 +55,18 @@ export const startS3rver = (bucket: string): Promise<TestServer> =>
     ...["--directory", folder, "--address", "127.0.0.1", "--port", `${port}`, "--configure-bucket", bucket],
   ]);
 
-async function startServer(
+/** Starts a server by the command that listens on `port` of its place and keeps its data in `folder`. */
+export async function startServer(
   scheme: string,
   command: (port: number, folder: string) => Promise<string[]>,
+  { place = loopback, port: wanted }: { readonly place?: Place; readonly port?: number } = {},
 ): Promise<TestServer> {
   const folder = temporaryFolder();
-  const port = await freePort();
-  const argv = await command(port, folder.path);
+  const port = wanted ?? (await place.freePort());
+  const argv = place.command(await command(port, folder.path));
   let child: ChildProcess | undefined;
   const start = async () => {
-    child = await launch(argv, port, folder.path);
+    child = await launch(argv, port, folder.path, place.address);
   };
   const stop = async (signal: NodeJS.Signals = "SIGTERM") => {
     if (child !== undefined) await end(child, signal);
@@ -70,7 +74,7 @@ async function startServer(
   };
   await start();
   return {
-    url: `${scheme}://127.0.0.1:${port}`,
+    url: `${scheme}://${place.address}:${port}`,
     port,
     folder: folder.path,
     get pid() {
@@ -78,6 +82,7 @@ async function startServer(
     },
     start,
     stop,
+    signal: (signal) => void child?.kill(signal),
     [Symbol.asyncDispose]: async () => {
       await stop("SIGKILL");
       await folder[Symbol.asyncDispose]();
@@ -86,7 +91,12 @@ async function startServer(
 }
 
 /** Starts a server that logs into its folder, and waits until it listens. */
-export async function launch(argv: readonly string[], port: number | undefined, folder: string): Promise<ChildProcess> {
+export async function launch(
+  argv: readonly string[],
+  port: number | undefined,
+  folder: string,
+  address = "127.0.0.1",
+): Promise<ChildProcess> {
   const log = join(folder, "server.log");
   const out = createWriteStream(log, { flags: "a" });
   await once(out, "open");
@@ -96,7 +106,7 @@ export async function launch(argv: readonly string[], port: number | undefined, 
   });
   out.close();
   if (port !== undefined) {
-    await eventually(() => child.exitCode !== null || accepts(port), { deadlineMs: 10_000 });
+    await eventually(() => child.exitCode !== null || accepts(port, address), { deadlineMs: 10_000 });
   }
   if (child.exitCode !== null) throw new Error(`${argv[0]} ended at once:\n${await readFile(log, "utf8")}`);
   return child;
@@ -106,12 +116,14 @@ export async function end(child: ChildProcess, signal: NodeJS.Signals): Promise<
   if (child.exitCode !== null || child.signalCode !== null) return;
   const exited = once(child, "exit");
   child.kill(signal);
+  // One that was stopped ends only when it goes on.
+  child.kill("SIGCONT");
   await exited;
 }
 
-function accepts(port: number): Promise<boolean> {
+function accepts(port: number, address: string): Promise<boolean> {
   return new Promise((resolve) => {
-    const socket = connect(port, "127.0.0.1");
+    const socket = connect(port, address);
     socket.once("error", () => resolve(false));
     socket.once("connect", () => {
       socket.destroy();

@@ -105,6 +105,9 @@ test("a server that does not sync each write is refused, and nothing is left of 
   const env = { ...servers(), NATS_URL: lazy.url, NATS_MONITOR_URL: `http://127.0.0.1:${lazyPort}` };
   const own = new Lifecycle();
   await expect(startOperation(readOperationConfig(env), own)).rejects.toThrow("sync_interval: always");
+  const tls = { TLS_CA: "/ca.crt", TLS_CERT: "/tls.crt", TLS_KEY: "/tls.key" };
+  const unknown = startOperation(readOperationConfig({ ...servers(), ...tls, NATS_MONITOR_URL: "" }), own);
+  await expect(unknown).rejects.toThrow("NATS_MONITOR_URL is not set");
   await own.close();
 });
 

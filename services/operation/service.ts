@@ -11,7 +11,7 @@ import { RpcServer } from "#libs/rpc";
 import type { OperationConfig } from "./config.ts";
 
 const unchecked =
-  "NATS_MONITOR_URL is not set, so that nobody has checked that nats-server has sync_interval: always, " +
+  "NATS_MONITOR_URL is not set, so that nobody can check that nats-server has sync_interval: always, " +
   "without which acknowledged writes are lost when the power fails";
 
 /** Wires the service together. With `server`, the APIs are added there and `address` is empty. */
@@ -21,8 +21,12 @@ export async function startOperation(
   { server }: { server?: RpcServer } = {},
 ): Promise<{ address: string }> {
   const logger = createLogger({ name: "operation", level: config.LOG_LEVEL });
+  if (config.NATS_MONITOR_URL === undefined) {
+    // With TLS it serves others than this machine.
+    if (config.TLS_CA !== undefined) throw new Error(unchecked);
+    logger.warn(unchecked);
+  }
   const nats = await connectNats(config, lifecycle);
-  if (config.NATS_MONITOR_URL === undefined) logger.warn(unchecked);
   const redis = await connectRedis(config, lifecycle);
   const streams = await openStreams(nats);
   const operations = await openOperations({ nats, redis, streams, logger, signal: lifecycle.signal });

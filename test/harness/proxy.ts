@@ -1,7 +1,7 @@
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import type { Place } from "#libs/testing";
 import { repository } from "./command.ts";
-import type { Place } from "./place.ts";
 import { SupervisedProcess } from "./supervised-process.ts";
 
 export interface ProxyOptions {

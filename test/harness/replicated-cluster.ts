@@ -1,10 +1,9 @@
 import { randomBytes } from "node:crypto";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import { freePort, startNats, startRedis, type TestServer, temporaryFolder } from "#libs/testing";
+import { freePort, loopback, startNats, startRedis, type TestServer, temporaryFolder } from "#libs/testing";
 import { type Api, type ControlPlaneService, connectApi, controlPlane, untilHostsReady } from "./api.ts";
 import { repository } from "./command.ts";
-import { loopback } from "./place.ts";
 import { startProxy } from "./proxy.ts";
 import { SupervisedProcess } from "./supervised-process.ts";
 

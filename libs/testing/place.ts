@@ -1,4 +1,4 @@
-import { freePort } from "#libs/testing";
+import { freePort } from "./free-port.ts";
 
 /** Where a process of a cluster runs, and is reached. */
 export interface Place {

@@ -1,0 +1,105 @@
+import { once } from "node:events";
+import { writeFile } from "node:fs/promises";
+import { get, type IncomingMessage } from "node:http";
+import { join } from "node:path";
+import { json } from "node:stream/consumers";
+import { eventually } from "./eventually.ts";
+import { loopback, type Place } from "./place.ts";
+import { startServer, type TestServer } from "./test-server.ts";
+
+/** Three nodes of nats-server with JetStream. */
+export interface NatsCluster extends AsyncDisposable {
+  readonly nodes: readonly TestServer[];
+  /** All nodes, for NATS_URL. */
+  readonly url: string;
+  /** All nodes, for NATS_MONITOR_URL. */
+  readonly monitorUrl: string;
+  /** The node that leads the stream now; undefined while none does. */
+  leaderOf(stream: string): Promise<TestServer | undefined>;
+  /** Waits until all nodes have all that is stored. */
+  untilWhole(deadlineMs?: number): Promise<void>;
+}
+
+interface Node {
+  readonly name: string;
+  readonly place: Place;
+  readonly port: number;
+  readonly routePort: number;
+  readonly monitorPort: number;
+}
+
+/** Each in its place, all on the loopback if unsaid; every write is synced by most of them before it is acknowledged. */
+export async function startNatsCluster(
+  places: readonly Place[] = [loopback, loopback, loopback],
+): Promise<NatsCluster> {
+  await using stack = new AsyncDisposableStack();
+  const plan: Node[] = [];
+  for (const [index, place] of places.entries()) {
+    const [port, routePort, monitorPort] = [await place.freePort(), await place.freePort(), await place.freePort()];
+    plan.push({ name: `nats-${index + 1}`, place, port, routePort, monitorPort });
+  }
+  const nodes = await Promise.all(plan.map((node) => startNode(node, plan)));
+  for (const node of nodes) stack.use(node);
+  const monitors = plan.map(({ place, monitorPort }) => `http://${place.address}:${monitorPort}`);
+  const untilWhole = async (deadlineMs = 60_000) => {
+    await eventually(async () => (await Promise.all(monitors.map(isHealthy))).every(Boolean), {
+      deadlineMs,
+      everyMs: 100,
+    });
+  };
+  await untilWhole();
+  const owned = stack.move();
+  return {
+    nodes,
+    url: nodes.map(({ url }) => url).join(","),
+    monitorUrl: monitors.join(","),
+    untilWhole,
+    async leaderOf(stream) {
+      const leaders = await Promise.all(monitors.map((monitor) => leaderBy(monitor, stream)));
+      return nodes[plan.findIndex(({ name }) => leaders.includes(name))];
+    },
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  };
+}
+
+function startNode(node: Node, all: readonly Node[]): Promise<TestServer> {
+  const { name, place, port, routePort, monitorPort } = node;
+  const routes = all.filter((it) => it !== node).map((it) => `"nats-route://${it.place.address}:${it.routePort}"`);
+  const command = async (_: number, folder: string) => {
+    const file = join(folder, "nats.conf");
+    const text = [
+      `server_name: ${name}`,
+      `listen: "${place.address}:${port}"`,
+      `http: "${place.address}:${monitorPort}"`,
+      `cluster { name: test, listen: "${place.address}:${routePort}", routes: [${routes.join(", ")}] }`,
+      `jetstream { store_dir: ${JSON.stringify(join(folder, "jetstream"))}, sync_interval: always }`,
+    ];
+    await writeFile(file, `${text.join("\n")}\n`);
+    return ["nats-server", "--config", file];
+  };
+  return startServer("nats", command, { place, port });
+}
+
+async function ask(url: string): Promise<{ status: number | undefined; body: unknown }> {
+  const request = get(url, { agent: false, signal: AbortSignal.timeout(2_000) });
+  const [response] = (await once(request, "response")) as [IncomingMessage];
+  return { status: response.statusCode, body: await json(response) };
+}
+
+const isHealthy = (monitor: string): Promise<boolean> =>
+  ask(`${monitor}/healthz`).then(
+    ({ status }) => status === 200,
+    () => false,
+  );
+
+interface Streams {
+  readonly account_details?: readonly {
+    readonly stream_detail?: readonly { readonly name: string; readonly cluster?: { readonly leader?: string } }[];
+  }[];
+}
+
+async function leaderBy(monitor: string, stream: string): Promise<string | undefined> {
+  const { body } = await ask(`${monitor}/jsz?streams=1`).catch(() => ({ body: {} }));
+  const found = (body as Streams).account_details?.flatMap(({ stream_detail = [] }) => stream_detail);
+  return found?.find(({ name }) => name === stream)?.cluster?.leader;
+}
