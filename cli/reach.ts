@@ -4,10 +4,18 @@ import { UsageError } from "./usage-error.ts";
 
 const connectMs = 5_000;
 
-/** Fails with UNAVAILABLE when nobody accepts a connection there soon: a call would only fail later. */
-export function reach(address: string, timeoutMs = connectMs): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const socket = connect(endpoint(address));
+/** Fails with UNAVAILABLE when nobody accepts a connection at any of the addresses soon: a call would only fail later. */
+export async function reach(addresses: string, timeoutMs = connectMs): Promise<void> {
+  const tries = addresses.split(",").map((address) => reachOne(address.trim(), timeoutMs));
+  await Promise.any(tries).catch(({ errors: [first] }: AggregateError) => {
+    throw tries.length === 1 || first instanceof UsageError ? first : unreachable(addresses, first);
+  });
+}
+
+async function reachOne(address: string, timeoutMs: number): Promise<void> {
+  const target = endpoint(address);
+  await new Promise<void>((resolve, reject) => {
+    const socket = connect(target);
     const fail = (cause: unknown) => {
       socket.destroy();
       reject(unreachable(address, cause));
@@ -28,7 +36,7 @@ function endpoint(address: string): { path: string } | { host: string; port: num
   const host = bracketed ?? plain;
   if (host === undefined || Number(port) > 65_535) {
     throw new UsageError(`"${address}" is no address`, {
-      help: "Write host:port or unix:/path in --address or STILLPOINT_ADDRESS.",
+      help: "Write host:port or unix:/path, or several with commas, in --address or STILLPOINT_ADDRESS.",
     });
   }
   return { host, port: Number(port) };

@@ -46,11 +46,19 @@ function form(schema: z.core.$ZodType | undefined): string | undefined {
   return form(inner);
 }
 
-/** Where a gRPC server listens or is reached. */
+const oneAddress = /(unix:\/[^,]+|[^:/,]+:\d{1,5}|\[[0-9a-f:]+\]:\d{1,5})/i;
+
+/** Where a gRPC server listens. */
 export const address = z
   .string()
-  .regex(/^(unix:\/.+|[^:/]+:\d{1,5}|\[[0-9a-f:]+\]:\d{1,5})$/i)
+  .regex(new RegExp(`^${oneAddress.source}$`, "i"))
   .describe("host:port, or unix:/path");
+
+/** Where a gRPC server is reached, or its replicas, separated by commas. */
+export const addresses = z
+  .string()
+  .regex(new RegExp(`^${oneAddress.source}(,${oneAddress.source})*$`, "i"))
+  .describe("host:port, or unix:/path, or several separated by commas");
 
 const file = z.string().startsWith("/").describe("an absolute path of a PEM file");
 
@@ -79,8 +87,8 @@ export const commonConfig = {
     .regex(/^(rediss?:\/\/.+|rediss?\+sentinel:\/\/[^/]+\/[\w.-]+|unix:\/\/.+|\/.+)$/)
     .describe("redis://127.0.0.1:6379, redis+sentinel://h1:26379,h2:26379,h3:26379/name, or the path of a socket")
     .default("redis://127.0.0.1:6379"),
-  /** Where the other services are reached; in a cluster the address of the proxy before them. */
-  STILLPOINT_ADDRESS: address.default("127.0.0.1:7070"),
+  /** Where the other services are reached; in a cluster the address of the proxy before them, or of several. */
+  STILLPOINT_ADDRESS: addresses.default("127.0.0.1:7070"),
   /** How long the worker of an operation may be silent before another takes over. */
   OPERATION_TTL_MS: z.coerce.number().int().min(500).describe("milliseconds, at least 500").default(15_000),
   /** PEM files for mutual TLS, all three or none; without them everything listens on loopback or Unix sockets only. */

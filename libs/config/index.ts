@@ -1,2 +1,2 @@
-export { address, commonConfig, readConfig, registryLoginConfig, secretsKeyConfig } from "./config.ts";
+export { address, addresses, commonConfig, readConfig, registryLoginConfig, secretsKeyConfig } from "./config.ts";
 export { registryLogin } from "./registry-login.ts";

@@ -2,7 +2,7 @@ import type { EventsServiceImplementation } from "#contracts/event/v1/event";
 import { authorise } from "#libs/auth";
 import { StillpointError } from "#libs/errors";
 import type { Log, LogMessage } from "#libs/records";
-import type { CallScope } from "#libs/rpc";
+import { type CallScope, resumeTokenHeader } from "#libs/rpc";
 import { toEvent } from "./cloud-event.ts";
 
 const FILTER = /^evt\.([A-Za-z0-9_-]+\.|\*\.)*([A-Za-z0-9_-]+|\*|>)$/;
@@ -10,10 +10,14 @@ const FILTER = /^evt\.([A-Za-z0-9_-]+\.|\*\.)*([A-Za-z0-9_-]+|\*|>)$/;
 /** The Events API over stream EVT. */
 export function eventsHandlers(events: Log): EventsServiceImplementation<CallScope> {
   return {
-    async *watchEvents({ since, filter, follow }, { principal, signal }) {
+    async *watchEvents({ since, filter, follow }, call) {
+      const { principal, signal } = call;
       authorise(principal, "watch", "events");
       const subjects = checkFilter(filter);
       const afterSequence = since === "" ? await firstPosition(events, follow) : parseToken(since);
+      // Told at once: a watch from now on that breaks off before anything came begins at this very place again.
+      call.header.set(resumeTokenHeader, String(afterSequence));
+      call.sendHeader();
       const messages = follow
         ? events.follow(subjects, { afterSequence, signal })
         : kept(events, subjects, afterSequence, signal);

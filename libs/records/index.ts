@@ -1,5 +1,6 @@
 export { appendSurely, isUnanswered } from "./append-surely.ts";
 export { compact, startCompactor } from "./compactor.ts";
+export { createOnce } from "./create-once.ts";
 export { ensureConsumer } from "./ensure-consumer.ts";
 export { ensureStream } from "./ensure-stream.ts";
 export { openJetStreamLog } from "./jetstream-log.ts";

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { systemClock as clock, systemRandom as random } from "#libs/clock";
+import { createOnce } from "./create-once.ts";
 import { createMemoryLog } from "./memory-log.ts";
 import type { BodyCodec } from "./record.ts";
 import { decodeRecord, mergeBody } from "./record-message.ts";
@@ -29,6 +30,20 @@ function world() {
 }
 
 describe("a record", () => {
+  test("is made once by repetitions with its uid, and not again when it is gone", async () => {
+    const { store } = world();
+    const made = await createOnce(store, name, { uid: "vm-1", body: { n: 1 } });
+    expect(await createOnce(store, name, { uid: "vm-1", body: { n: 2 } })).toMatchObject({
+      version: made.version,
+      body: { n: 1 },
+    });
+    const other = createOnce(store, name, { uid: "vm-2", body: {} });
+    await expect(other).rejects.toMatchObject({ reason: "RECORD_CONFLICT" });
+    await store.remove(made);
+    const late = createOnce(store, name, { uid: "vm-1", body: {} });
+    await expect(late).rejects.toMatchObject({ reason: "RECORD_CONFLICT" });
+  });
+
   test("is made once, gone when removed, and made again over its tombstone", async () => {
     const { store } = world();
     const made = await store.create(name, { uid: "vm-1", body: { n: 1 }, operation: "op-1" });

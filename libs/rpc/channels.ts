@@ -1,5 +1,6 @@
 import { Channel, ChannelCredentials } from "@grpc/grpc-js";
 import type { Identity, TlsIdentity } from "#libs/tls";
+import { addressesOf, targetOf } from "./address-list.ts";
 import { channelCredentials, serverName } from "./credentials.ts";
 
 const mebibyte = 1024 * 1024;
@@ -7,6 +8,7 @@ const channels = new Map<string, { channel: Channel; users: number }>();
 
 /** Whom to reach, and as whom. */
 export interface Target {
+  /** One address, or several replicas separated by commas: calls go round all of them that can be reached. */
   readonly address: string;
   /** Left out: without TLS. Unix sockets never have it. */
   readonly tls?: TlsIdentity | undefined;
@@ -39,13 +41,13 @@ export function closeChannels(): void {
 }
 
 function openChannel({ address, tls, peer }: Target): Channel {
-  const isPlain = tls === undefined || address.startsWith("unix:");
+  const isPlain = tls === undefined || addressesOf(address).every((it) => it.startsWith("unix:"));
   const credentials = isPlain ? ChannelCredentials.createInsecure() : channelCredentials({ tls, address, peer });
-  return new Channel(address, credentials, {
+  return new Channel(targetOf(address), credentials, {
     ...(isPlain ? {} : serverName({ address, peer })),
     "grpc.max_receive_message_length": 16 * mebibyte,
     "grpc.max_send_message_length": 16 * mebibyte,
-    "grpc.keepalive_time_ms": 20_000,
+    "grpc.keepalive_time_ms": 10_000,
     "grpc.keepalive_timeout_ms": 5_000,
     // A service that was restarted is found again soon.
     "grpc.initial_reconnect_backoff_ms": 100,
@@ -53,6 +55,8 @@ function openChannel({ address, tls, peer }: Target): Channel {
     "grpc.min_reconnect_backoff_ms": 10_000,
     "grpc.max_reconnect_backoff_ms": 2_000,
     "grpc.service_config": JSON.stringify({ loadBalancingConfig: [{ round_robin: {} }] }),
+    // A name that stands for several replicas is looked up again this soon after a connection was lost.
+    "grpc.dns_min_time_between_resolutions_ms": 5_000,
     "grpc.enable_channelz": 0,
     // Our services are never behind the proxy that http_proxy names.
     "grpc.enable_http_proxy": 0,

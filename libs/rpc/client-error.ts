@@ -12,6 +12,22 @@ const general: Partial<Record<Status, Reason>> = {
   [Status.OUT_OF_RANGE]: "RESYNC",
 };
 
+/** The reason that one of our servers gave, whatever version it has; undefined for a bare status. */
+export function reasonOf(error: ClientError): string | undefined {
+  const details = error instanceof RichClientError ? error.extra : [];
+  const info = details.find((detail) => detail.$type === "google.rpc.ErrorInfo");
+  return info?.domain === errorDomain ? info.reason : undefined;
+}
+
+/**
+ * Whether a bare status tells of a connection that could not be made or broke off. A server that was killed shows in
+ * many ways: as a stream that was reset, too, and as a call that was cancelled though its caller did not.
+ */
+export function isTransportFailure({ code, details }: ClientError): boolean {
+  if (code === Status.UNAVAILABLE || code === Status.CANCELLED) return true;
+  return code === Status.INTERNAL && /RST_STREAM|ECONNRESET|EPIPE|socket/i.test(details);
+}
+
 /** The StillpointError that the other side threw, or the one that tells its bare status; anything else stays as it is. */
 export function fromClientError(error: unknown, address: string): unknown {
   if (!(error instanceof ClientError)) return error;
@@ -32,7 +48,7 @@ export const silent = (address: string, method: string, cause: unknown) =>
   new StillpointError("UNAVAILABLE", `${address} went silent in ${method}`, { cause });
 
 function bare(error: ClientError, address: string): StillpointError {
-  const reason = general[error.code] ?? "INTERNAL";
+  const reason = isTransportFailure(error) ? "UNAVAILABLE" : (general[error.code] ?? "INTERNAL");
   const what = reason === "UNAVAILABLE" ? `${address} cannot be reached` : `${error.path} failed at ${address}`;
   // Our own servers always say more: something else listens there, or a version that lacks the method.
   const help = reason === "INTERNAL" ? { help: "Check the address, and that both sides have the same version." } : {};

@@ -1,7 +1,8 @@
 import { isIP } from "node:net";
-import { checkServerIdentity } from "node:tls";
+import { checkServerIdentity, type PeerCertificate } from "node:tls";
 import { type ChannelCredentials, experimental, ServerCredentials } from "@grpc/grpc-js";
 import { type Identity, identityOf, type TlsIdentity } from "#libs/tls";
+import { addressesOf, hostOf } from "./address-list.ts";
 
 /** Mutual TLS with a certificate that may be renewed while the server listens. */
 class RenewedServerCredentials extends ServerCredentials {
@@ -19,13 +20,14 @@ class RenewedServerCredentials extends ServerCredentials {
 export const serverCredentials = (tls: TlsIdentity): ServerCredentials => new RenewedServerCredentials(tls);
 
 interface Dialled {
+  /** One, or several separated by commas. */
   readonly address: string;
   readonly peer?: Identity | undefined;
 }
 
 /**
- * The other side must have a certificate of our authority, for the name or IP address that is dialled; or, with `peer`,
- * for that identity, whatever its address.
+ * The other side must have a certificate of our authority, for the name or IP address that is dialled (one of them,
+ * where there are several); or, with `peer`, for that identity, whatever its address.
  */
 export function channelCredentials({
   tls,
@@ -35,17 +37,22 @@ export function channelCredentials({
   const provider = providerOf(tls);
   return experimental.createCertificateProviderChannelCredentials(provider, provider, {
     checkServerIdentity: (_name, certificate) =>
-      peer === undefined ? checkServerIdentity(hostOf(address), certificate) : checkPeer(peer, certificate),
+      peer === undefined ? checkHosts(addressesOf(address), certificate) : checkPeer(peer, certificate),
   });
+}
+
+/** Passes for one of them. */
+function checkHosts(addresses: readonly string[], certificate: PeerCertificate): Error | undefined {
+  const failures = addresses.map((address) => checkServerIdentity(hostOf(address), certificate));
+  return failures.includes(undefined) ? undefined : failures[0];
 }
 
 /** The channel option for what the handshake asks for: it may not be an IP address (RFC 6066, section 3). */
 export function serverName({ address, peer }: Dialled): { "grpc.ssl_target_name_override"?: string } {
   if (peer !== undefined) return { "grpc.ssl_target_name_override": peer.replace("/", ".") };
-  return isIP(hostOf(address)) === 0 ? {} : { "grpc.ssl_target_name_override": "stillpoint" };
+  const isNamed = addressesOf(address).every((it) => isIP(hostOf(it)) === 0);
+  return isNamed ? {} : { "grpc.ssl_target_name_override": "stillpoint" };
 }
-
-const hostOf = (address: string): string => address.replace(/:\d+$/, "").replace(/^\[|\]$/g, "");
 
 function checkPeer(peer: Identity, { subjectaltname }: { subjectaltname?: string }): Error | undefined {
   const found = identityOf(subjectaltname);

@@ -1,5 +1,6 @@
 export type { CallContext } from "nice-grpc-common";
 export type { CallScope } from "./call-scope.ts";
+export { callUid } from "./call-uid.ts";
 export {
   closeRpcClients,
   createRpcClient,
@@ -7,4 +8,5 @@ export {
   type RpcClient,
   type RpcClientOptions,
 } from "./client.ts";
+export { resumeTokenHeader } from "./resumed-watch.ts";
 export { RpcServer, type RpcServerOptions } from "./server.ts";

@@ -19,7 +19,7 @@ export async function createScopedServer(isUnix: boolean, options: CallScopeOpti
     // channelz stays on: without it grpc-js 1.14.7 does not know its sessions, and forceShutdown() ends none of them.
     // Clients connect anew from time to time, and so find replicas that came later. Open streams live on.
     ...(options.isSecure ? { interceptors: [tellCaller] } : {}),
-    ...(isUnix ? {} : { "grpc.max_connection_age_ms": 300_000 }),
+    ...(isUnix ? {} : { "grpc.max_connection_age_ms": 60_000 }),
   });
   return (await measured(server)).use(errorDetailsServerMiddleware).use(callScope(options));
 }

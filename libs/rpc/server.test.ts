@@ -22,7 +22,7 @@ test("closing ends streams at once and lets unary calls finish", async () => {
       return { name };
     },
   });
-  const stream = rpc.client.watchOperation({ name: "operations/x" })[Symbol.asyncIterator]();
+  const stream = rpc.client.watchOperation({ name: "operations/x" }, { resumptions: 0 })[Symbol.asyncIterator]();
   await stream.next();
   const unary = rpc.client.cancelOperation({ name: "operations/x" });
   await started.promise;

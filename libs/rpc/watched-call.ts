@@ -1,8 +1,7 @@
 import type { DeadlineOptions } from "nice-grpc-client-middleware-deadline";
-import type { RetryOptions } from "nice-grpc-client-middleware-retry";
-import { type CallOptions, type ClientMiddleware, Metadata, Status } from "nice-grpc-common";
-import { currentIds, traceparent } from "#libs/telemetry";
+import type { ClientMiddleware } from "nice-grpc-common";
 import { fromClientError, silent } from "./client-error.ts";
+import type { RetryOptions } from "./retried-call.ts";
 
 export interface RpcCallOptions {
   /** Overrides the client's deadline for a unary call, in milliseconds. */
@@ -11,22 +10,23 @@ export interface RpcCallOptions {
   readonly idleTimeoutMs?: number;
 }
 
-const isRead = /\/(Get|List|Explain|Check)[A-Z]?\w*$/;
+/** What is the same for all calls of a client. */
+export interface CallDefaults extends RetryOptions {
+  /** One, or several separated by commas. */
+  readonly address: string;
+  readonly timeoutMs: number;
+}
 
-/** Gives each call its deadline, ids and retries, watches over silent streams, and brings errors back whole. */
-export function watchedCall(
-  address: string,
-  defaultTimeoutMs: number,
-): ClientMiddleware<RpcCallOptions, DeadlineOptions & RetryOptions> {
-  return async function* (call, { timeoutMs = defaultTimeoutMs, idleTimeoutMs, ...options }) {
-    const metadata = callMetadata(options.metadata);
+/** Gives each call its deadline and retries, watches over silent streams, and brings errors back whole. */
+export function watchedCall(defaults: CallDefaults): ClientMiddleware<RpcCallOptions, DeadlineOptions & RetryOptions> {
+  const { address, timeoutMs: usualMs, ...retries } = defaults;
+  return async function* (call, { timeoutMs = usualMs, idleTimeoutMs, ...options }) {
     const idle = new IdleTimer(idleTimeoutMs, options.signal);
     try {
       if (!call.responseStream) {
-        const retry = isRead.test(call.method.path);
-        return yield* call.next(call.request, { ...options, ...retries, retry, metadata, deadline: timeoutMs });
+        return yield* call.next(call.request, { ...options, ...retries, deadline: timeoutMs });
       }
-      for await (const response of call.next(call.request, { ...options, metadata, signal: idle.signal })) {
+      for await (const response of call.next(call.request, { ...options, signal: idle.signal })) {
         idle.stop();
         yield response;
         idle.start();
@@ -38,22 +38,6 @@ export function watchedCall(
       idle.stop();
     }
   };
-}
-
-const retries = {
-  retryableStatuses: [Status.UNAVAILABLE],
-  retryMaxAttempts: 3,
-  retryBaseDelayMs: 100,
-  retryMaxDelayMs: 1_000,
-};
-
-function callMetadata(given: CallOptions["metadata"]): Metadata {
-  const metadata = Metadata(given);
-  const { requestId } = currentIds();
-  const parent = traceparent();
-  if (requestId !== undefined && !metadata.has("x-request-id")) metadata.set("x-request-id", requestId);
-  if (parent !== undefined && !metadata.has("traceparent")) metadata.set("traceparent", parent);
-  return metadata;
 }
 
 /** Aborts a call when nothing has come for too long; the time that the consumer takes does not count. */

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { address, commonConfig, readConfig, registryLoginConfig } from "#libs/config";
+import { address, addresses, commonConfig, readConfig, registryLoginConfig } from "#libs/config";
 
 const shape = {
   ...commonConfig,
@@ -13,9 +13,9 @@ const shape = {
     .default("http://127.0.0.1:7080"),
   ...registryLoginConfig,
   /** Where the VM service is reached; STILLPOINT_ADDRESS if unsaid. */
-  VM_ADDRESS: address.optional(),
+  VM_ADDRESS: addresses.optional(),
   /** Where the container service is reached; STILLPOINT_ADDRESS if unsaid. */
-  CONTAINER_ADDRESS: address.optional(),
+  CONTAINER_ADDRESS: addresses.optional(),
 };
 
 /** Reads the checkpoint service's configuration; fails with one error that names each wrong variable. */

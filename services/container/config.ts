@@ -1,11 +1,11 @@
-import { address, commonConfig, readConfig, secretsKeyConfig } from "#libs/config";
+import { address, addresses, commonConfig, readConfig, secretsKeyConfig } from "#libs/config";
 
 const shape = {
   ...commonConfig,
   CONTAINER_ADDRESS: address.default("127.0.0.1:7077"),
   /** Where these are reached; STILLPOINT_ADDRESS if unsaid. */
-  SCHEDULER_ADDRESS: address.optional(),
-  REGISTRY_ADDRESS: address.optional(),
+  SCHEDULER_ADDRESS: addresses.optional(),
+  REGISTRY_ADDRESS: addresses.optional(),
   /** Seals the values of secrets in records; without it containers have none. */
   ...secretsKeyConfig,
 };

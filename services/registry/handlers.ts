@@ -43,10 +43,11 @@ export function imagesHandlers(deps: ImagesDeps): ImagesServiceImplementation<Ca
       const shown = page.filter(({ repository }) => may(principal, "get", `repositories/${repository}`));
       return { images: await showImages(deps, shown), nextPageToken };
     },
-    async deleteImage({ reference }, { principal }) {
+    async deleteImage({ reference }, { principal, previousAttempts }) {
       const wanted = parseReference(reference);
       deps.authorise(principal, "delete", `repositories/${wanted.repository}`);
-      await deleteImage(deps, wanted, principal.name);
+      const wasThere = await deleteImage(deps, wanted, principal.name);
+      if (!wasThere && previousAttempts === 0) throw notFound(wanted);
       return {};
     },
     async tagImage({ reference, tag }, { principal }) {
@@ -92,12 +93,14 @@ async function readImage(deps: ImagesDeps, reference: Reference): Promise<Image>
   };
 }
 
-async function deleteImage({ removals, changes }: ImagesDeps, reference: Reference, actor: string): Promise<void> {
+/** False when it was not there. */
+async function deleteImage({ removals, changes }: ImagesDeps, reference: Reference, actor: string): Promise<boolean> {
   const { repository, tag = "", digest } = reference;
   const wasThere = digest === undefined ? removals.tag(repository, tag) : removals.manifest(repository, digest);
-  if (!(await wasThere)) throw notFound(reference);
+  if (!(await wasThere)) return false;
   const removed = digest === undefined ? { tags: [tag], digests: [] } : { tags: [], digests: [digest] };
   await changes.tell({ action: "deleted", repository, actor, ...removed });
+  return true;
 }
 
 interface Tagging {

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { address, commonConfig, readConfig } from "#libs/config";
+import { address, addresses, commonConfig, readConfig } from "#libs/config";
 
 const wholeSeconds = z.coerce.number().int().positive().describe("a whole number of seconds, 1 or more");
 
@@ -10,8 +10,8 @@ export const readSchedulerConfig = (env?: NodeJS.ProcessEnv) =>
       ...commonConfig,
       SCHEDULER_ADDRESS: address.default("127.0.0.1:7072"),
       /** Where these are reached; STILLPOINT_ADDRESS if unsaid. */
-      VM_ADDRESS: address.optional(),
-      CONTAINER_ADDRESS: address.optional(),
+      VM_ADDRESS: addresses.optional(),
+      CONTAINER_ADDRESS: addresses.optional(),
       CPU_OVERCOMMIT: z.coerce.number().min(1).max(64).describe("a number from 1 to 64").default(4),
       HOST_MEMORY_RESERVED_MIB: z.coerce.number().int().min(0).describe("a whole number of MiB").default(256),
       HOST_DOWN_AFTER_SECONDS: wholeSeconds.default(9),

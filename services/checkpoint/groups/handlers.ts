@@ -8,8 +8,8 @@ import { CheckpointType } from "#contracts/vm/v1/vm";
 import { authorise } from "#libs/auth";
 import { StillpointError } from "#libs/errors";
 import { groupName, parseProject, parseWorkloadName, projectName } from "#libs/names";
-import { type StoredRecord, subjectOfName } from "#libs/records";
-import type { CallScope } from "#libs/rpc";
+import { createOnce, type StoredRecord, subjectOfName } from "#libs/records";
+import { type CallScope, callUid } from "#libs/rpc";
 import { askedType, typeWords } from "../records/contract-words.ts";
 import { listRecords } from "../records/list-records.ts";
 import { findVm } from "../requests/find-checkpoint.ts";
@@ -22,10 +22,10 @@ const mostMembers = 16;
 /** Groups of VMs and containers, and their checkpoints. */
 export function groupsHandlers(deps: GroupHandlerDeps): GroupsServiceImplementation<CallScope> {
   return {
-    async createGroup(request, { principal }) {
+    async createGroup(request, call) {
       const name = groupName(parseProject(request.parent), request.groupId);
-      authorise(principal, "create", name);
-      return groupToApi(await createGroup(deps, name, request));
+      authorise(call.principal, "create", name);
+      return groupToApi(await createGroup(deps, request, { name, uid: callUid("group", call, name) }));
     },
 
     async getGroup({ name }, { principal }) {
@@ -45,9 +45,10 @@ export function groupsHandlers(deps: GroupHandlerDeps): GroupsServiceImplementat
       return groupToApi(await updateGroup(deps, request));
     },
 
-    async deleteGroup({ name }, { principal }) {
+    async deleteGroup({ name }, { principal, previousAttempts }) {
       authorise(principal, "delete", name);
-      return groupToApi(await deleteGroup(deps, name));
+      const isGone = previousAttempts > 0 && (await deps.groups.get(name)) === undefined;
+      return isGone ? Group.fromPartial({ name }) : groupToApi(await deleteGroup(deps, name));
     },
 
     ...groupCheckpointsHandlers(deps),
@@ -56,20 +57,20 @@ export function groupsHandlers(deps: GroupHandlerDeps): GroupsServiceImplementat
 
 async function createGroup(
   deps: GroupHandlerDeps,
-  name: string,
   request: CreateGroupRequest,
+  { name, uid }: { readonly name: string; readonly uid: string },
 ): Promise<StoredRecord<Group>> {
   const members = await checkMembers(deps, request.parent, request.members);
   const freezeWindow = checkWindow(request.freezeWindow);
   const now = deps.clock.now();
   const body = Group.fromPartial({
-    ...{ name, uid: deps.random.id("group"), members, createTime: now, updateTime: now },
+    ...{ name, uid, members, createTime: now, updateTime: now },
     checkpointType: groupType(request.checkpointType),
     ...(freezeWindow === undefined ? {} : { freezeWindow }),
   });
   const events = [{ aggregate: "group", happened: "created", data: { name, members } }];
   try {
-    return await deps.groups.create(name, { uid: body.uid, body, events });
+    return await createOnce(deps.groups, name, { uid, body, events });
   } catch (cause) {
     if ((await deps.groups.get(name)) === undefined) throw cause;
     throw new StillpointError("GROUP_EXISTS", `${name} exists already`, { cause });

@@ -86,5 +86,7 @@ export async function attempt(signal: AbortSignal, work: () => Promise<Operation
 /** The call by which a schedule asks for something. */
 export const callOf = (schedule: string, call: Pick<CallScope, "requestId" | "signal">): CallScope => ({
   principal: schedulePrincipal(schedule),
+  callId: call.requestId,
+  previousAttempts: 0,
   ...call,
 });

@@ -6,11 +6,10 @@ import type {
   SchedulesServiceImplementation,
 } from "#contracts/checkpoint/v1/schedule";
 import { authorise } from "#libs/auth";
-import type { Random } from "#libs/clock";
 import { isStillpointError, StillpointError } from "#libs/errors";
 import { operationName, parseProject, scheduleName } from "#libs/names";
-import type { RecordView } from "#libs/records";
-import type { CallScope } from "#libs/rpc";
+import { createOnce, type RecordView } from "#libs/records";
+import { type CallScope, callUid } from "#libs/rpc";
 import type { CheckpointStore } from "../records/checkpoint-store.ts";
 import { type AcceptRunDeps, acceptRun, isRunning } from "./accept-run.ts";
 import { checkRetention, checkSchedule } from "./check-schedule.ts";
@@ -22,16 +21,15 @@ import { updateSchedule } from "./update.ts";
 export interface ScheduleDeps extends AcceptRunDeps, SelectDeps {
   readonly store: CheckpointStore;
   readonly view: RecordView<Schedule>;
-  readonly random: Random;
 }
 
 /** Makes, shows and changes schedules, and accepts a run that is asked for. */
 export function schedulesHandlers(deps: ScheduleDeps): SchedulesServiceImplementation<CallScope> {
   const { schedules, view } = deps;
   return {
-    async createSchedule(request, { principal }) {
-      authorise(principal, "create", request.parent);
-      return createSchedule(deps, request);
+    async createSchedule(request, call) {
+      authorise(call.principal, "create", request.parent);
+      return createSchedule(deps, request, call);
     },
 
     async getSchedule({ name }, { principal }) {
@@ -50,9 +48,10 @@ export function schedulesHandlers(deps: ScheduleDeps): SchedulesServiceImplement
       return toApi(await updateSchedule(deps, request));
     },
 
-    async deleteSchedule({ name }, { principal }) {
+    async deleteSchedule({ name }, { principal, previousAttempts }) {
       authorise(principal, "delete", name);
-      await deleteSchedule(deps, name);
+      const isGone = previousAttempts > 0 && (await schedules.get(name)) === undefined;
+      if (!isGone) await deleteSchedule(deps, name);
       return {};
     },
 
@@ -68,18 +67,22 @@ export function schedulesHandlers(deps: ScheduleDeps): SchedulesServiceImplement
   };
 }
 
-async function createSchedule(deps: ScheduleDeps, { parent, scheduleId, schedule }: CreateScheduleRequest) {
-  const { clock, random, schedules, view } = deps;
+async function createSchedule(
+  deps: ScheduleDeps,
+  { parent, scheduleId, schedule }: CreateScheduleRequest,
+  call: CallScope,
+) {
+  const { clock, schedules, view } = deps;
   const name = scheduleName(parseProject(parent), scheduleId);
   if (schedule === undefined) throw new StillpointError("ARGUMENT_INVALID", "schedule is missing");
   const now = clock.now();
-  const written = { ...schedule, name, uid: random.id("sched"), createTime: now };
+  const written = { ...schedule, name, uid: callUid("sched", call, name), createTime: now };
   checkSchedule(written, now);
   // Given by the server alone.
   const own = { lastRun: undefined, missedRuns: 0, upcoming: [], operation: "", updateTime: undefined, version: 0 };
   const body = { ...written, ...own, ...nextRun(written, now) };
   try {
-    const stored = await schedules.create(name, { uid: body.uid, body, events: [scheduleEvent("created", name)] });
+    const stored = await createOnce(schedules, name, { uid: body.uid, body, events: [scheduleEvent("created", name)] });
     await view.waitFor(stored.version);
     return toApi(stored);
   } catch (cause) {

@@ -1,10 +1,11 @@
 import { createHash } from "node:crypto";
 import { AccountRecord } from "#contracts/registry/v1/accounts";
 import type { Principal } from "#libs/auth";
-import { type Clock, type Random, systemRandom } from "#libs/clock";
+import { type Clock, systemRandom } from "#libs/clock";
 import { isStillpointError, StillpointError } from "#libs/errors";
 import { checkName } from "#libs/names";
 import {
+  createOnce,
   createRecordStore,
   type Log,
   type RecordEvent,
@@ -28,20 +29,18 @@ export interface StoredAccount {
 export class AccountStore {
   readonly #records: RecordStore<AccountRecord>;
   readonly #view: RecordView<AccountRecord>;
-  readonly #random: Random;
   readonly #read = new WeakMap<StoredRecord<AccountRecord>, StoredAccount>();
 
-  private constructor(records: RecordStore<AccountRecord>, view: RecordView<AccountRecord>, random: Random) {
+  private constructor(records: RecordStore<AccountRecord>, view: RecordView<AccountRecord>) {
     this.#records = records;
     this.#view = view;
-    this.#random = random;
   }
 
   static async open({ log, clock, signal }: { log: Log; clock: Clock; signal: AbortSignal }): Promise<AccountStore> {
     const records = createRecordStore({ log, codec: AccountRecord, clock, random: systemRandom });
     const filter = "rec.registry.accounts.*";
     const view = await RecordView.start({ log, filter, codec: AccountRecord, signal });
-    return new AccountStore(records, view, systemRandom);
+    return new AccountStore(records, view);
   }
 
   /** By the short name that people log in with; from this replica's view. */
@@ -64,16 +63,18 @@ export class AccountStore {
     return stored.body;
   }
 
-  /** @throws StillpointError ACCOUNT_EXISTS, NAME_INVALID */
-  async create(name: string, record: AccountRecord): Promise<void> {
+  /**
+   * Repeated with the uid of one that is there, it gives that one the new secret: nobody has heard of the first.
+   * @throws StillpointError ACCOUNT_EXISTS, NAME_INVALID
+   */
+  async create({ name, uid }: { name: string; uid: string }, record: AccountRecord): Promise<AccountRecord> {
     try {
-      const created = [event("created", name)];
-      const { version } = await this.#records.create(checked(name), {
-        uid: this.#random.id("account"),
-        body: record,
-        events: created,
-      });
-      await this.#view.waitFor(version);
+      const events = [event("created", name)];
+      const made = await createOnce(this.#records, checked(name), { uid, body: record, events });
+      await this.#view.waitFor(made.version);
+      const { secretHash } = record;
+      if (made.body.secretHash === secretHash) return record;
+      return await this.change(name, "secret_changed", ({ account }) => ({ account, secretHash }));
     } catch (error) {
       if (!isStillpointError(error, "RECORD_CONFLICT")) throw error;
       throw new StillpointError("ACCOUNT_EXISTS", `there is an account ${shortName(name)} already`, { cause: error });
@@ -90,8 +91,9 @@ export class AccountStore {
   }
 
   /** @throws StillpointError ACCOUNT_NOT_FOUND */
-  async remove(name: string): Promise<void> {
+  async remove(name: string, { mayBeGone }: { mayBeGone: boolean }): Promise<void> {
     const stored = await this.#records.get(checked(name));
+    if (stored === undefined && mayBeGone) return;
     if (stored === undefined) throw notFound(name);
     await this.#records.remove(stored, [event("deleted", name)]);
   }

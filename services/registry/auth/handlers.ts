@@ -9,7 +9,7 @@ import {
 import { authorise } from "#libs/auth";
 import type { Clock } from "#libs/clock";
 import { StillpointError } from "#libs/errors";
-import type { CallScope } from "#libs/rpc";
+import { type CallScope, callUid } from "#libs/rpc";
 import type { AccountStore } from "./account-store.ts";
 import { checkRights } from "./rights.ts";
 import { hashSecret, makeSecret } from "./secrets.ts";
@@ -27,11 +27,11 @@ const MAX_SECRET_LENGTH = 256;
 /** The Accounts service. Secrets are hashed here and go no further. */
 export function accountsHandlers({ accounts, keys, clock }: AccountsDeps): AccountsServiceImplementation<CallScope> {
   return {
-    async createAccount(request, { principal }) {
-      authorise(principal, "create", request.name);
+    async createAccount(request, call) {
+      authorise(call.principal, "create", request.name);
       const { record, secret } = await makeAccount(request, clock);
-      await accounts.create(request.name, record);
-      return withSecret(record, secret);
+      const { name } = request;
+      return withSecret(await accounts.create({ name, uid: callUid("account", call, name) }, record), secret);
     },
 
     async getAccount({ name }, { principal }) {
@@ -63,9 +63,9 @@ export function accountsHandlers({ accounts, keys, clock }: AccountsDeps): Accou
       return withSecret(record, secret === "" ? chosen : "");
     },
 
-    async deleteAccount({ name }, { principal }) {
+    async deleteAccount({ name }, { principal, previousAttempts }) {
       authorise(principal, "delete", name);
-      await accounts.remove(name);
+      await accounts.remove(name, { mayBeGone: previousAttempts > 0 });
       return {};
     },
 

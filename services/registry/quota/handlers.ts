@@ -36,9 +36,9 @@ export function quotasHandlers(deps: QuotasDeps): QuotasServiceImplementation<Ca
       return { quotas: await Promise.all(projects.map((project) => withUsage(deps, project))) };
     },
 
-    async deleteQuota({ name }, { principal }) {
+    async deleteQuota({ name }, { principal, previousAttempts }) {
       authorise(principal, "delete", name);
-      if (await quotas.remove(parseQuotaName(name))) return {};
+      if ((await quotas.remove(parseQuotaName(name))) || previousAttempts > 0) return {};
       throw new StillpointError("QUOTA_NOT_FOUND", `there is no quota for ${parseQuotaName(name)}`);
     },
 

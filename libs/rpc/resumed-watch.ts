@@ -1,0 +1,78 @@
+import type { CallOptions, ClientMiddleware } from "nice-grpc-common";
+import { isStillpointError, StillpointError } from "#libs/errors";
+import { pauseBefore } from "./retried-call.ts";
+
+/** Where a watch begins that was asked for without a token; in the header of its answer. */
+export const resumeTokenHeader = "x-resume-token";
+
+const isWatch = /\/Watch\w+$/;
+
+export interface ResumeOptions {
+  /** How often in a row a watch is asked for again without getting anything; 0 lets it fail at once. */
+  readonly resumptions?: number;
+}
+
+/**
+ * Asks for a watch again that broke off, from behind the last token that came, at whichever replica answers. Nothing is
+ * missed; what is repeated is the state that a watch begins with. One that breaks off within its snapshot fails with
+ * RESYNC: whoever watches begins with an empty picture again.
+ */
+export const resumedWatch: ClientMiddleware<ResumeOptions> = async function* (call, { resumptions = 0, ...options }) {
+  if (call.requestStream || !isWatch.test(call.method.path)) return yield* call.next(call.request, options);
+  const position = new Position(call.request, options, resumptions);
+  for (;;) {
+    try {
+      for await (const response of call.next(position.request, position.options)) {
+        position.take(response);
+        yield response;
+      }
+      return;
+    } catch (error) {
+      await position.again(error);
+    }
+  }
+};
+
+/** How far a watch has come. One without tokens tells all that is of interest each time anew. */
+class Position<Request> {
+  readonly options: CallOptions;
+  readonly #first: Request;
+  readonly #most: number;
+  #since: unknown;
+  #isInSnapshot = false;
+  #failures = 0;
+
+  constructor(first: Request, options: CallOptions, resumptions: number) {
+    this.#first = first;
+    this.#most = resumptions;
+    this.options = {
+      ...options,
+      onHeader: (header) => {
+        this.#since ??= header.get(resumeTokenHeader);
+        options.onHeader?.(header);
+      },
+    };
+  }
+
+  get request(): Request {
+    return this.#since === undefined ? this.#first : { ...this.#first, since: this.#since };
+  }
+
+  take(response: unknown): void {
+    const { kind, token } = response as { readonly kind?: unknown; readonly token?: unknown };
+    this.#failures = 0;
+    this.#isInSnapshot = kind === "KIND_CURRENT";
+    if (!this.#isInSnapshot && token !== undefined) this.#since = token;
+  }
+
+  /** Returns when the watch should be asked for again after it failed; else fails. */
+  async again(error: unknown): Promise<void> {
+    const { signal } = this.options;
+    signal?.throwIfAborted();
+    if (++this.#failures > this.#most || !isStillpointError(error, "UNAVAILABLE")) throw error;
+    if (this.#isInSnapshot) {
+      throw new StillpointError("RESYNC", "the watch broke off within its snapshot", { cause: error });
+    }
+    await pauseBefore(this.#failures, signal);
+  }
+}
