@@ -9,6 +9,10 @@ export const readSchedulerConfig = (env?: NodeJS.ProcessEnv) =>
     {
       ...commonConfig,
       SCHEDULER_ADDRESS: address.default("127.0.0.1:7072"),
+      /** Where other replicas reach this one; where it listens if unsaid. */
+      SCHEDULER_ADVERTISE_ADDRESS: address.optional(),
+      /** A replica that has not renewed its record for so long owns no hosts any more. */
+      SCHEDULER_TTL_MS: z.coerce.number().int().min(500).describe("milliseconds, at least 500").default(6_000),
       /** Where these are reached; STILLPOINT_ADDRESS if unsaid. */
       VM_ADDRESS: addresses.optional(),
       CONTAINER_ADDRESS: addresses.optional(),

@@ -20,7 +20,12 @@ async function startCluster() {
   stack.defer(() => lifecycle.close());
   const address = `127.0.0.1:${await freePort()}`;
   const env = { NATS_URL: nats.url, REDIS_URL: redis.url, LOG_LEVEL: "silent", STILLPOINT_ADDRESS: address };
-  const config = readSchedulerConfig({ ...env, HOST_DOWN_AFTER_SECONDS: "1", RECONCILE_SECONDS: "1" });
+  const config = readSchedulerConfig({
+    ...env,
+    HOST_DOWN_AFTER_SECONDS: "1",
+    RECONCILE_SECONDS: "1",
+    SCHEDULER_TTL_MS: "500",
+  });
   const server = new RpcServer({ logger: silentLogger }).add(OperationsDefinition, noOperations());
   await startScheduler(config, lifecycle, { server });
   lifecycle.add("grpc", server, (it) => it.close());

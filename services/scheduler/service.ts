@@ -20,7 +20,7 @@ import { HostRegistry } from "./hosts/host-registry.ts";
 import { hostsHandlers } from "./hosts/hosts-handlers.ts";
 import { followHeartbeats } from "./nats-heartbeats.ts";
 import { HeartbeatAnswers } from "./owners/heartbeat-answers.ts";
-import { ownsAll } from "./owners/ownership.ts";
+import { openMembership } from "./owners/start-membership.ts";
 import { Placements } from "./placements.ts";
 import { reconcile } from "./reconciler.ts";
 import { repeat } from "./repeat.ts";
@@ -46,13 +46,17 @@ export async function startScheduler(
     hosts: await RecordView.start({ log, filter: "rec.hosts.*", codec: Host, signal }),
     ledgers: await RecordView.start({ log, filter: "rec.hosts.*.ledger", codec: Ledger, signal }),
   };
-  const ownership = ownsAll(clock);
+  const knowsHostsAt = (version: number) => records.hosts.waitFor(version);
+  const { membership: ownership, join } = await openMembership(config, lifecycle, { log, logger, knowsHostsAt });
   const limits = limitsOf(config);
   const registry = new HostRegistry({ store, records, ownership, clock, logger, limits });
   const placements = new Placements({ records, ledgers });
 
   const answers = new HeartbeatAnswers({ registry, ownership, leaseMs: limits.leaseMs });
-  const heartbeats = followHeartbeats(nats, logger, (heartbeat) => answers.answer(heartbeat));
+  const heartbeats = followHeartbeats(nats, logger, {
+    notice: (host) => registry.notice(host),
+    answer: (heartbeat) => answers.answer(heartbeat),
+  });
   lifecycle.add("heartbeats", heartbeats, (it) => it.close());
   const giveBack = await reconciler(config, lifecycle, { log, records, placements, logger });
   const loops = Promise.all([
@@ -67,8 +71,10 @@ export async function startScheduler(
 
   const own = server ?? lifecycle.add("grpc", new RpcServer({ logger, health: natsHealth(nats) }), (it) => it.close());
   own.add(SchedulerDefinition, schedulerHandlers(placements));
-  own.add(HostsDefinition, hostsHandlers({ records, store, ledgers, registry, operations, limits }));
-  return { address: server === undefined ? await own.listen(config.SCHEDULER_ADDRESS) : "" };
+  own.add(HostsDefinition, hostsHandlers({ records, store, ledgers, registry, operations, limits, ownership }));
+  const address = server === undefined ? await own.listen(config.SCHEDULER_ADDRESS) : "";
+  await join(server === undefined ? address : config.STILLPOINT_ADDRESS);
+  return { address };
 }
 
 /** What a drain asks of the services that own the workloads. */
@@ -91,7 +97,7 @@ const limitsOf = (config: SchedulerConfig) => ({
   downAfterMs: config.HOST_DOWN_AFTER_SECONDS * 1_000,
   // A host that is down has been without its lease for a third of the time.
   leaseMs: Math.floor((config.HOST_DOWN_AFTER_SECONDS * 1_000 * 2) / 3),
-  takeoverMs: 0,
+  takeoverMs: config.SCHEDULER_TTL_MS,
 });
 
 async function reconciler(

@@ -5,7 +5,7 @@ import { isStillpointError } from "#libs/errors";
 import type { Logger } from "#libs/logger";
 import { ledgerName, parseHostName } from "#libs/names";
 import type { RecordChange, RecordStore, StoredRecord } from "#libs/records";
-import type { Ownership } from "../owners/ownership.ts";
+import { type Ownership, owns } from "../owners/ownership.ts";
 import type { HostLimits } from "./capacity.ts";
 import { type HostRecords, heldBy } from "./host-records.ts";
 import { Identities } from "./identities.ts";
@@ -59,6 +59,13 @@ export class HostRegistry {
     return this.#heard.get(host)?.time;
   }
 
+  /** A host has spoken; true when what it says is for this replica to read. */
+  notice(host: string): boolean {
+    if (this.#owns(host)) return true;
+    this.#heardNow(host);
+    return false;
+  }
+
   /**
    * Takes a heartbeat in; true when it may be acknowledged. Two agents under one name: the one that was there first
    * stays until it is down.
@@ -71,7 +78,7 @@ export class HostRegistry {
     const standing = this.#identities.judge(heartbeat, known?.body, clock.monotonicMs());
     if (standing === "twin") logger.debug({ host, hostUid }, "another agent calls itself by a host's name");
     if (standing === "twin" || standing === "repeated") return false;
-    this.#heard.set(host, { atMs: clock.monotonicMs(), time: clock.now() });
+    this.#heardNow(host);
     // The next heartbeat comes soon: what changes while a write is under way is seen then.
     if (!this.#owns(host) || this.#writing.has(host)) return false;
     if (known !== undefined && this.#isUpToDate(heartbeat, known)) return true;
@@ -96,8 +103,13 @@ export class HostRegistry {
     await Promise.all(Array.from({ length: atOnce }, work));
   }
 
+  #heardNow(host: string): void {
+    const { clock } = this.#deps;
+    this.#heard.set(host, { atMs: clock.monotonicMs(), time: clock.now() });
+  }
+
   #owns(host: string): boolean {
-    return this.#deps.ownership.ownedSinceMs(host) !== undefined;
+    return owns(this.#deps.ownership, host);
   }
 
   #isUpToDate(heartbeat: Heartbeat, { name, uid, body }: StoredRecord<Host>): boolean {

@@ -6,6 +6,7 @@ import type { Operations } from "#libs/operations";
 import type { RecordChange, StoredRecord } from "#libs/records";
 import type { CallScope } from "#libs/rpc";
 import { acceptDrain } from "../drain/accept-drain.ts";
+import type { Ownership } from "../owners/ownership.ts";
 import { inForce } from "./capacity.ts";
 import { type HostRecords, hostToShow } from "./host-records.ts";
 import type { HostRegistry } from "./host-registry.ts";
@@ -15,14 +16,17 @@ export interface HostsDeps extends UpdateHostDeps {
   readonly records: HostRecords;
   readonly registry: HostRegistry;
   readonly operations: Pick<Operations, "accept">;
+  readonly ownership: Ownership;
 }
 
 /** Hosts as operators see them. */
 export function hostsHandlers(deps: HostsDeps): HostsServiceImplementation<CallScope> {
-  const { records, store, registry, operations } = deps;
+  const { records, store, registry, operations, ownership } = deps;
   const show = (host: Host) => ({
     ...hostToShow(records, host, registry.heartbeatTime(host.name)),
     ...inForce(host, deps.limits),
+    owner: ownership.ownerOf(host.name)?.name ?? "",
+    ownerEpoch: ownership.epoch,
   });
 
   const setCordoned = async (name: string, cordoned: boolean): Promise<Host> => {

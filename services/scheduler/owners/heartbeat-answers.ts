@@ -1,6 +1,6 @@
 import { type Heartbeat, HeartbeatAck } from "#contracts/host/v1/agent";
 import type { HostRegistry } from "../hosts/host-registry.ts";
-import type { Ownership } from "./ownership.ts";
+import { type Ownership, owns } from "./ownership.ts";
 
 export interface HeartbeatAnswersDeps {
   readonly registry: Pick<HostRegistry, "heard">;
@@ -21,6 +21,8 @@ export class HeartbeatAnswers {
   async answer(heartbeat: Heartbeat): Promise<HeartbeatAck | undefined> {
     const { registry, ownership, leaseMs } = this.#deps;
     if (!(await registry.heard(heartbeat))) return undefined;
+    // It may have lost the host while that was written.
+    if (!owns(ownership, heartbeat.host)) return undefined;
     const { hostUid, bootId, sequence } = heartbeat;
     return HeartbeatAck.fromPartial({ hostUid, bootId, sequence, epoch: ownership.epoch, ttlMs: leaseMs });
   }

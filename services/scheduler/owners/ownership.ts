@@ -1,4 +1,4 @@
-import type { Clock } from "#libs/clock";
+import type { SchedulerReplica } from "#contracts/scheduler/v1/scheduler";
 
 /** What a replica may do at this moment, as it knows for sure. */
 export interface Ownership {
@@ -11,16 +11,8 @@ export interface Ownership {
    * before it: what was owned then is owned by this view.
    */
   readonly confirmedMs: number;
+  /** Who owns a host, as far as is known here; undefined while nobody does. */
+  ownerOf(host: string): SchedulerReplica | undefined;
 }
 
-/** Of the one replica that there is. */
-export function ownsAll(clock: Clock): Ownership {
-  const sinceMs = clock.monotonicMs();
-  return {
-    epoch: 1,
-    ownedSinceMs: () => sinceMs,
-    get confirmedMs() {
-      return clock.monotonicMs();
-    },
-  };
-}
+export const owns = (ownership: Ownership, host: string): boolean => ownership.ownedSinceMs(host) !== undefined;

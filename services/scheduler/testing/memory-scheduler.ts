@@ -4,7 +4,7 @@ import { silentLogger } from "#libs/logger";
 import { createMemoryLog, createRecordStore, type Log, type RecordStore, RecordView } from "#libs/records";
 import type { HostRecords } from "../hosts/host-records.ts";
 import { HostRegistry } from "../hosts/host-registry.ts";
-import { ownsAll } from "../owners/ownership.ts";
+import type { Ownership } from "../owners/ownership.ts";
 import { Placements } from "../placements.ts";
 
 /** The scheduler's parts over a memory log, with a clock that the test moves. */
@@ -60,5 +60,18 @@ export async function startMemoryScheduler(): Promise<MemoryScheduler> {
       }
     },
     [Symbol.asyncDispose]: async () => ending.abort(),
+  };
+}
+
+/** Of the one replica that there is. */
+function ownsAll(clock: Clock): Ownership {
+  const sinceMs = clock.monotonicMs();
+  return {
+    epoch: 1,
+    ownedSinceMs: () => sinceMs,
+    ownerOf: () => undefined,
+    get confirmedMs() {
+      return clock.monotonicMs();
+    },
   };
 }
