@@ -32,7 +32,7 @@ export async function openMembership(
   const join = async (listening: string) => {
     address = config.SCHEDULER_ADVERTISE_ADDRESS ?? reachable(listening);
     const loop = repeat({ clock, logger, signal }, Math.floor(ttlMs / 3), () => membership.tick());
-    lifecycle.add("renewals", { loop }, async (it) => void (await it.loop));
+    lifecycle.add("renewals", { loop }, (it) => it.loop);
     await membership.tick();
     await membership.isJoined();
   };
