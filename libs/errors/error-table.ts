@@ -51,6 +51,16 @@ export const errorTable = {
   EPOCH_STALE: { code: Code.ABORTED, help: "A newer worker has taken over; nothing to do." },
   UNDO_FAILED: { code: Code.INTERNAL, help: "Something was left half-made: look at the operation and its host." },
 
+  BACKUP_EXISTS: { code: Code.ALREADY_EXISTS, help: "Choose another name: a backup is never written over." },
+  BACKUP_DAMAGED: {
+    code: Code.INVALID_ARGUMENT,
+    help: "Use another backup, or rebuild from the hosts: stillpoint admin rebuild",
+  },
+  INSTALLATION_LIVE: {
+    code: Code.FAILED_PRECONDITION,
+    help: "Restore into an empty installation; --replace makes its records give way; rebuild adds to what is there.",
+  },
+
   CERTIFICATE_EXISTS: { code: Code.ALREADY_EXISTS, help: "Pass --force to make a new one in its place." },
   CERTIFICATE_AUTHORITY_MISSING: { code: Code.FAILED_PRECONDITION, help: "Make one with: stillpoint cert ca" },
   CERTIFICATE_FAILED: { code: Code.INTERNAL, help: "Is openssl 3 installed, and may the folder be written?" },

@@ -11,9 +11,9 @@ const AGAIN_MS = 500;
 
 /**
  * Makes the stream; of one that exists, only the number of servers that keep it is raised. Safe to run in several
- * processes at once. Waits for half a minute while a cluster has no leader.
+ * processes at once. Waits for half a minute while a cluster has no leader. True when this call has made it.
  */
-export async function ensureStream(manager: JetStreamManager, config: Config): Promise<void> {
+export async function ensureStream(manager: JetStreamManager, config: Config): Promise<boolean> {
   const end = performance.now() + PATIENCE_MS;
   for (;;) {
     try {
@@ -26,13 +26,20 @@ export async function ensureStream(manager: JetStreamManager, config: Config): P
   }
 }
 
-async function makeOrRaise(manager: JetStreamManager, config: Config): Promise<void> {
+async function makeOrRaise(manager: JetStreamManager, config: Config): Promise<boolean> {
   const info = await find(manager, config.name);
-  if (info !== undefined) return await raise(manager, info, config);
-  await manager.streams.add(config).catch(async (error: unknown) => {
+  if (info !== undefined) {
+    await raise(manager, info, config);
+    return false;
+  }
+  try {
+    await manager.streams.add(config);
+    return true;
+  } catch (error) {
     // Another process may have been faster, with the same configuration.
     if ((await find(manager, config.name)) === undefined) throw error;
-  });
+    return false;
+  }
 }
 
 async function find(manager: JetStreamManager, name: string): Promise<StreamInfo | undefined> {

@@ -1,5 +1,12 @@
-import { DiscardPolicy, RetentionPolicy, StorageType, type StreamConfig } from "@nats-io/jetstream";
+import {
+  DiscardPolicy,
+  type JetStreamManager,
+  RetentionPolicy,
+  StorageType,
+  type StreamConfig,
+} from "@nats-io/jetstream";
 import { type NatsConnection, nanos } from "@nats-io/transport-node";
+import { type Clock, systemClock } from "#libs/clock";
 import { checkVersion } from "./check-servers.ts";
 import { ensureStream } from "./ensure-stream.ts";
 import { JetStreamLog, openManager } from "./jetstream-log.ts";
@@ -8,6 +15,8 @@ import { JetStreamLog, openManager } from "./jetstream-log.ts";
 export interface StreamSpec {
   readonly config: Partial<StreamConfig> & { readonly name: string; readonly subjects: string[] };
   readonly complete: boolean;
+  /** Its sequences leave it, as epochs or tokens: they never go back, also when it is lost and made anew. */
+  readonly grows?: true;
 }
 
 const DAY_MS = 24 * 60 * 60 * 1000;
@@ -20,11 +29,13 @@ export const streamSpecs = {
   REC: {
     config: { ...file, name: "REC", subjects: ["rec.>"], max_msgs_per_subject: 64, deny_delete: true },
     complete: false,
+    grows: true,
   },
   /** Operations: the newest state of each. */
   OPS: {
     config: { ...file, name: "OPS", subjects: ["op.>"], max_msgs_per_subject: 1, max_age: nanos(30 * DAY_MS) },
     complete: false,
+    grows: true,
   },
   /** Hints that an operation waits for a worker; they may be lost. */
   JOBS: {
@@ -48,6 +59,7 @@ export const streamSpecs = {
       discard: DiscardPolicy.Old,
     },
     complete: true,
+    grows: true,
   },
   /** Pulls of images, told as well as can be. */
   PULL: {
@@ -75,9 +87,32 @@ export interface Streams {
 export async function openStreams(nats: NatsConnection): Promise<Streams> {
   checkVersion(nats.info?.version ?? "", nats.info?.cluster !== undefined);
   const manager = await openManager(nats);
-  for (const { config } of Object.values(streamSpecs)) await ensureStream(manager, replicated(nats, config));
+  await ensureStreams(nats, manager);
   const open = (spec: StreamSpec) => new JetStreamLog(nats, manager, spec.config.name, spec.complete);
   return { rec: open(streamSpecs.REC), ops: open(streamSpecs.OPS), evt: open(streamSpecs.EVT) };
+}
+
+/** Makes every stream that is missing; gives the names of those that this call has made. */
+export async function ensureStreams(
+  nats: NatsConnection,
+  manager: JetStreamManager,
+  clock: Pick<Clock, "now"> = systemClock,
+): Promise<string[]> {
+  const made: string[] = [];
+  for (const { config, grows } of Object.values<StreamSpec>(streamSpecs)) {
+    const begin = grows === true ? { first_seq: firstSequence(clock) } : {};
+    if (await ensureStream(manager, replicated(nats, { ...config, ...begin }))) made.push(config.name);
+  }
+  return made;
+}
+
+/**
+ * Where the sequences of a stream begin that is made now: microseconds since 1970. No stream takes a million messages a
+ * second, so that all of them are above those of any stream that was lost before (docs/adr/0014-disaster.md). Exact
+ * in a double until the year 2255. A server older than 2.10 does not know the option and begins at 1.
+ */
+function firstSequence(clock: Pick<Clock, "now">): number {
+  return clock.now().getTime() * 1_000;
 }
 
 /** The configuration of a stream of which every message is on three servers where there are several. */

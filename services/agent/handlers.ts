@@ -8,8 +8,10 @@ import { inspectContainer } from "./containers/checkpoints/inspect.ts";
 import type { ContainerParts } from "./containers/container-parts.ts";
 import { runCommand } from "./containers/run-command.ts";
 import { execInGuest } from "./guest-exec.ts";
+import { manifestHandlers } from "./manifests/handlers.ts";
 import type { ReadinessWatch } from "./readiness/readiness-watch.ts";
 import type { StepRunner } from "./steps/step-runner.ts";
+import type { DataFolder } from "./workload-folder.ts";
 import type { Workloads } from "./workloads.ts";
 
 export interface HandlerDeps {
@@ -22,6 +24,8 @@ export interface HandlerDeps {
   readonly clock: Clock;
   /** hosts/<host> */
   readonly host: string;
+  readonly hostUid: string;
+  readonly data: DataFolder;
 }
 
 /** The agent's API; every effect on a workload is a step. */
@@ -33,10 +37,13 @@ export function createHandlers({
   readiness,
   clock,
   host,
+  ...own
 }: HandlerDeps): HostAgentServiceImplementation<CallScope> {
   const containers = parts?.containers;
   const findAny = (uid: string) => workloads.find(uid) ?? containers?.find(uid);
   return {
+    ...manifestHandlers({ workloads, containers, steps, host, ...own }),
+
     async fence(request, { principal }) {
       authorise(principal, "update", host);
       const stepsDone = await steps.fence(request);

@@ -5,7 +5,7 @@ import { ownIdentity } from "#libs/tls";
 import type { AgentConfig } from "./config.ts";
 
 /** The services that have work for an agent; and whoever may open its socket. */
-const callers = new Set(["svc/vm", "svc/container", "svc/checkpoint", "svc/scheduler"]);
+const callers = new Set(["svc/vm", "svc/container", "svc/checkpoint", "svc/scheduler", "svc/operation"]);
 
 export const mayCall = ({ kind, name }: Principal): boolean => kind === "local" || callers.has(name);
 

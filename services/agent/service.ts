@@ -93,7 +93,7 @@ export async function startAgent(
   await containers?.start();
   readiness.start();
   watchStorage(parts, lifecycle);
-  const address = await serve(parts, { config, lifecycle, steps, readiness });
+  const address = await serve(parts, { config, lifecycle, steps, readiness, data, hostUid: uid });
   forgetOldJournals(parts, data, steps, lifecycle);
   const capabilities = () => [...capabilityNames(facts), ...(containers?.capabilities() ?? [])];
   await startHeartbeat(config, lifecycle, { nats, uid, address, capabilities, workloads: () => uidsOf(parts), logger });
@@ -114,13 +114,15 @@ interface Serving {
   readonly lifecycle: Lifecycle;
   readonly steps: StepRunner;
   readonly readiness: ReadinessWatch;
+  readonly data: DataFolder;
+  readonly hostUid: string;
 }
 
-async function serve(parts: AgentParts, { config, lifecycle, steps, readiness }: Serving): Promise<string> {
+async function serve(parts: AgentParts, { config, lifecycle, ...own }: Serving): Promise<string> {
   const { logger, containers } = parts;
   const host = `hosts/${config.AGENT_HOST_NAME}`;
   const server = lifecycle.add("agent API", new RpcServer({ logger, admits: mayCall }), (s) => s.close());
-  const deps = { ...parts, steps, readiness, host };
+  const deps = { ...parts, ...own, host };
   server.add(HostAgentDefinition, createHandlers(deps));
   if (containers !== undefined) server.add(ContainerAgentDefinition, createContainerHandlers(containers, host));
   return await listen(server, config);

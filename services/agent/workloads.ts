@@ -39,6 +39,11 @@ export class Workloads {
     return this.#unreadable.size === 0;
   }
 
+  /** uids of those whose files cannot be read. */
+  get unreadable(): string[] {
+    return [...this.#unreadable];
+  }
+
   find(uid: string): Workload | undefined {
     return this.#byUid.get(uid);
   }

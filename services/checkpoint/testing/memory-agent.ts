@@ -54,6 +54,8 @@ export class MemoryAgent {
       inspectReadiness: async () => CheckpointReadiness.fromPartial(this.readiness),
       runStep: (request) => this.#updates(request),
       exec: () => silence(),
+      async *listManifests() {},
+      keepRecords: async () => ({ kept: false }),
     };
   }
 
