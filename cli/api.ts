@@ -97,6 +97,11 @@ export class Api {
     return this.#keep(rpc.createRpcClient(OperationsDefinition, this.#address));
   }
 
+  async admin() {
+    const [{ AdminDefinition }, rpc] = await Promise.all([import("#contracts/operation/v1/admin"), this.#rpc()]);
+    return this.#keep(rpc.createRpcClient(AdminDefinition, this.#address));
+  }
+
   async events() {
     const [{ EventsDefinition }, rpc] = await Promise.all([import("#contracts/event/v1/event"), this.#rpc()]);
     return this.#keep(rpc.createRpcClient(EventsDefinition, this.#address));

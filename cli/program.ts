@@ -1,6 +1,7 @@
 import { Command, CommanderError } from "commander";
 import manifest from "../package.json" with { type: "json" };
 import { CommandEnded } from "./command-ended.ts";
+import { adminCommand } from "./commands/admin.ts";
 import { certCommand } from "./commands/cert.ts";
 import { checkpointCommand } from "./commands/checkpoint.ts";
 import { containerCommand } from "./commands/container.ts";
@@ -51,6 +52,7 @@ function program(terminal: Terminal): Command {
     projectCommand(terminal),
     operationCommand(terminal),
     eventsCommand(terminal),
+    adminCommand(terminal),
     certCommand(terminal),
   ]) {
     root.addCommand(command);

@@ -18,6 +18,6 @@ export type { BodyCodec, RecordChange, RecordEvent, RecordStore, StoredRecord } 
 export { decodeRecord, type Json } from "./record-message.ts";
 export { createRecordStore, LogRecordStore, rawCodec } from "./record-store.ts";
 export { RecordView, type ViewChange } from "./record-view.ts";
-export { openStreams, replicated, type Streams, streamSpecs } from "./streams.ts";
+export { ensureStreams, openStreams, replicated, type Streams, streamSpecs } from "./streams.ts";
 export { nameOfSubject, subjectOfName } from "./subject.ts";
 export { Wakeup } from "./wakeup.ts";

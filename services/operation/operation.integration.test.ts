@@ -154,6 +154,7 @@ describe("the service", () => {
     expect(await read(all[0]?.token ?? "")).toEqual([all[1]]);
     expect(await read("", "evt.vm.v1.started.>")).toEqual([all[1]]);
     await expect(read("", "rec.>")).rejects.toMatchObject({ reason: "ARGUMENT_INVALID" });
-    await expect(read("999")).resolves.toEqual([]);
+    await expect(read(`${Number(all[1]?.token) + 999}`)).resolves.toEqual([]);
+    await expect(read("999")).rejects.toMatchObject({ reason: "RESYNC" });
   });
 });

@@ -1,14 +1,23 @@
+import { jetstreamManager } from "@nats-io/jetstream";
+import type { NatsConnection } from "@nats-io/transport-node";
 import { EventsDefinition } from "#contracts/event/v1/event";
+import { AdminDefinition } from "#contracts/operation/v1/admin";
 import { OperationsDefinition } from "#contracts/operation/v1/operation";
+import { Host } from "#contracts/scheduler/v1/scheduler";
 import { systemClock as clock, systemRandom as random } from "#libs/clock";
+import { StillpointError } from "#libs/errors";
 import { eventsHandlers, projectedUpTo, startProjector } from "#libs/events";
+import { createHostManifests } from "#libs/host-agent";
 import type { Lifecycle } from "#libs/lifecycle";
 import { connectRedis } from "#libs/locks";
-import { createLogger } from "#libs/logger";
+import { createLogger, type Logger } from "#libs/logger";
 import { openOperations, operationsHandlers, probeJob, startRewriter, startRunner } from "#libs/operations";
-import { connectNats, natsHealth, openStreams, startCompactor } from "#libs/records";
+import { connectNats, natsHealth, openStreams, RecordView, type Streams, startCompactor } from "#libs/records";
 import { RpcServer } from "#libs/rpc";
+import { adminHandlers } from "./admin/handlers.ts";
 import type { OperationConfig } from "./config.ts";
+import { keepStreams } from "./keep-streams.ts";
+import { keepCopies } from "./keeper/nats-keeper.ts";
 
 const unchecked =
   "NATS_MONITOR_URL is not set, so that nobody can check that nats-server has sync_interval: always, " +
@@ -43,5 +52,30 @@ export async function startOperation(
   const own = server ?? lifecycle.add("grpc", new RpcServer({ logger, health: natsHealth(nats) }), (it) => it.close());
   own.add(OperationsDefinition, operationsHandlers(operations));
   own.add(EventsDefinition, eventsHandlers(streams.evt));
+  own.add(AdminDefinition, await admin({ nats, streams, logger }, lifecycle));
   return { address: server === undefined ? await own.listen(config.OPERATION_ADDRESS) : "" };
+}
+
+interface Opened {
+  readonly nats: NatsConnection;
+  readonly streams: Streams;
+  readonly logger: Logger;
+}
+
+/** What there is for disasters: streams that come back, copies of records on hosts, and the API to use them. */
+async function admin({ nats, streams, logger }: Opened, lifecycle: Lifecycle) {
+  const { signal } = lifecycle;
+  const manager = await jetstreamManager(nats);
+  const keeping = keepStreams({ nats, manager, clock, logger, signal });
+  lifecycle.add("streams", { keeping }, (it) => it.keeping);
+  const hosts = await RecordView.start({ log: streams.rec, filter: "rec.hosts.*", codec: Host, signal });
+  const addressOf = (name: string): string => {
+    const host = hosts.get(name);
+    if (host === undefined) throw new StillpointError("HOST_NOT_FOUND", `there is no host ${name}`);
+    return host.body.agentAddress;
+  };
+  const manifests = lifecycle.add("host manifests", createHostManifests({ addressOf }), (it) => it.close());
+  const copying = keepCopies({ nats, records: streams.rec, hosts, manifests, clock, logger, signal });
+  lifecycle.add("copies of records", { copying }, (it) => it.copying);
+  return adminHandlers({ streams, manager, natsVersion: () => nats.info?.version ?? "", clock });
 }

@@ -54,8 +54,12 @@ export async function keepCopies(deps: KeeperDeps): Promise<void> {
 async function consume(deps: KeeperDeps): Promise<void> {
   const source = await jetstream(deps.nats).consumers.get(stream, consumer.durable_name);
   while (!deps.signal.aborted) {
+    const fetched = await source.fetch(BATCH);
+    const stop = () => fetched.stop();
+    deps.signal.addEventListener("abort", stop, { once: true });
     const batch: JsMsg[] = [];
-    for await (const message of await source.fetch(BATCH)) batch.push(message);
+    for await (const message of fetched) batch.push(message);
+    deps.signal.removeEventListener("abort", stop);
     // Nothing came: it may be that the consumer is gone.
     if (batch.length === 0) await source.info();
     await keepBatch(deps, batch);
