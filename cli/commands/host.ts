@@ -7,6 +7,7 @@ import { showDrain } from "../output/hosts.ts";
 import { runOperation } from "../run-operation.ts";
 import type { Terminal } from "../terminal.ts";
 import type { WaitOptions } from "../wait-for-operation.ts";
+import { joinCommand, joinTokenCommand } from "./host-join.ts";
 import { listHosts, printHost } from "./host-read.ts";
 import { hostSetCommand } from "./host-set.ts";
 
@@ -34,7 +35,9 @@ export function hostCommand(terminal: Terminal): Command {
       ),
     )
     .addCommand(drainCommand(terminal))
-    .addCommand(hostSetCommand(terminal));
+    .addCommand(hostSetCommand(terminal))
+    .addCommand(joinTokenCommand(terminal))
+    .addCommand(joinCommand(terminal));
 }
 
 function drainCommand(terminal: Terminal): Command {

@@ -14,6 +14,7 @@ export const Code = {
   UNIMPLEMENTED: 12,
   INTERNAL: 13,
   UNAVAILABLE: 14,
+  UNAUTHENTICATED: 16,
 } as const;
 export type Code = (typeof Code)[keyof typeof Code];
 
@@ -65,6 +66,11 @@ export const errorTable = {
   CERTIFICATE_AUTHORITY_MISSING: { code: Code.FAILED_PRECONDITION, help: "Make one with: stillpoint cert ca" },
   CERTIFICATE_FAILED: { code: Code.INTERNAL, help: "Is openssl 3 installed, and may the folder be written?" },
 
+  CERTIFICATE_REQUEST_INVALID: {
+    code: Code.INVALID_ARGUMENT,
+    help: "Make the request with openssl 3: openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256",
+  },
+
   VM_NOT_FOUND: { code: Code.NOT_FOUND, help: "List VMs with: stillpoint vm list" },
   VM_EXISTS: { code: Code.ALREADY_EXISTS, help: "Choose another name, or delete the other VM." },
   VM_STATE: { code: Code.FAILED_PRECONDITION, help: "Bring the VM into the state that is needed first." },
@@ -86,6 +92,26 @@ export const errorTable = {
   DRAIN_INCOMPLETE: {
     code: Code.FAILED_PRECONDITION,
     help: "Stop or delete what still runs there, and drain it again.",
+  },
+  HOST_EXISTS: {
+    code: Code.ALREADY_EXISTS,
+    help: "Choose another name; or forget that host first; or make a token for this very name.",
+  },
+  HOST_NOT_DOWN: {
+    code: Code.FAILED_PRECONDITION,
+    help: "Drain it with: stillpoint host drain; stop its agent; and wait until it is down.",
+  },
+  HOST_NOT_EMPTY: {
+    code: Code.FAILED_PRECONDITION,
+    help: "Delete or move what is on it; or pass --force when it will never come back: that is lost then.",
+  },
+  AUTHORITY_MISMATCH: {
+    code: Code.FAILED_PRECONDITION,
+    help: "Check the address; somebody else may answer there. Nothing was told to them.",
+  },
+  JOIN_TOKEN_INVALID: {
+    code: Code.UNAUTHENTICATED,
+    help: "A token is good for one machine and not for long: make a new one with: stillpoint host join-token",
   },
   CAPACITY_IN_USE: {
     code: Code.FAILED_PRECONDITION,

@@ -8,6 +8,7 @@ import {
   containerName,
   groupCheckpointName,
   groupName,
+  hostIdOf,
   hostName,
   ledgerName,
   operationName,
@@ -90,6 +91,15 @@ test("a display name has 1 to 99 code points and no control characters", () => {
 
 test("an error shows a name safely", () => {
   expect(() => checkName("VM", `\u001b[2J${"x".repeat(500)}`)).toThrow(/^"\\u001b\[2Jx{96}…" is not a name for a VM$/);
+});
+
+test.each([
+  ["web-1", "web-1"],
+  ["Web_1.example.org", "web-1"],
+  ["42", "host"],
+  ["9node-", "node"],
+])("a host named %s is %s", (name, id) => {
+  expect(hostIdOf(name)).toBe(id);
 });
 
 test("a ledger stands under its host", () => expect(ledgerName(hostName("n1"))).toBe("hosts/n1/ledger"));

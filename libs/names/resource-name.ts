@@ -41,6 +41,19 @@ export const hostName = (host: string): string => `hosts/${checkName("host", hos
 /** hosts/<host>/ledger, from the name of the host. */
 export const ledgerName = (host: string): string => `${host}/ledger`;
 
+/** hosts/<host>/identity, from the name of the host. */
+export const identityName = (host: string): string => `${host}/identity`;
+
+/** A host's id from its machine's name: what does not fit becomes a dash. */
+export function hostIdOf(machine: string): string {
+  const [first = ""] = machine.toLowerCase().split(".");
+  const id = first
+    .replace(/[^a-z0-9-]/g, "-")
+    .replace(/^[^a-z]+|-+$/g, "")
+    .slice(0, 63);
+  return id === "" ? "host" : id;
+}
+
 /** projects/<project>/schedules/<schedule> */
 export const scheduleName = (project: string, schedule: string): string =>
   `${projectName(project)}/schedules/${checkName("schedule", schedule)}`;

@@ -32,7 +32,11 @@ export interface CallScopeOptions {
   readonly isSecure: boolean;
   /** Who may call at all. */
   readonly admits: (principal: Principal) => boolean;
+  /** Callers under TLS are nobody. */
+  readonly anyone: boolean;
 }
+
+const nobody: Principal = { name: "nobody", kind: "user" };
 
 /** Gives each call its scope, and turns what a handler throws into a status. */
 export function callScope(options: CallScopeOptions): ServerMiddleware<CallScope> {
@@ -66,8 +70,10 @@ const attemptOf = (context: CallContext): Pick<CallScope, "callId" | "previousAt
 });
 
 /** @throws StillpointError PERMISSION_DENIED for who may not call here */
-function callerOf({ isSecure, admits }: CallScopeOptions, { metadata }: CallContext, path: string): Principal {
-  const principal = isSecure ? callerPrincipal(metadata) : localPrincipal;
+function callerOf(options: CallScopeOptions, { metadata }: CallContext, path: string): Principal {
+  const { isSecure, admits, anyone } = options;
+  const known = anyone ? nobody : callerPrincipal(metadata);
+  const principal = isSecure ? known : localPrincipal;
   if (principal !== undefined && admits(principal)) return principal;
   throw new StillpointError("PERMISSION_DENIED", `${path} was not found`);
 }

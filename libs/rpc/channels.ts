@@ -1,7 +1,7 @@
 import { Channel, ChannelCredentials } from "@grpc/grpc-js";
 import type { Identity, TlsIdentity } from "#libs/tls";
 import { addressesOf, targetOf } from "./address-list.ts";
-import { channelCredentials, serverName } from "./credentials.ts";
+import { channelCredentials, serverName, serviceCredentials } from "./credentials.ts";
 
 const mebibyte = 1024 * 1024;
 const channels = new Map<string, { channel: Channel; users: number }>();
@@ -14,11 +14,13 @@ export interface Target {
   readonly tls?: TlsIdentity | undefined;
   /** Whom the certificate there must stand for; left out: for the address. */
   readonly peer?: Identity | undefined;
+  /** PEM: whoever answers must be a service of this authority; it is shown no certificate. Instead of `tls`. */
+  readonly authority?: string | undefined;
 }
 
 /** The process's one channel to a target; `release` gives it up, and the last one to do so closes it. */
 export function acquireChannel(target: Target): { channel: Channel; release: () => void } {
-  const key = [target.address, target.peer, target.tls?.files.cert].join(" ");
+  const key = [target.address, target.peer, target.tls?.files.cert, target.authority].join(" ");
   const entry = channels.get(key) ?? { channel: openChannel(target), users: 0 };
   channels.set(key, entry);
   entry.users++;
@@ -40,11 +42,11 @@ export function closeChannels(): void {
   channels.clear();
 }
 
-function openChannel({ address, tls, peer }: Target): Channel {
-  const isPlain = tls === undefined || addressesOf(address).every((it) => it.startsWith("unix:"));
-  const credentials = isPlain ? ChannelCredentials.createInsecure() : channelCredentials({ tls, address, peer });
+function openChannel(target: Target): Channel {
+  const { address, peer } = target;
+  const credentials = credentialsFor(target);
   return new Channel(targetOf(address), credentials, {
-    ...(isPlain ? {} : serverName({ address, peer })),
+    ...(credentials._isSecure() ? serverName({ address, peer }) : {}),
     "grpc.max_receive_message_length": 16 * mebibyte,
     "grpc.max_send_message_length": 16 * mebibyte,
     "grpc.keepalive_time_ms": 10_000,
@@ -61,4 +63,10 @@ function openChannel({ address, tls, peer }: Target): Channel {
     // Our services are never behind the proxy that http_proxy names.
     "grpc.enable_http_proxy": 0,
   });
+}
+
+function credentialsFor({ address, tls, peer, authority }: Target): ChannelCredentials {
+  if (addressesOf(address).every((it) => it.startsWith("unix:"))) return ChannelCredentials.createInsecure();
+  if (authority !== undefined) return serviceCredentials(authority);
+  return tls === undefined ? ChannelCredentials.createInsecure() : channelCredentials({ tls, address, peer });
 }

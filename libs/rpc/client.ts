@@ -18,6 +18,8 @@ export interface RpcClientOptions {
   readonly tls?: TlsIdentity;
   /** Whom the certificate there must stand for; for the address when left out. Says nothing without TLS. */
   readonly peer?: Identity;
+  /** PEM: calls as nobody, and whoever answers must be a service of this authority. Instead of `tls`. */
+  readonly authority?: string;
 }
 
 /** Promises for unary calls, async iterables for streams; both fail with StillpointError. */
@@ -47,9 +49,9 @@ const attemptsInTime = 6;
 export function createRpcClient<Definition extends CompatServiceDefinition>(
   definition: Definition,
   address: string,
-  { timeoutMs = 30_000, tls = ownIdentity(), peer }: RpcClientOptions = {},
+  { timeoutMs = 30_000, tls = ownIdentity(), peer, authority }: RpcClientOptions = {},
 ): RpcClient<Definition> {
-  const { channel, release } = acquireChannel({ address, tls, peer });
+  const { channel, release } = acquireChannel({ address, tls, peer, authority });
   const retries = address.includes(",")
     ? { retries: retriesOfSeveral, attemptTimeoutMs: timeoutMs / attemptsInTime }
     : { retries: retriesOfOne };

@@ -1,14 +1,15 @@
 import { isIP } from "node:net";
 import { checkServerIdentity, type PeerCertificate } from "node:tls";
-import { type ChannelCredentials, experimental, ServerCredentials } from "@grpc/grpc-js";
-import { type Identity, identityOf, type TlsIdentity } from "#libs/tls";
+import { ChannelCredentials, experimental, ServerCredentials } from "@grpc/grpc-js";
+import { type Identity, identityOf, type TlsIdentity, type TlsPem } from "#libs/tls";
 import { addressesOf, hostOf } from "./address-list.ts";
 
-/** Mutual TLS with a certificate that may be renewed while the server listens. */
+/** TLS, mutual but for `anyone`, with a certificate that may be renewed while the server listens. */
 class RenewedServerCredentials extends ServerCredentials {
-  constructor(tls: TlsIdentity) {
-    super({ requestCert: true, rejectUnauthorized: true, minVersion: "TLSv1.3" }, { ...tls.pem });
-    tls.onRenewal((pem) => this.updateSecureContextOptions({ ...pem }));
+  constructor(tls: TlsIdentity, { anyone = false } = {}) {
+    const shown = ({ ca, cert, key }: TlsPem) => ({ ca, key, cert: anyone ? Buffer.concat([cert, ca]) : cert });
+    super({ requestCert: !anyone, rejectUnauthorized: true, minVersion: "TLSv1.3" }, shown(tls.pem));
+    tls.onRenewal((pem) => this.updateSecureContextOptions(shown(pem)));
   }
 
   _equals(other: ServerCredentials): boolean {
@@ -18,6 +19,10 @@ class RenewedServerCredentials extends ServerCredentials {
 
 /** Whoever connects must have a certificate of our authority. */
 export const serverCredentials = (tls: TlsIdentity): ServerCredentials => new RenewedServerCredentials(tls);
+
+/** Whoever connects needs no certificate, and is shown the authority's. */
+export const anyoneCredentials = (tls: TlsIdentity): ServerCredentials =>
+  new RenewedServerCredentials(tls, { anyone: true });
 
 interface Dialled {
   /** One, or several separated by commas. */
@@ -46,6 +51,15 @@ function checkHosts(addresses: readonly string[], certificate: PeerCertificate):
   const failures = addresses.map((address) => checkServerIdentity(hostOf(address), certificate));
   return failures.includes(undefined) ? undefined : failures[0];
 }
+
+/** The other side must be a service, or the proxy before it, by a certificate of this authority; we have none to show. */
+export const serviceCredentials = (authority: string): ChannelCredentials =>
+  ChannelCredentials.createSsl(Buffer.from(authority), null, null, {
+    checkServerIdentity: (_name, { subjectaltname }) => {
+      const found = identityOf(subjectaltname);
+      return found?.startsWith("svc/") ? undefined : new Error(`${found ?? "somebody"} answers instead of a service`);
+    },
+  });
 
 /** The channel option for what the handshake asks for: it may not be an IP address (RFC 6066, section 3). */
 export function serverName({ address, peer }: Dialled): { "grpc.ssl_target_name_override"?: string } {

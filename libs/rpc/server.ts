@@ -6,7 +6,7 @@ import { reportHealth } from "#libs/telemetry";
 import { ownIdentity, type TlsIdentity } from "#libs/tls";
 import { bindUnix, type UnixSocket } from "./bind-unix.ts";
 import type { CallScope } from "./call-scope.ts";
-import { serverCredentials } from "./credentials.ts";
+import { anyoneCredentials, serverCredentials } from "./credentials.ts";
 import { addHealth } from "./health.ts";
 import { addReflection } from "./reflection.ts";
 import { createScopedServer, type ScopedServer } from "./scoped-server.ts";
@@ -19,6 +19,11 @@ export interface RpcServerOptions {
   readonly tls?: TlsIdentity;
   /** Who may call at all, beside the rights that each method asks for; everybody when left out. */
   readonly admits?: (principal: Principal) => boolean;
+  /**
+   * Under TLS callers need no certificate, and are nobody: for services that ask for something else. It shows the
+   * authority's certificate beside its own, for callers that do not have it yet.
+   */
+  readonly anyone?: boolean;
 }
 
 const gracefulMs = 3_000;
@@ -30,16 +35,24 @@ export class RpcServer {
   readonly #logger: Logger;
   readonly #admits: (principal: Principal) => boolean;
   readonly #tls: TlsIdentity | undefined;
+  readonly #anyone: boolean;
   readonly #services: { name: string; addTo: (server: ScopedServer) => void }[] = [];
   #server: ScopedServer | undefined;
   #socket: UnixSocket | undefined;
   #stopHealth: (() => void) | undefined;
   #forgetHealth: (() => void) | undefined;
 
-  constructor({ logger, health = () => true, tls = ownIdentity(), admits = () => true }: RpcServerOptions) {
+  constructor({
+    logger,
+    health = () => true,
+    tls = ownIdentity(),
+    admits = () => true,
+    anyone = false,
+  }: RpcServerOptions) {
     this.#logger = logger;
     this.#admits = admits;
     this.#tls = tls;
+    this.#anyone = anyone;
     this.#health = health;
   }
 
@@ -70,6 +83,7 @@ export class RpcServer {
       closing: this.#closing.signal,
       isSecure: tls !== undefined,
       admits: this.#admits,
+      anyone: this.#anyone,
     });
     for (const { addTo } of this.#services) addTo(server);
     this.#stopHealth = await addHealth(server, this.#health);
@@ -84,7 +98,7 @@ export class RpcServer {
       this.#socket = await bindUnix(address.slice("unix:".length), (path) => server.listen(`unix:${path}`));
       return address;
     }
-    const port = await server.listen(address, tls && serverCredentials(tls));
+    const port = await server.listen(address, tls && (this.#anyone ? anyoneCredentials(tls) : serverCredentials(tls)));
     return address.replace(/\d+$/, `${port}`);
   }
 

@@ -1,14 +1,14 @@
-import { execFile } from "node:child_process";
 import { globSync } from "node:fs";
-import { access, chmod, copyFile, mkdir, mkdtemp, rename, rm, writeFile } from "node:fs/promises";
+import { access, chmod, copyFile, mkdir, mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { isIP } from "node:net";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { promisify } from "node:util";
 import { StillpointError } from "#libs/errors";
+import { fingerprintOf, keyOfRequest } from "./certificate-request.ts";
 import { type Identity, identityUri } from "./identity.ts";
+import { newKey, openssl, subjectOf, writeConfig } from "./openssl.ts";
 import type { TlsFiles } from "./tls-identity.ts";
 
-const run = promisify(execFile);
 const dnsName = /^(?=.{1,253}$)[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63})*$/i;
 
 export interface IssueOptions {
@@ -63,18 +63,51 @@ export class Authority {
     });
     if (!force) await refuseExisting(files.cert, files.key);
     await mkdir(join(this.folder, identity), { recursive: true, mode: 0o700 });
-    const sans = [`URI:${identityUri(identity)}`, ...names.map((name) => `${isIP(name) ? "IP" : "DNS"}:${name}`)];
-    const extensions = [
-      "basicConstraints=critical,CA:FALSE",
-      "keyUsage=critical,digitalSignature",
-      "extendedKeyUsage=serverAuth,clientAuth",
-      `subjectAltName=${sans.join(",")}`,
-      "authorityKeyIdentifier=keyid",
-    ];
-    const by = ["-CA", this.certificate, "-CAkey", join(this.folder, "ca.key")];
     await copyFile(this.certificate, files.ca);
-    await this.#make({ subject: identity, days, extensions, by, cert: files.cert, key: files.key });
+    const extensions = extensionsFor(identity, names);
+    await this.#make({ subject: identity, days, extensions, by: this.#by(), cert: files.cert, key: files.key });
     return files;
+  }
+
+  /** Its certificate, PEM. */
+  read(): Promise<string> {
+    return this.#read(this.certificate);
+  }
+
+  /** sha256:<hex> of the certificate, by which somebody who knows nothing else knows it. */
+  async fingerprint(): Promise<string> {
+    return fingerprintOf(await this.read());
+  }
+
+  /**
+   * Gives the certificate, PEM, for the key of a PKCS #10 request; of the request counts nothing but that key.
+   * @throws StillpointError CERTIFICATE_AUTHORITY_MISSING, or CERTIFICATE_REQUEST_INVALID
+   */
+  async sign(identity: Identity, request: string, { days }: { readonly days: number }): Promise<string> {
+    await this.#read(join(this.folder, "ca.key"));
+    await keyOfRequest(request);
+    // The authority's own folder may be mounted read-only.
+    const work = await mkdtemp(join(tmpdir(), "stillpoint-sign-"));
+    try {
+      const [csr, cert] = [join(work, "csr"), join(work, "crt")];
+      await writeFile(csr, request, { mode: 0o600 });
+      const config = await writeConfig(work, extensionsFor(identity, []));
+      const rest = ["-days", `${days}`, "-subj", subjectOf(identity), "-config", config, "-out", cert];
+      await openssl(["req", "-x509", "-in", csr, ...this.#by(), ...rest], `a certificate for ${identity}`);
+      return await readFile(cert, "utf8");
+    } finally {
+      await rm(work, { recursive: true, force: true });
+    }
+  }
+
+  #by(): string[] {
+    return ["-CA", this.certificate, "-CAkey", join(this.folder, "ca.key")];
+  }
+
+  async #read(file: string): Promise<string> {
+    return await readFile(file, "utf8").catch((cause: unknown) => {
+      throw new StillpointError("CERTIFICATE_AUTHORITY_MISSING", `${file} cannot be read`, { cause });
+    });
   }
 
   /** The files of every certificate, the authority's own first. */
@@ -90,17 +123,10 @@ export class Authority {
     await mkdir(this.folder, { recursive: true, mode: 0o700 });
     const work = await mkdtemp(join(this.folder, ".making-"));
     try {
-      const made = { config: join(work, "config"), cert: join(work, "crt"), key: join(work, "key") };
-      const lines = ["[req]", "distinguished_name=dn", "x509_extensions=x", "[dn]", "[x]", "subjectKeyIdentifier=hash"];
-      await writeFile(made.config, `${[...lines, ...extensions].join("\n")}\n`);
-      const keyOptions = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-noenc", "-keyout", made.key];
-      const subjectName = `/CN=${subject.replaceAll("/", "\\/")}`;
-      const rest = ["-out", made.cert, "-days", `${days}`, "-subj", subjectName, "-config", made.config];
-      await run("openssl", ["req", "-x509", ...by, ...keyOptions, ...rest]).catch((cause: unknown) => {
-        throw new StillpointError("CERTIFICATE_FAILED", `openssl could not make ${cert}: ${reasonOf(cause)}`, {
-          cause,
-        });
-      });
+      const made = { cert: join(work, "crt"), key: join(work, "key") };
+      const config = await writeConfig(work, extensions);
+      const rest = ["-out", made.cert, "-days", `${days}`, "-subj", subjectOf(subject), "-config", config];
+      await openssl(["req", "-x509", ...by, ...newKey(made.key), ...rest], cert);
       for (const file of [made.key, made.cert]) await chmod(file, 0o600);
       await rename(made.key, key);
       await rename(made.cert, cert);
@@ -129,9 +155,13 @@ async function refuseExisting(...paths: string[]): Promise<void> {
   }
 }
 
-/** The line in which openssl, or the system, says what is wrong. */
-function reasonOf(cause: unknown): string {
-  const { code, stderr = "", message = "" } = cause as { code?: unknown; stderr?: string; message?: string };
-  if (code === "ENOENT") return "it is not installed";
-  return stderr.trim().split("\n").at(-1) || message;
+function extensionsFor(identity: Identity, names: readonly string[]): string[] {
+  const sans = [`URI:${identityUri(identity)}`, ...names.map((name) => `${isIP(name) ? "IP" : "DNS"}:${name}`)];
+  return [
+    "basicConstraints=critical,CA:FALSE",
+    "keyUsage=critical,digitalSignature",
+    "extendedKeyUsage=serverAuth,clientAuth",
+    `subjectAltName=${sans.join(",")}`,
+    "authorityKeyIdentifier=keyid",
+  ];
 }

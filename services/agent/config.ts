@@ -1,6 +1,7 @@
 import { hostname } from "node:os";
 import { z } from "zod";
 import { address, commonConfig, readConfig, registryLoginConfig, secretsKeyConfig } from "#libs/config";
+import { hostIdOf } from "#libs/names";
 
 const count = z.coerce.number().int();
 
@@ -11,7 +12,7 @@ const shape = {
     .string()
     .regex(/^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$/)
     .describe("lower-case letters, digits and dashes")
-    .default(() => hostId(hostname())),
+    .default(() => hostIdOf(hostname())),
   AGENT_DATA: z.string().startsWith("/").describe("an absolute path").default("/var/lib/stillpoint/agent"),
   /** Where the agent listens; agent.sock in its data folder when unset. */
   AGENT_ADDRESS: address.optional(),
@@ -67,14 +68,4 @@ export type AgentConfig = z.infer<z.ZodObject<typeof shape>>;
 
 export function readAgentConfig(env?: NodeJS.ProcessEnv): AgentConfig {
   return readConfig(shape, env);
-}
-
-/** A host's id from its name: what does not fit becomes a dash. */
-export function hostId(name: string): string {
-  const [first = ""] = name.toLowerCase().split(".");
-  const id = first
-    .replace(/[^a-z0-9-]/g, "-")
-    .replace(/^[^a-z]+|-+$/g, "")
-    .slice(0, 63);
-  return id === "" ? "host" : id;
 }

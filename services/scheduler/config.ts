@@ -20,6 +20,17 @@ export const readSchedulerConfig = (env?: NodeJS.ProcessEnv) =>
       HOST_MEMORY_RESERVED_MIB: z.coerce.number().int().min(0).describe("a whole number of MiB").default(256),
       HOST_DOWN_AFTER_SECONDS: wholeSeconds.default(9),
       RECONCILE_SECONDS: wholeSeconds.default(30),
+      /** Folder with ca.crt and ca.key, by which machines get certificates when they join; unset: none can. */
+      JOIN_AUTHORITY: z.string().startsWith("/").describe("an absolute path of a folder").optional(),
+      /** Where machines join, without a certificate. */
+      JOIN_ADDRESS: address.default("127.0.0.1:7079"),
+      JOIN_CERTIFICATE_DAYS: z.coerce.number().int().min(1).max(3_650).describe("1 to 3650 days").default(365),
+      /** What machines that join are told; NATS_URL without its login if unsaid. */
+      JOIN_NATS_URL: commonConfig.NATS_URL.unwrap().optional(),
+      JOIN_REGISTRY_URL: z
+        .url({ protocol: /^https?$/ })
+        .describe("a URL")
+        .optional(),
     },
     env,
   );

@@ -18,6 +18,7 @@ import { schedulerHandlers } from "./handlers.ts";
 import type { HostRecords } from "./hosts/host-records.ts";
 import { HostRegistry } from "./hosts/host-registry.ts";
 import { hostsHandlers } from "./hosts/hosts-handlers.ts";
+import { startJoining } from "./join/start-joining.ts";
 import { followHeartbeats } from "./nats-heartbeats.ts";
 import { HeartbeatAnswers } from "./owners/heartbeat-answers.ts";
 import { openMembership } from "./owners/start-membership.ts";
@@ -69,9 +70,13 @@ export async function startScheduler(
   const runner = startRunner(operations, { jobs: [drain], ttlMs: config.OPERATION_TTL_MS });
   lifecycle.add("host runner", runner, (it) => it.close());
 
+  const joining = await startJoining(config, lifecycle, { log, hosts: store, logger });
   const own = server ?? lifecycle.add("grpc", new RpcServer({ logger, health: natsHealth(nats) }), (it) => it.close());
   own.add(SchedulerDefinition, schedulerHandlers(placements));
-  own.add(HostsDefinition, hostsHandlers({ records, store, ledgers, registry, operations, limits, ownership }));
+  own.add(
+    HostsDefinition,
+    hostsHandlers({ records, store, ledgers, registry, operations, limits, ownership, joining }),
+  );
   const address = server === undefined ? await own.listen(config.SCHEDULER_ADDRESS) : "";
   await join(server === undefined ? address : config.STILLPOINT_ADDRESS);
   return { address };

@@ -6,6 +6,7 @@ import type { Operations } from "#libs/operations";
 import type { RecordChange, StoredRecord } from "#libs/records";
 import type { CallScope } from "#libs/rpc";
 import { acceptDrain } from "../drain/accept-drain.ts";
+import type { Joining } from "../join/start-joining.ts";
 import type { Ownership } from "../owners/ownership.ts";
 import { inForce } from "./capacity.ts";
 import { type HostRecords, hostToShow } from "./host-records.ts";
@@ -15,6 +16,7 @@ import { type UpdateHostDeps, updateHost } from "./update-host.ts";
 export interface HostsDeps extends UpdateHostDeps {
   readonly records: HostRecords;
   readonly registry: HostRegistry;
+  readonly joining: Joining;
   readonly operations: Pick<Operations, "accept">;
   readonly ownership: Ownership;
 }
@@ -72,6 +74,11 @@ export function hostsHandlers(deps: HostsDeps): HostsServiceImplementation<CallS
     async updateHost(request, { principal }) {
       authorise(principal, "update", request.name);
       return written(request.name, await updateHost(deps, request));
+    },
+
+    async createJoinToken(request, { principal }) {
+      authorise(principal, "create", "hosts/-");
+      return deps.joining.tokens.create(deps.joining.authority(), request);
     },
   };
 }
