@@ -41,12 +41,7 @@ export async function startScheduler(
   const { rec: log } = streams;
   const redis = await connectRedis(config, lifecycle);
   const operations = await openOperations({ nats, redis, streams, logger, signal });
-  const store = createRecordStore({ log, codec: Host, clock, random });
-  const ledgers = createRecordStore({ log, codec: Ledger, clock, random });
-  const records: HostRecords = {
-    hosts: await RecordView.start({ log, filter: "rec.hosts.*", codec: Host, signal }),
-    ledgers: await RecordView.start({ log, filter: "rec.hosts.*.ledger", codec: Ledger, signal }),
-  };
+  const { records, store, ledgers } = await openHosts(log, signal);
   const knowsHostsAt = (version: number) => records.hosts.waitFor(version);
   const { membership: ownership, join } = await openMembership(config, lifecycle, { log, logger, knowsHostsAt });
   const limits = limitsOf(config);
@@ -73,13 +68,22 @@ export async function startScheduler(
   const joining = await startJoining(config, lifecycle, { log, hosts: store, logger });
   const own = server ?? lifecycle.add("grpc", new RpcServer({ logger, health: natsHealth(nats) }), (it) => it.close());
   own.add(SchedulerDefinition, schedulerHandlers(placements));
-  own.add(
-    HostsDefinition,
-    hostsHandlers({ records, store, ledgers, registry, operations, limits, ownership, joining }),
-  );
+  const hosts = { records, store, ledgers, registry, operations, limits, ownership, joining };
+  own.add(HostsDefinition, hostsHandlers(hosts));
   const address = server === undefined ? await own.listen(config.SCHEDULER_ADDRESS) : "";
   await join(server === undefined ? address : config.STILLPOINT_ADDRESS);
   return { address };
+}
+
+/** What is recorded of hosts: in memory, and to be written. */
+async function openHosts(log: Log, signal: AbortSignal) {
+  const records: HostRecords = {
+    hosts: await RecordView.start({ log, filter: "rec.hosts.*", codec: Host, signal }),
+    ledgers: await RecordView.start({ log, filter: "rec.hosts.*.ledger", codec: Ledger, signal }),
+  };
+  const store = createRecordStore({ log, codec: Host, clock, random });
+  const ledgers = createRecordStore({ log, codec: Ledger, clock, random });
+  return { records, store, ledgers };
 }
 
 /** What a drain asks of the services that own the workloads. */
