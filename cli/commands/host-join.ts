@@ -88,14 +88,15 @@ async function joinFrom(terminal: Terminal, address: string, options: JoinOption
   });
 }
 
-async function readToken({ env, readInput }: Terminal, { token, tokenFile }: JoinOptions): Promise<string> {
+async function readToken(terminal: Terminal, { token, tokenFile }: JoinOptions): Promise<string> {
   if (token !== undefined) return token;
   if (tokenFile === "-")
-    return Buffer.from(await readInput())
+    return Buffer.from(await terminal.readInput())
       .toString("utf8")
       .trim();
   if (tokenFile !== undefined) return (await readFile(join(tokenFile), "utf8")).trim();
-  if (env.STILLPOINT_JOIN_TOKEN) return env.STILLPOINT_JOIN_TOKEN;
+  const { STILLPOINT_JOIN_TOKEN: inEnvironment } = terminal.env;
+  if (inEnvironment) return inEnvironment;
   throw new UsageError("there is no token", {
     help: "Make one with: stillpoint host join-token; and pass it in a file with --token-file.",
   });

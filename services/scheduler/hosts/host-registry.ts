@@ -51,7 +51,7 @@ export class HostRegistry {
   constructor(deps: HostRegistryDeps) {
     this.#deps = deps;
     this.#silent = new SilentHosts(deps);
-    this.#identities = new Identities(deps.limits, deps.clock.monotonicMs());
+    this.#identities = new Identities(deps.limits);
   }
 
   /** When this replica last heard of a host. */
@@ -71,16 +71,17 @@ export class HostRegistry {
    * stays until it is down.
    */
   async heard(heartbeat: Heartbeat): Promise<boolean> {
-    const { records, clock, logger } = this.#deps;
+    const { records, clock, ownership } = this.#deps;
     const { host, hostUid } = heartbeat;
     parseHostName(host);
+    const sinceMs = ownership.ownedSinceMs(host);
+    if (sinceMs === undefined) return false;
     const known = records.hosts.get(host);
-    const standing = this.#identities.judge(heartbeat, known?.body, clock.monotonicMs());
-    if (standing === "twin") logger.debug({ host, hostUid }, "another agent calls itself by a host's name");
+    const standing = this.#identities.judge(heartbeat, known?.body, { nowMs: clock.monotonicMs(), sinceMs });
     if (standing === "twin" || standing === "repeated") return false;
     this.#heardNow(host);
     // The next heartbeat comes soon: what changes while a write is under way is seen then.
-    if (!this.#owns(host) || this.#writing.has(host)) return false;
+    if (this.#writing.has(host)) return false;
     if (known !== undefined && this.#isUpToDate(heartbeat, known)) return true;
     if (standing === "waiting") return this.#isSurelyHeard(known);
     const stored = await this.#alone(host, () => this.#write(heartbeat, known));

@@ -5,15 +5,17 @@ import { Identities, type Recorded } from "./identities.ts";
 
 const ready = (bootId: string): Recorded => ({ uid: "host-a", bootId, state: HostState.READY });
 
+const at = (nowMs: number) => ({ nowMs, sinceMs: 0 });
+
 /** Agents of one host that beat at times in seconds: "a@2" is boot a at 2 s. Gives what is thought of each. */
 function hear(beats: string, recorded: Recorded | undefined, sequences: Record<string, number> = {}): string[] {
-  const identities = new Identities({ downAfterMs: 10_000 }, 0);
+  const identities = new Identities({ downAfterMs: 10_000 });
   const counts: Record<string, number> = { ...sequences };
   return beats.split(" ").map((beat) => {
-    const [bootId = "", at] = beat.split("@");
+    const [bootId = "", seconds] = beat.split("@");
     const sequence = (counts[bootId] ?? 0) + 1;
     counts[bootId] = sequence;
-    return identities.judge(heartbeat("a", { bootId, sequence }), recorded, Number(at) * 1_000);
+    return identities.judge(heartbeat("a", { bootId, sequence }), recorded, at(Number(seconds) * 1_000));
   });
 }
 
@@ -55,18 +57,18 @@ test.each([
 });
 
 test("another data folder under a living name gets no answer, and is told as long as it is heard", () => {
-  const identities = new Identities({ downAfterMs: 10_000 }, 0);
+  const identities = new Identities({ downAfterMs: 10_000 });
   const other = heartbeat("a", { hostUid: "host-other", bootId: "x", sequence: 1 });
-  expect(identities.judge(other, ready(""), 1_000)).toBe("twin");
+  expect(identities.judge(other, ready(""), at(1_000))).toBe("twin");
   expect(identities.twinOf("hosts/a", 2_000)).toContain("host-other");
   expect(identities.twinOf("hosts/a", 11_000)).toBeUndefined();
-  expect(identities.judge(other, { ...ready(""), state: HostState.DOWN }, 12_000)).toBe("believed");
+  expect(identities.judge(other, { ...ready(""), state: HostState.DOWN }, at(12_000))).toBe("believed");
 });
 
 test("one heartbeat out of order is passed over; several are two processes with one memory", () => {
-  const identities = new Identities({ downAfterMs: 10_000 }, 0);
+  const identities = new Identities({ downAfterMs: 10_000 });
   const judge = (sequence: number, atMs: number) =>
-    identities.judge(heartbeat("a", { bootId: "a", sequence }), ready("a"), atMs);
+    identities.judge(heartbeat("a", { bootId: "a", sequence }), ready("a"), at(atMs));
   expect([judge(7, 0), judge(6, 1), judge(8, 2_000)]).toEqual(["believed", "repeated", "believed"]);
   expect(identities.twinOf("hosts/a", 2_000)).toBeUndefined();
   expect([judge(3, 2_100), judge(9, 4_000), judge(4, 4_100), judge(10, 6_000)].slice(0, 3)).toEqual([
@@ -75,4 +77,14 @@ test("one heartbeat out of order is passed over; several are two processes with 
     "twin",
   ]);
   expect(identities.twinOf("hosts/a", 6_000)).toContain("start a");
+});
+
+test("what was heard before the host was listened to again counts no more", () => {
+  const identities = new Identities({ downAfterMs: 10_000 });
+  const from = (bootId: string) => heartbeat("a", { bootId, sequence: 1 });
+  expect(identities.judge(from("a"), ready("a"), at(0))).toBe("believed");
+  expect(identities.judge(from("b"), ready("a"), { nowMs: 60_000, sinceMs: 59_000 })).toBe("waiting");
+  expect(
+    identities.judge(heartbeat("a", { bootId: "a", sequence: 9 }), ready("a"), { nowMs: 61_000, sinceMs: 59_000 }),
+  ).toBe("believed");
 });

@@ -17,6 +17,12 @@ export type Standing = "believed" | "waiting" | "twin" | "repeated";
 /** What the host's record says of who it is. */
 export type Recorded = Pick<Host, "uid" | "bootId" | "state">;
 
+/** Monotonic times. */
+export interface Listening {
+  readonly nowMs: number;
+  readonly sinceMs: number;
+}
+
 interface Agent {
   readonly hostUid: string;
   readonly bootId: string;
@@ -48,19 +54,21 @@ const repeatsOfTwins = 3;
  */
 export class Identities {
   readonly #limits: IdentityLimits;
-  readonly #startedMs: number;
   readonly #heard = new Map<string, Heard>();
 
-  constructor(limits: IdentityLimits, startedMs: number) {
+  constructor(limits: IdentityLimits) {
     this.#limits = limits;
-    this.#startedMs = startedMs;
   }
 
-  /** `recorded`: undefined for a host of which there is no record. */
-  judge(heartbeat: Heartbeat, recorded: Recorded | undefined, nowMs: number): Standing {
+  /**
+   * `recorded`: undefined for a host of which there is no record. `sinceMs`: since when the host is listened to here;
+   * what was heard before that counts no more.
+   */
+  judge(heartbeat: Heartbeat, recorded: Recorded | undefined, { nowMs, sinceMs }: Listening): Standing {
     const { host, hostUid, bootId, sequence } = heartbeat;
+    if ((this.#heard.get(host)?.believed?.atMs ?? sinceMs) < sinceMs) this.forget(host);
     const agent: Agent = { hostUid, bootId, sequence, atMs: nowMs };
-    const believed = this.#believed(host, recorded, nowMs);
+    const believed = this.#believed(host, recorded, { nowMs, sinceMs });
     if (believed === undefined) return this.#believe(host, agent);
     return isSame(believed, agent) ? this.#goOn(host, believed, agent) : this.#challenge(host, believed, agent);
   }
@@ -78,13 +86,13 @@ export class Identities {
   }
 
   /** Undefined when the host is down, or was never heard of: whoever comes first is believed. */
-  #believed(host: string, recorded: Recorded | undefined, nowMs: number): Agent | undefined {
+  #believed(host: string, recorded: Recorded | undefined, { nowMs, sinceMs }: Listening): Agent | undefined {
     const { believed } = this.#heard.get(host) ?? {};
     if (believed !== undefined && nowMs - believed.atMs < this.#limits.downAfterMs) return believed;
     if (recorded === undefined || recorded.state === HostState.DOWN) return undefined;
     if (believed !== undefined) return believed;
     // This replica has not heard it yet; it may be heard any moment.
-    return { hostUid: recorded.uid, bootId: recorded.bootId, sequence: 0, atMs: this.#startedMs };
+    return { hostUid: recorded.uid, bootId: recorded.bootId, sequence: 0, atMs: sinceMs };
   }
 
   /** A name is free, or the one that held it is silent: what was heard of others counts no more. */

@@ -85,7 +85,7 @@ test("a token is good once; for the same key and name its answer is given again"
   const [first, second] = await Promise.allSettled(
     [one, other].map(async (request) => joins.join(shared, "hosts/n3", request)),
   );
-  expect([first?.status, second?.status].toSorted()).toEqual(["fulfilled", "rejected"]);
+  expect(new Set([first?.status, second?.status])).toEqual(new Set(["fulfilled", "rejected"]));
 });
 
 test.each([
