@@ -15,4 +15,4 @@ export { partialService } from "./partial-service.ts";
 export { loopback, type Place } from "./place.ts";
 export { type RedisCluster, startRedisCluster } from "./redis-cluster.ts";
 export { type TemporaryFolder, temporaryFolder } from "./temporary-folder.ts";
-export { startNats, startRedis, startS3rver, type TestServer } from "./test-server.ts";
+export { accepts, startNats, startRedis, startS3rver, type TestServer } from "./test-server.ts";

@@ -16,8 +16,17 @@ export interface NatsCluster extends AsyncDisposable {
   readonly monitorUrl: string;
   /** The node that leads the stream now; undefined while none does. */
   leaderOf(stream: string): Promise<TestServer | undefined>;
+  /** What each node itself has of the stream: equal when nothing is written and all is well. */
+  statesOf(stream: string): Promise<readonly StreamState[]>;
   /** Waits until all nodes have all that is stored. */
   untilWhole(deadlineMs?: number): Promise<void>;
+}
+
+interface StreamState {
+  readonly messages: number;
+  readonly bytes: number;
+  readonly first_seq: number;
+  readonly last_seq: number;
 }
 
 interface Node {
@@ -55,8 +64,17 @@ export async function startNatsCluster(
     monitorUrl: monitors.join(","),
     untilWhole,
     async leaderOf(stream) {
-      const leaders = await Promise.all(monitors.map((monitor) => leaderBy(monitor, stream)));
+      const asked = monitors.map((monitor) => streamBy(monitor, stream).catch(() => undefined));
+      const leaders = (await Promise.all(asked)).map((answer) => answer?.cluster?.leader);
       return nodes[plan.findIndex(({ name }) => leaders.includes(name))];
+    },
+    async statesOf(stream) {
+      const answers = await Promise.all(monitors.map((monitor) => streamBy(monitor, stream)));
+      return answers.map((answer) => {
+        if (answer === undefined) throw new Error(`a node does not know of ${stream}`);
+        const { messages, bytes, first_seq, last_seq } = answer.state;
+        return { messages, bytes, first_seq, last_seq };
+      });
     },
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
@@ -92,14 +110,18 @@ const isHealthy = (monitor: string): Promise<boolean> =>
     () => false,
   );
 
-interface Streams {
-  readonly account_details?: readonly {
-    readonly stream_detail?: readonly { readonly name: string; readonly cluster?: { readonly leader?: string } }[];
-  }[];
+interface StreamDetail {
+  readonly name: string;
+  readonly cluster?: { readonly leader?: string };
+  readonly state: StreamState;
 }
 
-async function leaderBy(monitor: string, stream: string): Promise<string | undefined> {
-  const { body } = await ask(`${monitor}/jsz?streams=1`).catch(() => ({ body: {} }));
+interface Streams {
+  readonly account_details?: readonly { readonly stream_detail?: readonly StreamDetail[] }[];
+}
+
+async function streamBy(monitor: string, stream: string): Promise<StreamDetail | undefined> {
+  const { body } = await ask(`${monitor}/jsz?streams=1`);
   const found = (body as Streams).account_details?.flatMap(({ stream_detail = [] }) => stream_detail);
-  return found?.find(({ name }) => name === stream)?.cluster?.leader;
+  return found?.find(({ name }) => name === stream);
 }

@@ -121,7 +121,8 @@ export async function end(child: ChildProcess, signal: NodeJS.Signals): Promise<
   await exited;
 }
 
-function accepts(port: number, address: string): Promise<boolean> {
+/** Whether somebody listens there. */
+export function accepts(port: number, address: string): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect(port, address);
     socket.once("error", () => resolve(false));

@@ -1,20 +1,24 @@
 import type { Operation } from "#contracts/operation/v1/operation";
 import { isStillpointError } from "#libs/errors";
 import { eventually } from "#libs/testing";
-import type { Cluster } from "../harness/cluster.ts";
+import type { Api } from "../harness/api.ts";
 import { expectSuccess, untilDone } from "../harness/vm-client.ts";
+
+interface Reached {
+  readonly api: Api;
+}
 
 type Ask = (requestId: string) => Promise<{ name?: string }>;
 
 /** Asks as a client does that does not give up, and waits until the operation has succeeded. */
-export async function carryThrough(cluster: Cluster, ask: Ask): Promise<Operation> {
+export async function carryThrough(cluster: Reached, ask: Ask): Promise<Operation> {
   const ended = await carryToEnd(cluster, ask);
   expectSuccess(ended);
   return ended;
 }
 
 /** The same request, with the same id, until some replica answers; then waits until the operation has ended. */
-export async function carryToEnd({ api }: Cluster, ask: Ask): Promise<Operation> {
+export async function carryToEnd({ api }: Reached, ask: Ask): Promise<Operation> {
   const requestId = crypto.randomUUID();
   const { name = "" } = await untilAnswered(() => ask(requestId));
   return untilAnswered(() => untilDone(api.operations, name));

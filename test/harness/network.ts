@@ -77,16 +77,17 @@ export async function startNetwork(names: readonly string[], folder: string): Pr
 }
 
 function faults(namespaces: ReadonlyMap<Machine, Namespace>) {
-  const drop = async (speaker: Machine, deaf: Machine, ...when: string[]) =>
+  const drop = async (speaker: Machine, deaf: Machine, ...when: string[]) => {
     await namespaces.get(deaf)?.run("iptables", "-w", "-A", "INPUT", "-s", speaker.address, ...when, "-j", "DROP");
+  };
   const part = async (one: Machine, other: Machine) => {
     await Promise.all([drop(one, other), drop(other, one)]);
   };
   return {
     part,
-    silence: async (speaker: Machine, deaf: Machine) => void (await drop(speaker, deaf)),
-    lose: async (speaker: Machine, deaf: Machine, share: number) =>
-      void (await drop(speaker, deaf, "-m", "statistic", "--mode", "random", "--probability", share.toFixed(3))),
+    silence: (speaker: Machine, deaf: Machine) => drop(speaker, deaf),
+    lose: (speaker: Machine, deaf: Machine, share: number) =>
+      drop(speaker, deaf, "-m", "statistic", "--mode", "random", "--probability", share.toFixed(3)),
     isolate: async (machine: Machine) => {
       const others = [...namespaces.keys()].filter((other) => other !== machine);
       await Promise.all(others.map((other) => part(machine, other)));

@@ -1,10 +1,22 @@
 import { randomBytes } from "node:crypto";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import { freePort, loopback, startNats, startRedis, type TestServer, temporaryFolder } from "#libs/testing";
+import {
+  accepts,
+  eventually,
+  freePort,
+  loopback,
+  type NatsCluster,
+  type RedisCluster,
+  startNats,
+  startRedis,
+  type TestServer,
+  temporaryFolder,
+} from "#libs/testing";
 import { type Api, type ControlPlaneService, connectApi, controlPlane, untilHostsReady } from "./api.ts";
 import { repository } from "./command.ts";
 import { startProxy } from "./proxy.ts";
+import { findQemus } from "./qemu-process.ts";
 import { SupervisedProcess } from "./supervised-process.ts";
 
 /** One of several processes that do the same. */
@@ -37,6 +49,10 @@ export interface ReplicatedOptions {
   readonly env?: Environment;
   /** Added to that of one replica ("vm-1") or host ("n1"); asked at each of its starts. */
   readonly envOf?: (name: string) => Environment;
+  /** Three nodes, which the caller ends, instead of a server that the cluster starts. */
+  readonly nats?: NatsCluster;
+  /** Three servers with sentinels, likewise. */
+  readonly redis?: RedisCluster;
   /** Where the code of one is, if not in this working copy; asked at each of its starts, so that it may change. */
   readonly rootOf?: (name: string) => string | undefined;
 }
@@ -50,7 +66,9 @@ export interface ReplicatedCluster extends AsyncDisposable {
   /** Of the proxy: gRPC of all services. */
   readonly address: string;
   readonly registryUrl: string;
+  /** The first node where there are three. */
   readonly nats: TestServer;
+  /** The first server where there are three. */
   readonly redis: TestServer;
   readonly proxy: SupervisedProcess;
   readonly replicas: Readonly<Record<ControlPlaneService, readonly Replica[]>>;
@@ -65,14 +83,19 @@ export interface ReplicatedCluster extends AsyncDisposable {
 export async function startReplicatedCluster(options: ReplicatedOptions = {}): Promise<ReplicatedCluster> {
   await using stack = new AsyncDisposableStack();
   const folder = stack.use(temporaryFolder()).path;
-  const nats = stack.use(await startNats({ syncAlways: true }));
-  const redis = stack.use(await startRedis());
+  // Guests outlive their agents.
+  stack.defer(async () => {
+    for (const { pid } of await findQemus(folder)) process.kill(pid, "SIGKILL");
+  });
+  const nats = options.nats?.nodes[0] ?? stack.use(await startNats({ syncAlways: true }));
+  const redis = options.redis?.servers[0] ?? stack.use(await startRedis());
   const ports = { port: await freePort(), registryPort: await freePort(), healthPort: await freePort() };
   const address = `127.0.0.1:${ports.port}`;
   const registryUrl = `http://127.0.0.1:${ports.registryPort}`;
   const common = {
-    NATS_URL: nats.url,
-    REDIS_URL: redis.url,
+    NATS_URL: options.nats?.url ?? nats.url,
+    REDIS_URL: options.redis?.url ?? redis.url,
+    ...(options.nats && { NATS_MONITOR_URL: options.nats.monitorUrl }),
     STILLPOINT_ADDRESS: address,
     REGISTRY_HTTP_URL: registryUrl,
   };
@@ -89,6 +112,7 @@ export async function startReplicatedCluster(options: ReplicatedOptions = {}): P
   };
   for (const name of options.hosts ?? ["n1", "n2"]) await addHost(name);
   const api = connectApi(sameForAll(address));
+  await untilListening(Object.values(upstreams).flat());
   await untilHostsReady(api.hosts, hosts.size);
   const owned = stack.move();
   return {
@@ -113,6 +137,13 @@ const fixed = (folder: string): Environment => ({
 
 const sameForAll = (address: string) =>
   Object.fromEntries(controlPlane.map((name) => [name, address])) as Record<ControlPlaneService, string>;
+
+async function untilListening(addresses: readonly string[]): Promise<void> {
+  for (const address of addresses) {
+    const [host = "", port] = address.split(":");
+    await eventually(() => accepts(Number(port), host), { deadlineMs: 60_000 });
+  }
+}
 
 /** Starts all, and tells the proxy where each is. */
 async function startReplicas(stage: Stage, stack: AsyncDisposableStack) {
