@@ -73,6 +73,14 @@ export const errorTable = {
 
   VM_NOT_FOUND: { code: Code.NOT_FOUND, help: "List VMs with: stillpoint vm list" },
   VM_EXISTS: { code: Code.ALREADY_EXISTS, help: "Choose another name, or delete the other VM." },
+  LEASE_EXPIRED: {
+    code: Code.FAILED_PRECONDITION,
+    help: "It goes on by itself when its host is heard again. It can be stopped with --force.",
+  },
+  WORKLOAD_LEFT_BEHIND: {
+    code: Code.FAILED_PRECONDITION,
+    help: "What is left of it on this host may only be deleted.",
+  },
   VM_STATE: { code: Code.FAILED_PRECONDITION, help: "Bring the VM into the state that is needed first." },
   VM_HAS_CHECKPOINTS: { code: Code.FAILED_PRECONDITION, help: "Delete them first, or pass --with-checkpoints." },
   VM_HAS_PROTECTED: {

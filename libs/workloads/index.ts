@@ -23,6 +23,7 @@ export {
   type WorkloadKind,
   workloadEvent,
 } from "./kind.ts";
+export { tellOfLease } from "./lease-change.ts";
 export { moveJob } from "./move/move-job.ts";
 export type { MoveDeps, Moving } from "./move/move-state.ts";
 export { foldObserved, observed } from "./observed.ts";

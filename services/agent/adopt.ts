@@ -17,20 +17,25 @@ const STATUS_MS = 5_000;
 
 /**
  * Takes over what runs since before this agent, before any new work: machines are found and met, guests thawed,
- * half-taken checkpoints rolled back, files that no manifest names removed.
+ * half-taken checkpoints rolled back, files that no manifest names removed. Not waited for is one that stands still for
+ * want of a lease, which answers nothing: it is met when it goes on.
  */
 export async function adoptAll(parts: AgentParts): Promise<void> {
   await Promise.all(
-    parts.workloads.list().map((workload) =>
-      adopt(parts, workload).catch((error: unknown) => {
+    parts.workloads.list().map((workload) => {
+      workload.adopted = adopt(parts, workload).catch((error: unknown) => {
         parts.logger.error({ err: error, uid: workload.uid }, "the workload could not be adopted");
-      }),
-    ),
+      });
+      return Promise.race([workload.adopted, workload.everHeld]);
+    }),
   );
 }
 
 async function adopt(parts: AgentParts, workload: Workload): Promise<void> {
-  const machine = await parts.hypervisor.adopt({ uid: workload.uid, root: workload.folder.root });
+  await workload.leaseHold?.over;
+  const { uid, folder, manifest } = workload;
+  const machine = await parts.hypervisor.adopt({ uid, root: folder.root, fenced: manifest.fenced === true });
+  if (manifest.leftBehind !== undefined) return await machine?.end();
   if (machine === undefined) await workload.noteMissing();
   else await meet(parts, workload, machine);
   await finishMergesDown(parts, workload);

@@ -16,6 +16,9 @@ export interface FreezeGuard {
   arm(id: string, socket: string, windowMs: number): Promise<void>;
   /** The guest has been thawed. */
   disarm(id: string): void;
+  /** The guest stands still as a whole, and is not thawed late for that: the window begins anew at `goOn`. */
+  rest(id: string): void;
+  goOn(id: string): void;
   /** Between arming and disarming: the guest is or may be frozen. */
   isArmed(id: string): boolean;
 }
@@ -30,7 +33,7 @@ export class GuardClient implements FreezeGuard {
   readonly #log: string;
   readonly #logger: Logger;
   readonly #armed = new Map<string, () => void>();
-  readonly #leases = new Set<string>();
+  readonly #leases = new Map<string, { readonly socket: string; readonly windowMs: number }>();
   #guard: GuardProcess | undefined;
   #closed = false;
 
@@ -50,7 +53,7 @@ export class GuardClient implements FreezeGuard {
   }
 
   async arm(id: string, socket: string, windowMs: number): Promise<void> {
-    this.#leases.add(id);
+    this.#leases.set(id, { socket, windowMs });
     const guard = this.#guard ?? (await this.#launch());
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const silent = new StillpointError("UNAVAILABLE", "the guard does not answer; no guest is frozen without it");
@@ -74,6 +77,18 @@ export class GuardClient implements FreezeGuard {
 
   disarm(id: string): void {
     this.#leases.delete(id);
+    this.rest(id);
+  }
+
+  goOn(id: string): void {
+    const lease = this.#leases.get(id);
+    if (lease === undefined) return;
+    this.arm(id, lease.socket, lease.windowMs).catch((error: unknown) => {
+      this.#logger.error({ err: error, uid: id }, "the guard does not know of a guest that may be frozen");
+    });
+  }
+
+  rest(id: string): void {
     if (this.#guard !== undefined) this.#tell(this.#guard, { disarm: id });
   }
 

@@ -1,4 +1,5 @@
 import { access } from "node:fs/promises";
+import { Recovery } from "#contracts/vm/v1/vm";
 import { chainOf, layerOf } from "./checkpoints/layer-tree.ts";
 import type { ImageStore, LayerFile, MachineSpec } from "./ports.ts";
 import type { Workload } from "./workload.ts";
@@ -23,6 +24,7 @@ export async function machineSpec(workload: Workload, images: ImageStore): Promi
     ...(await directBoot(workload, images)),
     ...(hasSeed && { seed: folder.seed }),
     processUid: manifest.processUid,
+    fenced: definition.recovery === Recovery.RESTART,
   };
 }
 

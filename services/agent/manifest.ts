@@ -86,6 +86,15 @@ export interface Manifest {
   readonly receiving?: Receiving | null;
   /** What the VM boots instead of what its image has. */
   readonly boot?: BootFiles;
+  /** Its machine was started as a child of the fence guard: one that is not is none of ours to let run. */
+  readonly fenced?: boolean;
+  /** It runs elsewhere or is gone: its process was ended, and no agent starts it here again. */
+  readonly leftBehind?: LeftBehind;
+}
+
+export interface LeftBehind {
+  /** When the word came, as ISO 8601. */
+  readonly time: string;
 }
 
 interface Versioned {

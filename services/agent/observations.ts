@@ -68,6 +68,9 @@ export class Observations {
     if ("container" in happened) {
       return { ...common, reason: happened.reason, happened: { $case: "container", value: happened.container } };
     }
+    if ("lease" in happened) {
+      return { ...common, reason: happened.reason, happened: { $case: "lease", value: happened.lease } };
+    }
     const reason = "found frozen without a live lease; thawed";
     return { ...common, reason, happened: { $case: "foundFrozen", value: {} } };
   }

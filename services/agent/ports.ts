@@ -12,7 +12,7 @@ export interface Hypervisor {
   /** Starts a machine and waits until it runs. With `incoming` it waits for RAM instead (`loadMemory`). */
   start(spec: MachineSpec, options: { readonly incoming: boolean }): Promise<Machine>;
   /** The machine of a workload that already runs, perhaps since before this agent; undefined when there is none. */
-  adopt(spec: Pick<MachineSpec, "uid" | "root">): Promise<Machine | undefined>;
+  adopt(spec: Pick<MachineSpec, "uid" | "root" | "fenced">): Promise<Machine | undefined>;
 }
 
 export interface MachineSpec {
@@ -32,6 +32,8 @@ export interface MachineSpec {
   /** NoCloud seed image. */
   readonly seed?: string;
   readonly processUid: number | null;
+  /** It must not run without the host's lease: the fence guard is its parent. One that has another is ended. */
+  readonly fenced: boolean;
 }
 
 export interface MachineDisk {

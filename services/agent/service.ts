@@ -11,11 +11,10 @@ import { createLogger, type Logger } from "#libs/logger";
 import { createRegistryClient, type RegistryClient } from "#libs/oci";
 import { connectNats } from "#libs/records";
 import { RpcServer } from "#libs/rpc";
-import manifest from "../../package.json" with { type: "json" };
 import type { AgentParts } from "./actions/agent-parts.ts";
 import { perform } from "./actions/perform.ts";
 import { adoptAll } from "./adopt.ts";
-import { capabilityNames, hostUid, readCapacity } from "./capabilities.ts";
+import { capabilityNames, hostUid } from "./capabilities.ts";
 import { BackgroundWork } from "./checkpoints/background-work.ts";
 import { queueMerges } from "./checkpoints/merge.ts";
 import { observeStorage } from "./checkpoints/storage-metrics.ts";
@@ -28,8 +27,12 @@ import { openContainers } from "./containers/open-containers.ts";
 import { createLocalDisks } from "./disks.ts";
 import { GuardClient } from "./guard-client.ts";
 import { createHandlers } from "./handlers.ts";
-import { beat } from "./heartbeat.ts";
 import { openImages } from "./images/open-images.ts";
+import { admit } from "./lease/admit.ts";
+import { bootClock } from "./lease/boot-clock.ts";
+import { Fence } from "./lease/fence.ts";
+import { openLease } from "./lease/open-lease.ts";
+import { startHeartbeat } from "./lease/start-heartbeat.ts";
 import { Observations } from "./observations.ts";
 import type { DiskStore, ImageStore } from "./ports.ts";
 import { QemuHypervisor } from "./qemu/hypervisor.ts";
@@ -80,15 +83,13 @@ export async function startAgent(
     ...{ registry: stores.registry, background },
   });
   const wiring = { config, lifecycle, logger, data, facts, workloads, background, ...stores };
-  const parts = await makeParts({ ...wiring, containers: containers?.parts });
-  const steps = new StepRunner(
-    data.journals,
-    (context, action) => perform(parts, context, action).finally(() => readiness.touch(context.uid)),
-    (workload) => holdBackground(parts, workload),
-  );
+  const requireLease = (name: string) => lease.require(name);
+  const parts = await makeParts({ ...wiring, requireLease, containers: containers?.parts });
+  const steps = openSteps(parts, data, (changed) => readiness.touch(changed));
   const readiness = lifecycle.add("readiness", readinessWatch(parts, steps), (watch) => watch.close());
   // Letting go of the machines ends the calls that the closer above waits for.
   lifecycle.add("machines", workloads, (all) => all.release());
+  const lease = await openLease(lifecycle, { hostUid: uid, data: data.root, reserve, parts, steps });
   await adoptAll(parts);
   await containers?.start();
   readiness.start();
@@ -96,9 +97,21 @@ export async function startAgent(
   const address = await serve(parts, { config, lifecycle, steps, readiness, data, hostUid: uid });
   forgetOldJournals(parts, data, steps, lifecycle);
   const capabilities = () => [...capabilityNames(facts), ...(containers?.capabilities() ?? [])];
-  await startHeartbeat(config, lifecycle, { nats, uid, address, capabilities, workloads: () => uidsOf(parts), logger });
+  const known = { hostUid: uid, address, capabilities, workloads: () => uidsOf(parts) };
+  await startHeartbeat(config, lifecycle, { ...known, nats, lease, logger });
   logger.info({ address, facts }, "the agent is ready");
   return { address };
+}
+
+function openSteps(parts: AgentParts, { journals }: DataFolder, changed: (uid: string) => void): StepRunner {
+  return new StepRunner(
+    journals,
+    async (context, action) => {
+      await admit(parts, context, action);
+      return await perform(parts, context, action).finally(() => changed(context.uid));
+    },
+    (workload) => holdBackground(parts, workload),
+  );
 }
 
 async function openStores({ config, lifecycle, data, ...known }: BeforeStores, options: AgentOptions) {
@@ -154,14 +167,16 @@ interface Wiring extends BeforeStores {
   readonly disks: DiskStore;
   readonly background: BackgroundWork;
   readonly containers: ContainerParts | undefined;
+  readonly requireLease: AgentParts["requireLease"];
 }
 
 async function makeParts({ config, lifecycle, logger, data, facts, ...given }: Wiring) {
   const guard = lifecycle.add("guard", await GuardClient.start(data.root, logger), (g) => g.close());
+  const fence = await Fence.attach({ data: data.root, clock: bootClock, logger });
   const merges = lifecycle.add("merges", new BackgroundWork({ logger }), (work) => work.close());
   const parts: AgentParts = {
-    ...{ ...given, guard, merges, logger, clock: systemClock, random: systemRandom },
-    hypervisor: new QemuHypervisor(facts),
+    ...{ ...given, guard, fence, merges, logger, clock: systemClock, random: systemRandom },
+    hypervisor: new QemuHypervisor(facts, fence),
     storage: new StorageWatch({ disks: given.disks, clock: systemClock, logger }),
     mergeBytesPerSecond: config.AGENT_MERGE_BYTES_PER_SECOND,
     firstProcessUid: processUid(config),
@@ -190,7 +205,10 @@ function readinessWatch(parts: AgentParts, steps: StepRunner): ReadinessWatch {
     list: () => workloads.list(),
     find: (uid) => workloads.find(uid),
     isDisturbed: async (workload) =>
-      workload.owesThaw || guard.isArmed(workload.uid) || (await steps.isBusy(workload.uid)),
+      workload.leaseHold !== undefined ||
+      workload.owesThaw ||
+      guard.isArmed(workload.uid) ||
+      (await steps.isBusy(workload.uid)),
     inspect: (workload, options) => inspectWorkload(parts, workload, options),
     clock,
     logger,
@@ -211,37 +229,4 @@ async function openObservations(config: AgentConfig, lifecycle: Lifecycle, nats:
     logger,
   });
   return lifecycle.add("observations", observations, (o) => o.close());
-}
-
-interface HeartbeatWiring {
-  readonly nats: NatsConnection;
-  readonly uid: string;
-  readonly address: string;
-  readonly capabilities: () => string[];
-  readonly workloads: () => string[];
-  readonly logger: Logger;
-}
-
-async function startHeartbeat(config: AgentConfig, lifecycle: Lifecycle, wiring: HeartbeatWiring): Promise<void> {
-  const { nats, uid, address } = wiring;
-  const deps = {
-    host: config.AGENT_HOST_NAME,
-    hostUid: uid,
-    address,
-    labels: Object.fromEntries(
-      config.AGENT_LABELS.split(",")
-        .filter(Boolean)
-        .map((pair) => pair.split("=")),
-    ),
-    zone: config.AGENT_ZONE ?? "",
-    capacity: await readCapacity(config.AGENT_DATA),
-    capabilities: wiring.capabilities,
-    version: manifest.version,
-    workloads: wiring.workloads,
-    publish: (subject: string, json: string) => nats.publish(subject, json),
-    clock: systemClock,
-  };
-  const beating = beat(deps, lifecycle.signal);
-  beating.catch((error: unknown) => wiring.logger.error({ err: error }, "the heartbeat has stopped"));
-  lifecycle.add("heartbeat", { beating }, (heart) => heart.beating);
 }

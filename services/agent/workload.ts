@@ -1,5 +1,6 @@
 import {
   type ContainerStatus,
+  type LeaseChange,
   VmDefinition,
   type Workload as WorkloadMessage,
   WorkloadState,
@@ -9,6 +10,7 @@ import { StillpointError } from "#libs/errors";
 import type { Logger } from "#libs/logger";
 import type { HeldTake } from "./checkpoints/held-take.ts";
 import { writeDurably } from "./durable-file.ts";
+import { heldByLease, type LeaseHold } from "./lease/lease-hold.ts";
 import { type Manifest, writeManifest } from "./manifest.ts";
 import type { Machine, MachineEnd } from "./ports.ts";
 import type { Reserve } from "./reserve.ts";
@@ -21,6 +23,7 @@ export type Happened =
   | { readonly storage: CheckpointStorage }
   | { readonly readiness: CheckpointReadiness }
   | { readonly container: ContainerStatus; readonly reason: string }
+  | { readonly lease: LeaseChange; readonly reason: string }
   | { readonly foundFrozen: true };
 
 export interface MergeProgress {
@@ -52,6 +55,10 @@ export class Workload {
   #guestAgent = NO_AGENT;
   /** A guest that one step froze, for another to thaw. */
   held: HeldTake | undefined;
+  #leaseHold: LeaseHold | undefined;
+  readonly #firstHold = Promise.withResolvers<void>();
+  /** Resolves when this agent has met what it found running, and what an earlier one had begun is settled. */
+  adopted: Promise<void> = Promise.resolve();
   readonly #owedThaws = new Set<Promise<void>>();
   /** The merge of its layers that is under way, or why it waits. */
   merging: MergeProgress = { doneBytes: 0, totalBytes: 0, waitsFor: "" };
@@ -99,6 +106,21 @@ export class Workload {
     await Promise.all(this.#owedThaws);
   }
 
+  /** While the host has no lease and its process stands still for that: nothing of it answers. */
+  get leaseHold(): LeaseHold | undefined {
+    return this.#leaseHold;
+  }
+
+  set leaseHold(hold: LeaseHold | undefined) {
+    this.#leaseHold = hold;
+    if (hold !== undefined) this.#firstHold.resolve();
+  }
+
+  /** Resolves when it has stood still for want of a lease at least once, as far as this agent saw. */
+  get everHeld(): Promise<void> {
+    return this.#firstHold.promise;
+  }
+
   get guestAgent(): GuestAgent {
     return this.#guestAgent;
   }
@@ -120,8 +142,9 @@ export class Workload {
     this.#definition = definition;
   }
 
-  /** @throws StillpointError VM_STATE when the VM is off */
+  /** @throws StillpointError VM_STATE when the VM is off, LEASE_EXPIRED while it stands still for want of a lease */
   runningMachine(what: string): Machine {
+    if (this.leaseHold !== undefined) throw heldByLease(this.definition.name);
     if (this.#machine !== undefined) return this.#machine;
     throw new StillpointError("VM_STATE", `${this.definition.name} is off; ${what} needs it to run`);
   }
@@ -148,6 +171,7 @@ export class Workload {
   }
 
   async state(): Promise<WorkloadState> {
+    if (this.leaseHold !== undefined) return WorkloadState.PAUSED;
     if (this.#machine === undefined) {
       return this.#manifest.power === "off" ? WorkloadState.STOPPED : WorkloadState.CRASHED;
     }
@@ -170,6 +194,8 @@ export class Workload {
       checkpoints: Object.keys(manifest.checkpoints),
       head: manifest.head ?? "",
       storage: undefined,
+      leftBehind: manifest.leftBehind !== undefined,
+      leaseHoldTime: this.leaseHold?.since,
     };
   }
 

@@ -3,7 +3,7 @@ import type { ContainerStatus, Observation } from "#contracts/host/v1/agent";
 import { isStillpointError } from "#libs/errors";
 import type { HostAgents } from "#libs/host-agent";
 import type { RecordStore, StoredRecord } from "#libs/records";
-import { foldObserved, foldStorage, observed, type Readiness } from "#libs/workloads";
+import { foldObserved, foldStorage, observed, type Readiness, tellOfLease } from "#libs/workloads";
 import { foldStatus, foldWorkload } from "./container-record.ts";
 import { isUnwhole } from "./domain/container-state.ts";
 
@@ -23,6 +23,7 @@ const askWithinMs = 2_000;
 export async function foldObservation(deps: ObservationsDeps, observation: Observation): Promise<boolean> {
   const { records, readiness } = deps;
   const { happened } = observation;
+  if (happened?.$case === "lease") return tellOfLease(records, { word: "container" }, observation, happened.value);
   const stored = await observed(records, observation);
   if (stored === "nobody" || stored === "early") return stored === "nobody";
   switch (happened?.$case) {

@@ -3,7 +3,7 @@ import { type Vm, VmState } from "#contracts/vm/v1/vm";
 import { isStillpointError } from "#libs/errors";
 import type { HostAgents } from "#libs/host-agent";
 import type { RecordStore, StoredRecord } from "#libs/records";
-import { foldObserved, foldStorage, observed, type Readiness } from "#libs/workloads";
+import { foldObserved, foldStorage, observed, type Readiness, tellOfLease } from "#libs/workloads";
 import { hasGuest } from "./domain/vm-state.ts";
 import { foldGuestAgent, foldWorkload, vmEvent } from "./vm-record.ts";
 
@@ -36,6 +36,8 @@ export class Observations {
    * `attempt` counts from 1.
    */
   async fold(observation: Observation, attempt = 1): Promise<boolean> {
+    const { happened } = observation;
+    if (happened?.$case === "lease") return tellOfLease(this.#deps.vms, { word: "vm" }, observation, happened.value);
     const stored = await observed(this.#deps.vms, observation);
     if (stored === "nobody" || stored === "early") return stored === "nobody";
     return this.#foldHappened(stored, observation, attempt);
@@ -60,6 +62,7 @@ export class Observations {
       }
       case "digests":
       case "container":
+      case "lease":
       case undefined:
         return true;
     }

@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
 import type { VmDefinition } from "#contracts/host/v1/agent";
+import { Recovery } from "#contracts/vm/v1/vm";
 import { StillpointError } from "#libs/errors";
 import { below } from "../machine-spec.ts";
 import type { Manifest } from "../manifest.ts";
@@ -29,6 +30,7 @@ export async function createVm(parts: AgentParts, context: StepContext, definiti
     });
   }
   if (definition.userData.length > 0) await seed(workload);
+  if (definition.recovery === Recovery.RESTART) await parts.fence.prepare(); // so that its start does not wait for it
   return workload;
 }
 

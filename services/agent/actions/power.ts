@@ -33,7 +33,8 @@ export async function switchOn(
   spec: MachineSpec,
   options: { readonly incoming: boolean },
 ): Promise<Machine> {
-  await workload.save((manifest) => ({ ...manifest, power: "on" }));
+  if (spec.fenced) parts.requireLease(workload.definition.name);
+  await workload.save((manifest) => ({ ...manifest, power: "on", fenced: spec.fenced }));
   try {
     const machine = await parts.hypervisor.start(spec, options);
     await workload.attach(machine);
@@ -52,6 +53,7 @@ export async function stopVm(
   workload: Workload,
   { force, timeoutSeconds }: { readonly force: boolean; readonly timeoutSeconds: number },
 ): Promise<void> {
+  if (force && workload.leaseHold !== undefined) return await endHeld(parts, workload);
   const { machine } = workload;
   if (machine === undefined) return await noteStopped(workload);
   if (force) return await endMachine(workload, machine);
@@ -98,6 +100,7 @@ export async function resumeVm(workload: Workload): Promise<void> {
 /** Ends QEMU first, then removes every file. */
 export async function deleteVm(parts: AgentParts, uid: string): Promise<void> {
   const workload = parts.workloads.find(uid);
+  if (workload?.leaseHold !== undefined) await endHeld(parts, workload);
   if (workload?.machine !== undefined) await endMachine(workload, workload.machine);
   parts.background.forget(uid);
   parts.merges.forget(uid);
@@ -111,6 +114,14 @@ export async function deleteVm(parts: AgentParts, uid: string): Promise<void> {
 export async function endMachine(workload: Workload, machine: Machine): Promise<void> {
   await machine.end();
   await noteStopped(workload);
+}
+
+/** Ends one that stands still for want of a lease, whether this agent has met it or not. */
+async function endHeld(parts: AgentParts, workload: Workload): Promise<void> {
+  await noteStopped(workload);
+  if (workload.machine === undefined) await parts.fence.kill(workload.uid);
+  else await workload.machine.end();
+  await workload.adopted;
 }
 
 async function noteStopped(workload: Workload): Promise<void> {

@@ -56,6 +56,8 @@ test("a guest that does not answer its thaw is thawed later, also when the guard
       if (guards-- < 1) throw new Error("there is no guard");
     },
     disarm: () => undefined,
+    rest: () => undefined,
+    goOn: () => undefined,
     isArmed: () => true,
   };
   const request = { uid: "vm-1", guest, agentSocket: "", windowMs: 1_000 };

@@ -15,6 +15,7 @@ const spec: MachineSpec = {
   disks: [{ id: "root", chain: [base, layer] }],
   ports: [{ hostPort: 2222, guestPort: 22 }],
   isolated: false,
+  fenced: false,
   processUid: 200_000,
 };
 const platform = { accelerator: "tcg", cpu: "max" } as const;

@@ -2,12 +2,22 @@ import { chmod, chown, mkdir, open, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { StillpointError } from "#libs/errors";
+import type { Fence } from "../lease/fence.ts";
 import type { Hypervisor, Machine, MachineSpec } from "../ports.ts";
 import { commandLine, type Platform } from "./command-line.ts";
 import { GuestAgentChannel } from "./guest-agent.ts";
 import { QemuMachine } from "./machine.ts";
 import type { QemuFacts } from "./probe.ts";
-import { findProcess, isAlive, killAndWait, type ProcessIdentity, spawnDetached, startTimeOf } from "./process.ts";
+import {
+  findProcess,
+  isAlive,
+  killAndWait,
+  type ProcessIdentity,
+  parentOf,
+  qemuEnvironment,
+  spawnDetached,
+  startTimeOf,
+} from "./process.ts";
 import { Qmp } from "./qmp.ts";
 import { connectUnix } from "./socket.ts";
 
@@ -23,9 +33,11 @@ export class QemuHypervisor implements Hypervisor {
   readonly cpu: string;
   readonly #platform: Platform;
   readonly #backgroundSnapshot: boolean;
+  readonly #fence: Fence;
 
-  constructor({ version, platform, backgroundSnapshot }: QemuFacts) {
+  constructor({ version, platform, backgroundSnapshot }: QemuFacts, fence: Fence) {
     this.version = version;
+    this.#fence = fence;
     this.#backgroundSnapshot = backgroundSnapshot;
     this.accelerator = platform.accelerator;
     this.cpu = platform.cpu;
@@ -34,11 +46,11 @@ export class QemuHypervisor implements Hypervisor {
 
   async start(spec: MachineSpec, { incoming }: { incoming: boolean }): Promise<Machine> {
     await makeReady(spec);
-    const args = commandLine(spec, this.#platform, incoming);
     const log = join(spec.root, "qemu.log");
-    const child = await spawnDetached({ program: PROGRAM, args, cwd: spec.root, log, uid: spec.processUid });
+    const child = await this.#spawn(spec, commandLine(spec, this.#platform, incoming), log);
     try {
       const machine = await this.#connect(child, spec.root);
+      if (spec.fenced) await this.#letRun(machine, child, incoming);
       const state = await machine.state();
       if (state === "running" || (incoming && state === "incoming")) return machine;
       throw new Error(`QEMU came up ${state}`);
@@ -48,10 +60,34 @@ export class QemuHypervisor implements Hypervisor {
     }
   }
 
-  async adopt({ uid, root }: Pick<MachineSpec, "uid" | "root">): Promise<Machine | undefined> {
+  async adopt({ uid, root, fenced }: Pick<MachineSpec, "uid" | "root" | "fenced">): Promise<Machine | undefined> {
     const identity = await findProcess(PROGRAM, `guest=${uid},debug-threads=on`);
     if (identity === undefined) return undefined;
+    if (fenced && !this.#isFenced(await parentOf(identity))) {
+      await killAndWait(identity);
+      return undefined;
+    }
     return await this.#connect(identity, root);
+  }
+
+  /** One that is to be fenced waits for `letRun` before its guest does anything. */
+  async #spawn({ uid, root, processUid, fenced }: MachineSpec, args: readonly string[], log: string) {
+    if (!fenced) return await spawnDetached({ program: PROGRAM, args, cwd: root, log, uid: processUid });
+    const command = { program: PROGRAM, args: [...args, "-S"], cwd: root, env: qemuEnvironment(), log };
+    return await this.#fence.start({ uid, ...command, user: processUid });
+  }
+
+  /**
+   * QEMU answers, so it has been marked to die with its parent; if the guard is that still, it is safe. Had the guard
+   * died before the mark, nobody would end it.
+   */
+  async #letRun(machine: Machine, child: ProcessIdentity, incoming: boolean): Promise<void> {
+    if (!this.#isFenced(await parentOf(child))) throw new Error("the fence guard has ended");
+    if (!incoming) await machine.resume();
+  }
+
+  #isFenced(parentPid: number): boolean {
+    return parentPid !== 0 && parentPid === this.#fence.guardPid;
   }
 
   async #connect(identity: ProcessIdentity, root: string): Promise<Machine> {

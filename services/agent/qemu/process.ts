@@ -22,6 +22,9 @@ export interface DetachedProcess extends ProcessIdentity {
  */
 export const QEMU_MEMORY = { MALLOC_MMAP_THRESHOLD_: "4194304", MALLOC_TRIM_THRESHOLD_: "16777216" } as const;
 
+/** Of our environment, which may hold passwords, QEMU gets nothing but the way to programs. */
+export const qemuEnvironment = (): Record<string, string> => ({ PATH: process.env.PATH ?? "", ...QEMU_MEMORY });
+
 export interface DetachedOptions {
   readonly program: string;
   readonly args: readonly string[];
@@ -35,8 +38,7 @@ export interface DetachedOptions {
 export async function spawnDetached({ program, args, cwd, log, uid }: DetachedOptions): Promise<DetachedProcess> {
   await using output = await open(log, "a", 0o600);
   const user = uid === null ? {} : { uid, gid: uid };
-  // Of our environment, which may hold passwords, it gets nothing but the way to programs.
-  const env = { PATH: process.env.PATH ?? "", ...QEMU_MEMORY };
+  const env = qemuEnvironment();
   const child = spawn(program, args, { cwd, env, detached: true, stdio: ["ignore", output.fd, output.fd], ...user });
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   child.once("spawn", resolve);
@@ -51,6 +53,17 @@ export async function spawnDetached({ program, args, cwd, log, uid }: DetachedOp
   const pid = child.pid ?? 0;
   await leaveCgroup(pid);
   return { pid, startTicks: (await readStat(pid))?.startTicks ?? "", exited };
+}
+
+/** That very process, by the pid that it has now; undefined when there is none. */
+export async function identityOf(pid: number): Promise<ProcessIdentity | undefined> {
+  const found = await readStat(pid);
+  return found === undefined || found.state === "Z" ? undefined : { pid, startTicks: found.startTicks };
+}
+
+/** Its parent's pid now; 0 when it is gone. */
+export async function parentOf({ pid }: ProcessIdentity): Promise<number> {
+  return (await readStat(pid))?.parent ?? 0;
 }
 
 /** True while that very process lives. */
@@ -99,12 +112,12 @@ export async function startTimeOf({ startTicks }: ProcessIdentity): Promise<Date
   return new Date(Date.now() - (uptime - Number(startTicks) / ticksPerSecond) * 1000);
 }
 
-async function readStat(pid: number): Promise<{ state: string; startTicks: string } | undefined> {
+async function readStat(pid: number): Promise<{ state: string; parent: number; startTicks: string } | undefined> {
   const text = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => undefined);
   if (text === undefined) return undefined;
   // The second field is the name in brackets and may hold anything: count from its end (proc(5)).
   const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
-  return { state: fields[0] ?? "", startTicks: fields[19] ?? "" };
+  return { state: fields[0] ?? "", parent: Number(fields[1]), startTicks: fields[19] ?? "" };
 }
 
 /**

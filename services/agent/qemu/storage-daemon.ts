@@ -8,7 +8,7 @@ import { failpoint } from "#libs/failpoints";
 import type { LayerFile, MergeControl, OfflineMerge } from "../ports.ts";
 import { QemuLayers } from "./block-graph.ts";
 import { chainArguments } from "./command-line.ts";
-import { QEMU_MEMORY } from "./process.ts";
+import { qemuEnvironment } from "./process.ts";
 import { Qmp } from "./qmp.ts";
 
 const PROGRAM = "qemu-storage-daemon";
@@ -55,7 +55,7 @@ async function withStorageDaemon(
   const nodes = chainArguments("--blockdev", root, chain, { sealed });
   const child = spawn("setpriv", ["--pdeathsig", "KILL", "--", PROGRAM, ...monitor, ...nodes], {
     cwd: root,
-    env: { PATH: process.env.PATH ?? "", ...QEMU_MEMORY },
+    env: qemuEnvironment(),
     stdio: ["ignore", "ignore", "pipe", "pipe"],
     ...(processUid === null ? {} : { uid: processUid, gid: processUid }),
   });

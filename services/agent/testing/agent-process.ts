@@ -29,6 +29,11 @@ export class AgentProcess {
     await eventually(async () => (await this.host.client.listWorkloads({})).workloads, { deadlineMs: 20_000 });
   }
 
+  /** Sends a signal that does not end it. */
+  kill(signal: NodeJS.Signals): void {
+    this.#kill(signal);
+  }
+
   async end(signal: NodeJS.Signals): Promise<void> {
     this.#kill(signal);
     await this.ended;

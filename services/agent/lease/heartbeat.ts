@@ -1,8 +1,9 @@
 import { Heartbeat } from "#contracts/host/v1/agent";
 import type { Clock } from "#libs/clock";
-import type { Capacity } from "./capabilities.ts";
+import type { Capacity } from "../capabilities.ts";
+import type { HostLease } from "./host-lease.ts";
 
-export const HEARTBEAT_MS = 2_000;
+const HEARTBEAT_MS = 2_000;
 
 export interface HeartbeatDeps {
   /** The host's id, without "hosts/". */
@@ -17,15 +18,20 @@ export interface HeartbeatDeps {
   capabilities(): string[];
   readonly version: string;
   workloads(): string[];
-  /** Core NATS: not stored, not acknowledged. */
-  publish(subject: string, json: string): void;
+  readonly lease: Pick<HostLease, "report" | "sending" | "epoch" | "bootId">;
+  /** Core NATS: not stored. Answers are heard elsewhere, whenever they come. */
+  send(subject: string, json: string): void;
   readonly clock: Clock;
 }
 
 /** Says that this host lives, at once and every 2 s, until the signal. */
 export async function beat(deps: HeartbeatDeps, signal: AbortSignal): Promise<void> {
-  while (!signal.aborted) {
-    deps.publish(`hb.host.v1.${deps.host}`, JSON.stringify(Heartbeat.toJSON(heartbeat(deps))));
+  for (let sequence = 1; !signal.aborted; sequence++) {
+    const report = await deps.lease.report();
+    const message = { ...heartbeat(deps), ...report, sequence };
+    // The lease counts from here: whatever keeps the message back from here on only shortens it.
+    deps.lease.sending(sequence, report.held);
+    deps.send(`hb.host.v1.${deps.host}`, JSON.stringify(Heartbeat.toJSON(message)));
     await deps.clock.sleep(HEARTBEAT_MS, signal).catch(() => undefined);
   }
 }
@@ -42,5 +48,7 @@ function heartbeat({ host, hostUid, address, labels, zone, capacity, ...deps }: 
     agentVersion: deps.version,
     workloads: deps.workloads(),
     time: deps.clock.now(),
+    bootId: deps.lease.bootId,
+    ownerEpoch: deps.lease.epoch,
   });
 }

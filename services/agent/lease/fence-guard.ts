@@ -1,0 +1,138 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { closeSync, openSync, rmSync, writeFileSync } from "node:fs";
+import { createServer, type Socket } from "node:net";
+import { createInterface } from "node:readline";
+import { bootClock } from "./boot-clock.ts";
+import type { FencedProcess, FenceOrder, FenceStart, FenceWord } from "./fence-protocol.ts";
+
+/**
+ * The fence guard: the parent of every process that must not run without the host's lease. It outlives agents; they
+ * connect to its socket, one at a time, the newest one counts. When the lease's deadline passes it pauses its children
+ * by itself, with SIGSTOP, which no program can refuse, whatever becomes of the agent; they go on only when an agent
+ * says so while the lease is valid. When it dies its children die with it: each is started by setpriv(1), which asks
+ * the kernel for that (PR_SET_PDEATHSIG, after the change of user, which would clear it) before it becomes the program.
+ *
+ * It works in the agent's data folder, where its socket is, and ends when it has neither child nor agent.
+ */
+
+const SOCKET = "fence.sock";
+/** For an agent that finds it stuck. */
+const PID_FILE = "fence.pid";
+
+/** So much later than the deadline a child may run, and a little for the kernel. */
+const LOOK_MS = 100;
+
+interface Child {
+  readonly process: ChildProcess;
+  heldAtMs: number | undefined;
+}
+
+const children = new Map<string, Child>();
+let deadlineMs = 0;
+let agent: Socket | undefined;
+
+function tell(word: FenceWord): void {
+  agent?.write(`${JSON.stringify(word)}\n`);
+}
+
+/** The last line of an agent that was killed may be half of one. */
+function take(line: string): void {
+  try {
+    obey(JSON.parse(line) as FenceOrder);
+  } catch (error) {
+    console.error(`fence guard: an order was not carried out: ${String(error)}`);
+  }
+}
+
+function obey(order: FenceOrder): void {
+  if ("renew" in order) renew(order.renew);
+  else if ("start" in order) tryToStart(order.start);
+  else if ("hold" in order) hold(order.hold);
+  else resume(order.resume);
+}
+
+function renew(untilMs: number): void {
+  deadlineMs = Math.max(deadlineMs, untilMs);
+  tell({ renewed: untilMs });
+}
+
+function tryToStart(order: FenceStart): void {
+  try {
+    if (children.has(order.uid)) throw new Error("it runs already");
+    if (bootClock() >= deadlineMs) throw new Error("the host's lease has run out");
+    start(order);
+  } catch (error) {
+    tell({ failed: order.uid, why: String(error) });
+  }
+}
+
+function start({ uid, program, args, cwd, env, log, user }: FenceStart): void {
+  const output = openSync(log, "a", 0o600);
+  const command = ["--pdeathsig", "KILL", "--", program, ...args];
+  const as = user === null ? {} : { uid: user, gid: user };
+  const child = spawn("setpriv", command, { cwd, env, detached: true, stdio: ["ignore", output, output], ...as });
+  closeSync(output);
+  child.once("error", (error) => tell({ failed: uid, why: error.message }));
+  child.once("spawn", () => {
+    children.set(uid, { process: child, heldAtMs: undefined });
+    tell({ started: uid, pid: child.pid ?? 0 });
+  });
+  child.once("exit", () => {
+    children.delete(uid);
+    tell({ exited: uid });
+    endIfIdle();
+  });
+}
+
+/** Asked again it answers again: whoever asks may not have heard. */
+function hold(uid: string): void {
+  const child = children.get(uid);
+  if (child === undefined) return;
+  child.heldAtMs ??= bootClock();
+  child.process.kill("SIGSTOP");
+  tell({ held: uid, atMs: child.heldAtMs });
+}
+
+function resume(uid: string): void {
+  const child = children.get(uid);
+  if (child === undefined || bootClock() >= deadlineMs) return;
+  child.heldAtMs = undefined;
+  child.process.kill("SIGCONT");
+  tell({ resumed: uid });
+}
+
+function look(): void {
+  if (bootClock() < deadlineMs) return;
+  for (const [uid, { heldAtMs }] of children) if (heldAtMs === undefined) hold(uid);
+}
+
+function welcome(socket: Socket): void {
+  agent?.destroy();
+  agent = socket;
+  const known = [...children].map(([uid, { process: child, heldAtMs }]): FencedProcess => {
+    return { uid, pid: child.pid ?? 0, ...(heldAtMs !== undefined && { heldAtMs }) };
+  });
+  tell({ guardPid: process.pid, deadlineMs, children: known });
+  createInterface(socket)
+    .on("line", take)
+    .on("error", () => undefined);
+  socket.on("error", () => undefined); // "close" follows
+  socket.once("close", () => {
+    if (agent === socket) agent = undefined;
+    endIfIdle();
+  });
+}
+
+function endIfIdle(): void {
+  if (agent === undefined && children.size === 0) process.exit(0);
+}
+
+// Whatever goes wrong in here, it is no reason to end its children, nor to stop looking.
+process.on("uncaughtException", (error) => console.error(`fence guard: ${error.stack}`));
+process.on("SIGTERM", () => undefined); // nobody's stop is its children's end
+process.on("SIGINT", () => undefined);
+process.umask(0o077);
+// Of one that was killed: who starts a guard has found none.
+rmSync(SOCKET, { force: true });
+createServer(welcome).listen(SOCKET, () => writeFileSync(PID_FILE, String(process.pid)));
+setInterval(look, LOOK_MS);

@@ -1,0 +1,217 @@
+import { StillpointError } from "#libs/errors";
+import type { Logger } from "#libs/logger";
+import { identityOf, killAndWait, type ProcessIdentity } from "../qemu/process.ts";
+import type { BootClock } from "./boot-clock.ts";
+import { endSilentGuard, launchGuard, reachGuard } from "./fence-launch.ts";
+import type { FenceLink } from "./fence-link.ts";
+import type { FenceOrder, FenceStart, FenceWord } from "./fence-protocol.ts";
+
+/** What became of a child of the guard. */
+export type FenceChange =
+  | { readonly held: string; readonly atMs: number }
+  | { readonly resumed: string }
+  | { readonly gone: string };
+
+export interface FenceDeps {
+  /** The agent's data folder. */
+  readonly data: string;
+  readonly clock: BootClock;
+  readonly logger: Logger;
+}
+
+interface Child extends ProcessIdentity {
+  heldAtMs: number | undefined;
+}
+
+const START_MS = 10_000;
+/** A guard that has not answered for so long is not relied on. */
+const SILENT_MS = 3_000;
+
+/**
+ * The fence guard as the agent sees it. There is none until the first process is to be started under one, and the
+ * one of an earlier agent is met again.
+ */
+export class Fence {
+  readonly #deps: FenceDeps;
+  readonly #children = new Map<string, Child>();
+  readonly #starting = new Map<string, PromiseWithResolvers<number>>();
+  #link: FenceLink | undefined;
+  #opening: Promise<FenceLink> | undefined;
+  #listener: (change: FenceChange) => void = () => undefined;
+  #deadlineMs = 0;
+  #unansweredSinceMs: number | undefined;
+
+  private constructor(deps: FenceDeps) {
+    this.#deps = deps;
+  }
+
+  /** Meets the guard that is there, if any. One that does not answer is ended, and its children with it. */
+  static async attach(deps: FenceDeps): Promise<Fence> {
+    const fence = new Fence(deps);
+    const link = await reachGuard(deps.data);
+    if (link === undefined) return fence;
+    try {
+      await fence.#meet(link);
+    } catch (error) {
+      deps.logger.error({ err: error }, "the fence guard does not answer; it is ended, and its VMs with it");
+      link.close();
+      await endSilentGuard(deps.data);
+    }
+    return fence;
+  }
+
+  /** Who is told of changes. */
+  listen(listener: (change: FenceChange) => void): void {
+    this.#listener = listener;
+  }
+
+  /** Sees to it that a guard is there, so that the next start need not wait for it. */
+  async prepare(): Promise<void> {
+    await this.#open();
+  }
+
+  /** The child of a workload, and when it was paused, if it is. */
+  find(uid: string): (ProcessIdentity & { readonly heldAtMs: number | undefined }) | undefined {
+    return this.#children.get(uid);
+  }
+
+  /** Uids of its children. */
+  list(): string[] {
+    return [...this.#children.keys()];
+  }
+
+  /** Until when children may run. */
+  get deadlineMs(): number {
+    return this.#deadlineMs;
+  }
+
+  get guardPid(): number | undefined {
+    return this.#link?.guardPid;
+  }
+
+  /** True when it has children and does not answer. */
+  isSilent(): boolean {
+    const since = this.#unansweredSinceMs;
+    return since !== undefined && this.#children.size > 0 && this.#deps.clock() - since > SILENT_MS;
+  }
+
+  /** Starts a process that must not run without the lease. @throws StillpointError QEMU_FAILED */
+  async start(order: FenceStart): Promise<ProcessIdentity> {
+    const link = await this.#open();
+    const started = Promise.withResolvers<number>();
+    this.#starting.set(order.uid, started);
+    const late = new StillpointError("QEMU_FAILED", "the fence guard does not answer");
+    const timer = setTimeout(() => started.reject(late), START_MS);
+    link.send({ start: order });
+    try {
+      return await this.#know(order.uid, await started.promise, undefined);
+    } finally {
+      clearTimeout(timer);
+      this.#starting.delete(order.uid);
+    }
+  }
+
+  /** Says until when children may run. Repeated, it finds out whether the guard still answers. */
+  renew(deadlineMs: number): void {
+    this.#deadlineMs = Math.max(this.#deadlineMs, deadlineMs);
+    if (this.#link === undefined) return;
+    this.#unansweredSinceMs ??= this.#deps.clock();
+    this.#link.send({ renew: this.#deadlineMs });
+  }
+
+  resume(uid: string): void {
+    this.#send({ resume: uid });
+  }
+
+  /** Ends a child at once, also one that is paused, and waits until it is gone. */
+  async kill(uid: string): Promise<void> {
+    const child = this.#children.get(uid);
+    if (child !== undefined) await killAndWait(child);
+  }
+
+  /** Pauses a child although the guard does not answer. It hears of it when it does. */
+  async holdByForce(uid: string): Promise<void> {
+    const child = this.#children.get(uid);
+    if (child === undefined || child.heldAtMs !== undefined) return;
+    child.heldAtMs = this.#deps.clock();
+    this.#send({ hold: uid });
+    const found = await identityOf(child.pid);
+    if (found?.startTicks === child.startTicks) process.kill(child.pid, "SIGSTOP");
+    this.#listener({ held: uid, atMs: child.heldAtMs });
+  }
+
+  /** Leaves the guard to itself: it keeps its children, and ends when it has none. */
+  close(): void {
+    const link = this.#link;
+    this.#link = undefined;
+    link?.close();
+  }
+
+  #send(order: FenceOrder): void {
+    this.#link?.send(order);
+  }
+
+  #open(): Promise<FenceLink> {
+    if (this.#link !== undefined) return Promise.resolve(this.#link);
+    this.#opening ??= launchGuard(this.#deps.data)
+      .then((link) => this.#meet(link))
+      .finally(() => {
+        this.#opening = undefined;
+      });
+    return this.#opening;
+  }
+
+  async #meet(link: FenceLink): Promise<FenceLink> {
+    const { children, deadlineMs } = await link.meet((word) => this.#hear(link, word));
+    this.#link = link;
+    this.#deadlineMs = Math.max(this.#deadlineMs, deadlineMs);
+    this.#unansweredSinceMs = undefined;
+    for (const { uid, pid, heldAtMs } of children) await this.#know(uid, pid, heldAtMs).catch(() => undefined);
+    void link.closed.then(() => this.#lose(link));
+    this.renew(this.#deadlineMs);
+    return link;
+  }
+
+  async #know(uid: string, pid: number, heldAtMs: number | undefined): Promise<ProcessIdentity> {
+    const found = await identityOf(pid);
+    if (found === undefined) throw new StillpointError("QEMU_FAILED", "QEMU ended at once");
+    this.#children.set(uid, { ...found, heldAtMs });
+    return found;
+  }
+
+  #hear(link: FenceLink, word: FenceWord): void {
+    if (this.#link !== link) return;
+    if ("renewed" in word) this.#unansweredSinceMs = undefined;
+    else if ("started" in word) this.#starting.get(word.started)?.resolve(word.pid);
+    else if ("failed" in word) this.#starting.get(word.failed)?.reject(new StillpointError("QEMU_FAILED", word.why));
+    else if ("held" in word) this.#note(word.held, word.atMs);
+    else if ("resumed" in word) this.#note(word.resumed, undefined);
+    else if ("exited" in word) this.#forget(word.exited);
+  }
+
+  #note(uid: string, heldAtMs: number | undefined): void {
+    const child = this.#children.get(uid);
+    if (child === undefined || (child.heldAtMs === undefined) === (heldAtMs === undefined)) return;
+    child.heldAtMs = heldAtMs;
+    this.#listener(heldAtMs === undefined ? { resumed: uid } : { held: uid, atMs: heldAtMs });
+  }
+
+  #forget(uid: string): void {
+    if (this.#children.delete(uid)) this.#listener({ gone: uid });
+  }
+
+  /** Its children die with it; one that it had only just begun to start might not. */
+  #lose(link: FenceLink): void {
+    if (this.#link !== link) return;
+    this.#link = undefined;
+    this.#unansweredSinceMs = undefined;
+    const lost = new StillpointError("QEMU_FAILED", "the fence guard has ended");
+    for (const { reject } of this.#starting.values()) reject(lost);
+    if (this.#children.size > 0) this.#deps.logger.error("the fence guard has ended, and its VMs with it");
+    for (const [uid, child] of this.#children) {
+      killAndWait(child)
+        .catch((error: unknown) => this.#deps.logger.error({ err: error, uid }, "a VM without a guard does not end"))
+        .finally(() => this.#forget(uid));
+    }
+  }
+}

@@ -1,0 +1,136 @@
+import type { HeartbeatAck, HeldWorkload } from "#contracts/host/v1/agent";
+import { StillpointError } from "#libs/errors";
+import type { Logger } from "#libs/logger";
+import type { BootClock } from "./boot-clock.ts";
+import type { Fence } from "./fence.ts";
+import type { Heard, Lease } from "./lease.ts";
+
+export interface HostLeaseDeps {
+  readonly lease: Lease;
+  readonly fence: Fence;
+  readonly clock: BootClock;
+  /** Writes down the highest epoch that was seen, durably. */
+  readonly saveEpoch: (epoch: number) => Promise<void>;
+  readonly workloads: LeasedWorkloads;
+  readonly logger: Logger;
+}
+
+/** What becomes of workloads as their processes are paused, go on and end; by uid, unknown ones too. */
+export interface LeasedWorkloads {
+  paused(uid: string, atMs: number): void;
+  resumed(uid: string): Promise<void>;
+  gone(uid: string): void;
+  /** Its process is ended for good; its files stay. */
+  leaveBehind(uid: string): Promise<void>;
+  /** For a heartbeat. */
+  describe(uids: readonly string[]): Promise<HeldWorkload[]>;
+  leftBehind(): Promise<HeldWorkload[]>;
+}
+
+const LOOK_MS = 250;
+/** What the guard gets to say that it has paused its children. */
+const GRACE_MS = 500;
+
+/**
+ * The host's lease at work. The guard pauses its children at the deadline; this agent watches whether it does, and
+ * does it itself for a guard that does not answer. What remains: both stopped within seconds of each other, and
+ * neither one's end noticed.
+ */
+export class HostLease {
+  readonly #deps: HostLeaseDeps;
+  readonly #timer: NodeJS.Timeout;
+  #hearing: Promise<void> = Promise.resolve();
+
+  constructor(deps: HostLeaseDeps) {
+    this.#deps = deps;
+    const { fence, workloads, clock } = deps;
+    fence.listen((change) => {
+      if ("held" in change) workloads.paused(change.held, change.atMs);
+      else if ("gone" in change) workloads.gone(change.gone);
+      else this.#own(workloads.resumed(change.resumed), change.resumed);
+    });
+    for (const uid of fence.list()) {
+      const heldAtMs = fence.find(uid)?.heldAtMs;
+      if (heldAtMs !== undefined) workloads.paused(uid, heldAtMs);
+    }
+    this.#timer = setInterval(() => this.#look(clock()), LOOK_MS).unref();
+  }
+
+  get bootId(): string {
+    return this.#deps.lease.bootId;
+  }
+
+  get epoch(): number {
+    return this.#deps.lease.epoch;
+  }
+
+  /** @throws StillpointError LEASE_EXPIRED */
+  require(name: string): void {
+    if (this.#deps.lease.isValid(this.#deps.clock())) return;
+    throw new StillpointError("LEASE_EXPIRED", `${name} must not run on a host that cannot reach the control plane`);
+  }
+
+  /** What a heartbeat says of workloads. Call `sending` with the same `held` when it is sent. */
+  async report(): Promise<Pick<HeartbeatReport, "held" | "leftBehind">> {
+    const { fence, workloads } = this.#deps;
+    const held = fence.list().filter((uid) => fence.find(uid)?.heldAtMs !== undefined);
+    return { held: await workloads.describe(held), leftBehind: await workloads.leftBehind() };
+  }
+
+  sending(sequence: number, held: readonly HeldWorkload[]): void {
+    const { fence, lease, clock } = this.#deps;
+    const since = held.map(({ uid }): [string, number] => [uid, fence.find(uid)?.heldAtMs ?? Number.NaN]);
+    lease.sending(sequence, clock(), new Map(since));
+  }
+
+  /** Takes an answer to a heartbeat; answers are taken in turn. */
+  hear(ack: HeartbeatAck): Promise<void> {
+    this.#hearing = this.#hearing
+      .then(() => this.#take(ack))
+      .catch((error: unknown) => {
+        this.#deps.logger.error({ err: error }, "the answer to a heartbeat is not taken");
+      });
+    return this.#hearing;
+  }
+
+  async close(): Promise<void> {
+    clearInterval(this.#timer);
+    await this.#hearing;
+    this.#deps.fence.close();
+  }
+
+  async #take(ack: HeartbeatAck): Promise<void> {
+    const { lease, clock, logger, saveEpoch, fence } = this.#deps;
+    const heard = lease.hear(ack, clock());
+    if ("refused" in heard) return logger.debug({ ack, why: heard.refused }, "the answer to a heartbeat means nothing");
+    // Before it counts: an agent that comes after this one must not believe an older owner.
+    if (heard.epoch > lease.epoch) await saveEpoch(heard.epoch);
+    lease.take(heard, ack.sequence);
+    fence.renew(lease.deadlineMs);
+    this.#obey(heard);
+  }
+
+  #obey({ resume, end }: Exclude<Heard, { readonly refused: string }>): void {
+    const { fence, workloads } = this.#deps;
+    for (const [uid, sinceMs] of resume) if (fence.find(uid)?.heldAtMs === sinceMs) fence.resume(uid);
+    for (const uid of end) this.#own(workloads.leaveBehind(uid), uid);
+  }
+
+  #look(nowMs: number): void {
+    const { fence, lease } = this.#deps;
+    const running = fence.list().filter((uid) => fence.find(uid)?.heldAtMs === undefined);
+    if (running.length === 0) return;
+    const isLate = nowMs >= fence.deadlineMs + GRACE_MS;
+    if (isLate || fence.isSilent()) for (const uid of running) this.#own(fence.holdByForce(uid), uid);
+    else fence.renew(lease.deadlineMs);
+  }
+
+  #own(work: Promise<void>, uid: string): void {
+    work.catch((error: unknown) => this.#deps.logger.error({ err: error, uid }, "the lease of the host is not kept"));
+  }
+}
+
+interface HeartbeatReport {
+  readonly held: HeldWorkload[];
+  readonly leftBehind: HeldWorkload[];
+}

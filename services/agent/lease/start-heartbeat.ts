@@ -1,0 +1,59 @@
+import type { NatsConnection } from "@nats-io/transport-node";
+import { HeartbeatAck } from "#contracts/host/v1/agent";
+import { systemClock } from "#libs/clock";
+import type { Lifecycle } from "#libs/lifecycle";
+import type { Logger } from "#libs/logger";
+import manifest from "../../../package.json" with { type: "json" };
+import { readCapacity } from "../capabilities.ts";
+import type { AgentConfig } from "../config.ts";
+import { beat, type HeartbeatDeps } from "./heartbeat.ts";
+import type { HostLease } from "./host-lease.ts";
+
+/** An answer that comes later has no lease left in it. */
+const ANSWERED_MS = 10_000;
+
+export interface HeartbeatWiring extends Pick<HeartbeatDeps, "hostUid" | "address" | "capabilities" | "workloads"> {
+  readonly nats: NatsConnection;
+  readonly lease: HostLease;
+  readonly logger: Logger;
+}
+
+/** Says that this host lives until the lifecycle ends, and hears the answers, from whichever replicas they come. */
+export async function startHeartbeat(
+  config: AgentConfig,
+  lifecycle: Lifecycle,
+  { nats, lease, logger, ...known }: HeartbeatWiring,
+): Promise<void> {
+  const deps: HeartbeatDeps = {
+    ...known,
+    lease,
+    host: config.AGENT_HOST_NAME,
+    labels: Object.fromEntries(
+      config.AGENT_LABELS.split(",")
+        .filter(Boolean)
+        .map((pair) => pair.split("=")),
+    ),
+    zone: config.AGENT_ZONE ?? "",
+    capacity: await readCapacity(config.AGENT_DATA),
+    version: manifest.version,
+    send: (subject, json) => {
+      ask(nats, subject, json, (answer) => hear(lease, answer)).catch((error: unknown) => {
+        logger.debug({ err: error }, "a heartbeat is not answered");
+      });
+    },
+    clock: systemClock,
+  };
+  const beating = beat(deps, lifecycle.signal);
+  beating.catch((error: unknown) => logger.error({ err: error }, "the heartbeat has stopped"));
+  lifecycle.add("heartbeat", { beating }, (heart) => heart.beating);
+}
+
+/** Of a request that takes one answer a second one is lost: in the moment of a change of owners two may come. */
+async function ask(nats: NatsConnection, subject: string, json: string, take: (answer: string) => Promise<void>) {
+  const answers = await nats.requestMany(subject, json, { strategy: "timer", maxWait: ANSWERED_MS });
+  for await (const answer of answers) await take(answer.string());
+}
+
+async function hear(lease: HostLease, json: string): Promise<void> {
+  await lease.hear(HeartbeatAck.fromJSON(JSON.parse(json)));
+}
