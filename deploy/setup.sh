@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what Stillpoint needs and this machine lacks, and says what; a second run finds nothing to do.
-# With the word `tests`, also what only the tests need: a Docker engine, compose, an S3 store, other clients of
-# registries, what images are made with.
+# With the word `tests`, also what only the tests need: a recent Docker engine, compose, an S3 store, other clients
+# of registries, what images are made with.
 # With the word `bench`, all that and what the benchmarks compare with and measure by.
 # For Debian and Ubuntu, as root or with sudo. No service is left running or enabled that was not there before.
 set -euo pipefail
@@ -9,7 +9,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin # where a user's PATH lacks them
 
 readonly nats_minimum=2.10.27 # the first whose replicated streams keep what they acknowledged
-readonly engine_minimum=25    # the first whose networks cost a container little; for tests and benchmarks
+readonly engine_minimum=25    # older ones take long to give a container its network; for tests and benchmarks
 readonly node_major=24
 
 # What is looked for, and the package that has it.

@@ -13,7 +13,7 @@ import type { Happened, WorkloadDeps } from "../workload.ts";
 import type { CheckpointTree } from "./checkpoints/tree-shape.ts";
 import type { ContainerFolder } from "./container-folder.ts";
 import type { HostMount } from "./isolation.ts";
-import { differs, type Intent, NEVER_STARTED, reasonOf } from "./status.ts";
+import { differs, type Intent, isStart, NEVER_STARTED, reasonOf } from "./status.ts";
 
 /** The truth about a container on this host beside what the engine holds; written before the effect that it tells. */
 export interface ContainerManifest {
@@ -54,6 +54,8 @@ export class Container {
   ranOutOfMemory = false;
   /** It is being deleted: what happens to it is no news. */
   isLeaving = false;
+  /** The step that makes it starts it, and its answer will say so. */
+  isBeingMade = false;
   /** A step acts on it. */
   isActedOn = false;
 
@@ -128,11 +130,15 @@ export class Container {
     });
   }
 
-  /** Takes what it is now, and tells of it when that has changed. @param eventTime of the event that says so */
+  /**
+   * Takes what it is now, and tells of it when that has changed, but for the start of a new one.
+   * @param eventTime of the event that says so
+   */
   see(status: ContainerStatus, eventTime = this.#told.eventTime): void {
     const before = this.#told.status;
     this.#told = { status, eventTime };
-    if (differs(before, status)) this.observe({ container: status, reason: reasonOf(status) });
+    const isAnswered = this.isBeingMade && isStart(before, status);
+    if (differs(before, status) && !isAnswered) this.observe({ container: status, reason: reasonOf(status) });
     const written = this.#inTurn(() => this.#writeTold());
     written.catch((error: unknown) => this.#deps.logger.warn({ err: error, uid: this.uid }, "its status is not kept"));
   }

@@ -32,7 +32,7 @@ async function perform(parts: ContainerParts, context: StepContext, action: Step
     if (definition === undefined) throw new StillpointError("ARGUMENT_INVALID", "the definition is missing");
     const made = await createContainer(parts, context, definition);
     await failpoint("agent.create-container.made");
-    if (start) await startContainer(parts, made);
+    if (start) await startNew(parts, made);
     return answer(context, made);
   }
   if (action.$case === "deleteContainer") {
@@ -47,6 +47,16 @@ async function perform(parts: ContainerParts, context: StepContext, action: Step
   } finally {
     container.isActedOn = false;
     parts.storage.changed(container);
+  }
+}
+
+/** That it runs is told by the answer of the step alone: the operation that makes it waits for that. */
+async function startNew(parts: ContainerParts, container: Container): Promise<void> {
+  container.isBeingMade = true;
+  try {
+    await startContainer(parts, container);
+  } finally {
+    container.isBeingMade = false;
   }
 }
 

@@ -26,7 +26,7 @@ export async function startContainer(parts: ContainerParts, container: Container
   try {
     if (hasPolicy(container)) await engine.setRestart(uid, container.restart);
     const asked = clock.now();
-    if (await engine.start(uid)) noteStart(container, asked);
+    if (await engine.start(uid)) noteStart(container, asked, clock.now());
   } catch (error) {
     // Without the engine's word it may have started.
     if (isStillpointError(error, "ENGINE_UNAVAILABLE")) throw error;
@@ -112,8 +112,8 @@ function hasPolicy({ restart: { mode } }: Container): boolean {
 }
 
 /** What the engine has told since (it started, it has ended again) is newer than this. */
-function noteStart(container: Container, asked: Date): void {
+function noteStart(container: Container, asked: Date, done: Date): void {
   if (container.eventTime < asked.getTime() * NANOS_IN_MS) {
-    container.see(started(container.status, asked, container.intent));
+    container.see(started(container.status, done, container.intent));
   }
 }

@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { ContainerHealth, ContainerState, RestartPolicy_Mode } from "#contracts/container/v1/container";
 import type { ContainerStatus } from "#contracts/host/v1/agent";
 import type { EngineEvent, SeenContainer } from "../container-engine.ts";
-import { afterEvent, asSeen, differs, type Intent, NEVER_STARTED, reasonOf, started } from "./status.ts";
+import { afterEvent, asSeen, differs, type Intent, isStart, NEVER_STARTED, reasonOf, started } from "./status.ts";
 
 const { RUNNING, RESTARTING, EXITED, STOPPED, PAUSED } = ContainerState;
 const uid = "ctr-1";
@@ -68,4 +68,14 @@ test("a look tells what nobody saw", () => {
   expect(other).toMatchObject({ state: RUNNING, restarts: 4 });
   expect(differs(running, other)).toBe(true);
   expect(asSeen(running, { ...seen, state: "paused" }, never)).toMatchObject({ state: PAUSED });
+});
+
+test("a start by its owner is told from one by its policy, and from an end that came with it", () => {
+  expect(isStart(NEVER_STARTED, running)).toBe(true);
+  expect(isStart(running, running)).toBe(false);
+  const restarting = afterEvent(running, end(1), policy(RestartPolicy_Mode.ALWAYS), false);
+  expect(isStart(restarting, afterEvent(restarting, { ...at(61_000), kind: "started" }, never, false))).toBe(false);
+  const ended = afterEvent(running, end(1), never, false);
+  expect(isStart(ended, { ...running, lastExit: ended.lastExit })).toBe(true);
+  expect(isStart(NEVER_STARTED, { ...running, lastExit: ended.lastExit })).toBe(false);
 });

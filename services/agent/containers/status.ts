@@ -112,6 +112,12 @@ export function differs(a: ContainerStatus, b: ContainerStatus): boolean {
   return !(a.state === b.state && a.health === b.health && isSameLife && isSameExit);
 }
 
+/** Whether all that has happened is that its owner has started it. */
+export function isStart(before: ContainerStatus, now: ContainerStatus): boolean {
+  const wasOff = before.state === ContainerState.STOPPED || before.state === ContainerState.EXITED;
+  return wasOff && now.state === RUNNING && now.restarts === 0 && now.lastExit === before.lastExit;
+}
+
 function exitReason(exit: ContainerExit | undefined): string {
   if (exit === undefined) return "ended";
   if (exit.outOfMemory) return "killed: out of memory";
