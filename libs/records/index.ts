@@ -17,7 +17,7 @@ export { connectNats, natsHealth, openNats } from "./nats-connection.ts";
 export type { BodyCodec, RecordChange, RecordEvent, RecordStore, StoredRecord } from "./record.ts";
 export { decodeRecord, type Json } from "./record-message.ts";
 export { createRecordStore, LogRecordStore, rawCodec } from "./record-store.ts";
-export { RecordView, type ViewChange } from "./record-view.ts";
+export { type Mirror, RecordView, type ViewChange } from "./record-view.ts";
 export { ensureStreams, openStreams, replicated, type Streams, streamSpecs } from "./streams.ts";
 export { nameOfSubject, subjectOfName } from "./subject.ts";
 export { Wakeup } from "./wakeup.ts";

@@ -11,6 +11,21 @@ export interface RecordViewOptions<Body> {
   readonly codec: BodyCodec<Body>;
   /** Ends the view. */
   readonly signal: AbortSignal;
+  /**
+   * For very many records: keeps of each no more than the body and the message's bytes, from which `raw` is read anew
+   * each time, and no changes: a lean view cannot be watched.
+   */
+  readonly lean?: boolean;
+  /** Is told of each change as the view takes it in. */
+  readonly mirror?: Mirror<Body>;
+}
+
+/** What goes with a view, change by change. */
+export interface Mirror<Body> {
+  /** The view begins anew: all records that there are come after this. */
+  clear(): void;
+  set(record: StoredRecord<Body>): void;
+  delete(name: string): void;
 }
 
 export interface WatchOptions {
@@ -79,6 +94,11 @@ export class RecordView<Body> {
     return wanted.sort((a, b) => (a.name < b.name ? -1 : 1));
   }
 
+  /** In no order, and without a copy. */
+  values(): IterableIterator<StoredRecord<Body>> {
+    return this.#records.values();
+  }
+
   /** Resolves when the view knows the write that has this version; at once for 0. */
   async waitFor(token: number, signal: AbortSignal = this.#options.signal): Promise<void> {
     while (this.#token < token) {
@@ -120,6 +140,7 @@ export class RecordView<Body> {
       try {
         const newest = await log.newest(filter);
         this.#records.clear();
+        this.#options.mirror?.clear();
         this.#changes = [];
         this.#token = 0;
         for (const message of newest) this.#apply(message);
@@ -150,7 +171,8 @@ export class RecordView<Body> {
   #take(message: FollowedMessage): void {
     const change = this.#apply(message);
     if (change === undefined) return;
-    this.#changes.push(change);
+    if (this.#options.lean === true) this.#floor = this.#token;
+    else this.#changes.push(change);
     if (this.#changes.length >= 2 * KEPT_CHANGES) {
       const dropped = this.#changes.splice(0, KEPT_CHANGES);
       this.#floor = dropped.at(-1)?.record.version ?? this.#floor;
@@ -161,12 +183,18 @@ export class RecordView<Body> {
   #apply(message: LogMessage): Change<Body> | undefined {
     if (message.sequence <= this.#token) return undefined;
     this.#token = message.sequence;
-    const record = toStored(this.#options.codec, message);
-    if (decodeRecord(message.data).deleted !== true) {
+    const { codec, lean, mirror } = this.#options;
+    const stored = toStored(codec, message);
+    const { deleted } = stored.raw;
+    const record = lean === true ? withoutRaw(stored, message.data) : stored;
+    if (deleted !== true) {
       this.#records.set(record.name, record);
+      mirror?.set(record);
       return { kind: "changed", record };
     }
-    return this.#records.delete(record.name) ? { kind: "deleted", record } : undefined;
+    if (!this.#records.delete(record.name)) return undefined;
+    mirror?.delete(record.name);
+    return { kind: "deleted", record };
   }
 
   #after(token: number): Change<Body>[] {
@@ -187,6 +215,18 @@ export class RecordView<Body> {
     const newest = await log.read(filter);
     if ((newest?.sequence ?? 0) <= this.#token && this.#token < token) this.#token = token;
   }
+}
+
+/** The bytes are copied: they are a piece of all that came with them. */
+function withoutRaw<Body>(stored: StoredRecord<Body>, data: Uint8Array): StoredRecord<Body> {
+  const { name, uid, operation, body, version, time } = stored;
+  const bytes = data.slice();
+  return {
+    ...{ name, uid, operation, body, version, time },
+    get raw() {
+      return { ...decodeRecord(bytes) };
+    },
+  };
 }
 
 /** True when the promise came first. */

@@ -1,28 +1,40 @@
 import type {
+  PlaceRequest,
   Requirements as RequirementsMessage,
   SchedulerServiceImplementation,
 } from "#contracts/scheduler/v1/scheduler";
 import { authorise } from "#libs/auth";
-import { StillpointError } from "#libs/errors";
+import { errorTable, isStillpointError, StillpointError } from "#libs/errors";
 import { parseHostName } from "#libs/names";
 import type { CallScope } from "#libs/rpc";
-import type { Requirements } from "./domain/host.ts";
-import { toNeeds } from "./hosts/host-records.ts";
-import type { Placements } from "./placements.ts";
+import type { Requirements, Reservation } from "./domain/host.ts";
+import { toNeeds } from "./hosts/written.ts";
+import { forwardedHeader } from "./owners/forwarding.ts";
+import { toResult } from "./placement/other-replicas.ts";
+import type { Placements } from "./placement/placements.ts";
 
 /** Place, Release and Explain: what other services ask. */
 export function schedulerHandlers(placements: Placements): SchedulerServiceImplementation<CallScope> {
   return {
-    async place({ workload, uid, operation, requirements }, { principal }) {
-      authorise(principal, "create", workload);
-      const wanted = {
-        workload: given("workload", workload),
-        uid: given("uid", uid),
-        operation: given("operation", operation),
-        requirements: checkRequirements(requirements),
-      };
-      const { name, agentAddress } = await placements.place(wanted);
-      return { host: name, agentAddress };
+    async place(request, { principal }) {
+      authorise(principal, "create", request.workload);
+      return await placements.place(toWish(request));
+    },
+
+    async placeBatch({ requests }, { principal, metadata }) {
+      for (const { workload } of requests) authorise(principal, "create", workload);
+      if (requests.length > mostWishes) {
+        throw new StillpointError("ARGUMENT_INVALID", `requests are more than ${mostWishes}: ${requests.length}`);
+      }
+      const wishes = requests.map(toWish);
+      const isForwarded = metadata.has(forwardedHeader);
+      const answers = await (isForwarded ? placements.placeHere(wishes) : placements.placeAll(wishes));
+      const unanswered = answers.find(
+        (answer) => isStillpointError(answer) && answer.code === errorTable.UNAVAILABLE.code,
+      );
+      // The caller asks again for all: those that were placed get the same answer.
+      if (isStillpointError(unanswered)) throw unanswered;
+      return { results: answers.map(toResult) };
     },
 
     async release({ uid, host }, { principal }) {
@@ -38,6 +50,17 @@ export function schedulerHandlers(placements: Placements): SchedulerServiceImple
       const hosts = verdicts.map(({ host, failure }) => ({ host, fits: failure === undefined, ...failure }));
       return { hosts, suggestion };
     },
+  };
+}
+
+const mostWishes = 256;
+
+function toWish({ workload, uid, operation, requirements }: PlaceRequest): Reservation {
+  return {
+    workload: given("workload", workload),
+    uid: given("uid", uid),
+    operation: given("operation", operation),
+    requirements: checkRequirements(requirements),
   };
 }
 

@@ -1,29 +1,32 @@
 import { ContainersDefinition } from "#contracts/container/v1/container";
 import { OperationsDefinition } from "#contracts/operation/v1/operation";
-import { Host, HostsDefinition, Ledger, SchedulerDefinition } from "#contracts/scheduler/v1/scheduler";
+import { HostsDefinition, SchedulerDefinition } from "#contracts/scheduler/v1/scheduler";
 import { VmsDefinition } from "#contracts/vm/v1/vm";
 import { systemClock as clock, systemRandom as random } from "#libs/clock";
 import { isStillpointError } from "#libs/errors";
 import type { Lifecycle } from "#libs/lifecycle";
 import { connectRedis } from "#libs/locks";
-import { createLogger, type Logger } from "#libs/logger";
+import { createLogger } from "#libs/logger";
 import { parseOperationName } from "#libs/names";
 import { type Operations, openOperations, startRunner, succeeded } from "#libs/operations";
-import { connectNats, createRecordStore, type Log, natsHealth, openStreams, RecordView, rawCodec } from "#libs/records";
+import { connectNats, createRecordStore, type Log, natsHealth, openStreams, rawCodec } from "#libs/records";
 import { createRpcClient, RpcServer } from "#libs/rpc";
 import type { SchedulerConfig } from "./config.ts";
 import { drainJob } from "./drain/drain-job.ts";
 import type { RestDeps } from "./drain/workload-rest.ts";
 import { schedulerHandlers } from "./handlers.ts";
-import type { HostRecords } from "./hosts/host-records.ts";
 import { HostRegistry } from "./hosts/host-registry.ts";
 import { hostsHandlers } from "./hosts/hosts-handlers.ts";
+import { openHostRecords } from "./hosts/open-host-records.ts";
 import { startJoining } from "./join/start-joining.ts";
 import { followHeartbeats } from "./nats-heartbeats.ts";
+import { Forwarding } from "./owners/forwarding.ts";
 import { HeartbeatAnswers } from "./owners/heartbeat-answers.ts";
+import { owns } from "./owners/ownership.ts";
 import { openMembership } from "./owners/start-membership.ts";
-import { Placements } from "./placements.ts";
-import { reconcile } from "./reconciler.ts";
+import { openPlacements } from "./placement/open-placements.ts";
+import type { OtherReplicasDeps } from "./placement/other-replicas.ts";
+import { Reconciler, type ReconcilerDeps } from "./placement/reconciler.ts";
 import { repeat } from "./repeat.ts";
 
 const sweepEveryMs = 250;
@@ -41,12 +44,14 @@ export async function startScheduler(
   const { rec: log } = streams;
   const redis = await connectRedis(config, lifecycle);
   const operations = await openOperations({ nats, redis, streams, logger, signal });
-  const { records, store, ledgers } = await openHosts(log, signal);
+  const { records, free, store, ledgers } = await openHostRecords(log, signal);
   const knowsHostsAt = (version: number) => records.hosts.waitFor(version);
   const { membership: ownership, join } = await openMembership(config, lifecycle, { log, logger, knowsHostsAt });
   const limits = limitsOf(config);
   const registry = new HostRegistry({ store, records, ownership, clock, logger, limits });
-  const placements = new Placements({ records, ledgers });
+  const forwarding = lifecycle.add("forwarding", new Forwarding(), (it) => it.close());
+  const ask: OtherReplicasDeps["ask"] = (replica, wishes) => forwarding.placeBatch(replica, wishes);
+  const placements = openPlacements({ log, records, free, ledgers, membership: ownership, ask, clock });
 
   const answers = new HeartbeatAnswers({ registry, ownership, leaseMs: limits.leaseMs });
   const heartbeats = followHeartbeats(nats, logger, {
@@ -54,10 +59,11 @@ export async function startScheduler(
     answer: (heartbeat) => answers.answer(heartbeat),
   });
   lifecycle.add("heartbeats", heartbeats, (it) => it.close());
-  const giveBack = await reconciler(config, lifecycle, { log, records, placements, logger });
+  const owned = (host: string) => owns(ownership, host);
+  const reconciler = openReconciler(config, lifecycle, { log, records, placements, logger, owns: owned });
   const loops = Promise.all([
     repeat({ clock, logger, signal }, sweepEveryMs, () => registry.sweep()),
-    repeat({ clock, logger, signal }, config.RECONCILE_SECONDS * 1_000, giveBack),
+    repeat({ clock, logger, signal }, config.RECONCILE_SECONDS * 1_000, () => reconciler.round()),
   ]);
   lifecycle.add("scheduler loops", { loops }, async (it) => void (await it.loops));
 
@@ -73,17 +79,6 @@ export async function startScheduler(
   const address = server === undefined ? await own.listen(config.SCHEDULER_ADDRESS) : "";
   await join(server === undefined ? address : config.STILLPOINT_ADDRESS);
   return { address };
-}
-
-/** What is recorded of hosts: in memory, and to be written. */
-async function openHosts(log: Log, signal: AbortSignal) {
-  const records: HostRecords = {
-    hosts: await RecordView.start({ log, filter: "rec.hosts.*", codec: Host, signal }),
-    ledgers: await RecordView.start({ log, filter: "rec.hosts.*.ledger", codec: Ledger, signal }),
-  };
-  const store = createRecordStore({ log, codec: Host, clock, random });
-  const ledgers = createRecordStore({ log, codec: Ledger, clock, random });
-  return { records, store, ledgers };
 }
 
 /** What a drain asks of the services that own the workloads. */
@@ -109,15 +104,13 @@ const limitsOf = (config: SchedulerConfig) => ({
   takeoverMs: config.SCHEDULER_TTL_MS,
 });
 
-async function reconciler(
+function openReconciler(
   config: SchedulerConfig,
   lifecycle: Lifecycle,
-  { log, ...parts }: { log: Log; records: HostRecords; placements: Placements; logger: Logger },
-): Promise<() => Promise<number>> {
+  { log, ...parts }: Omit<ReconcilerDeps, "isUnfinished" | "readWorkload"> & { readonly log: Log },
+): Reconciler {
   const operations = createRpcClient(OperationsDefinition, config.STILLPOINT_ADDRESS);
   lifecycle.add("client of Operations", operations, (it) => it.close());
-  const { signal } = lifecycle;
-  const workloads = await RecordView.start({ log, filter: "rec.projects.*.*.*", codec: rawCodec, signal });
   const store = createRecordStore({ log, codec: rawCodec, clock, random });
 
   const isUnfinished = async (name: string): Promise<boolean> => {
@@ -128,5 +121,5 @@ async function reconciler(
       throw error;
     }
   };
-  return () => reconcile({ ...parts, isUnfinished, workloads, readWorkload: (name) => store.get(name) });
+  return new Reconciler({ ...parts, isUnfinished, readWorkload: (name) => store.get(name) });
 }

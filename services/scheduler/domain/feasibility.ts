@@ -1,4 +1,4 @@
-import { type Dimension, type Host, type Requirements, usedBy } from "./host.ts";
+import type { Dimension, Host, HostFacts, Requirements } from "./host.ts";
 
 /** Rules in the order in which they are tried. */
 export type Rule = "host" | "state" | "capability" | "label" | "cpu" | "memory" | "disk" | "port";
@@ -17,19 +17,48 @@ export type MayHearOf = (workload: string) => boolean;
 
 /** What a host would say no to, in the order of the rules; empty when the workload fits. */
 export function failures(host: Host, requirements: Requirements, mayHearOf: MayHearOf = () => true): Failure[] {
-  return [
-    ...identity(host, requirements),
-    ...availability(host),
-    ...capabilities(host, requirements),
-    ...labels(host, requirements),
-    ...amounts(host, requirements),
-    ...ports(host, requirements, mayHearOf),
-  ];
+  return fits(host, requirements)
+    ? []
+    : [
+        ...identity(host, requirements),
+        ...availability(host),
+        ...capabilities(host, requirements),
+        ...labels(host, requirements),
+        ...amounts(host, requirements),
+        ...ports(host, requirements, mayHearOf),
+      ];
 }
 
-/** Whether the workload fits: the one question that deciding, committing and explaining all ask. */
+/**
+ * Whether the workload fits: the one question that deciding, committing and explaining all ask. In three parts, from
+ * what most hosts have in common to what is one's own.
+ */
 export function fits(host: Host, requirements: Requirements): boolean {
-  return failures(host, requirements).length === 0;
+  return suits(host, requirements) && hasRoom(host, requirements) && isFreeFor(host, requirements);
+}
+
+/** Whether it is a host of the kind that is needed, and takes anything: state, capabilities, labels. */
+export function suits(host: Omit<HostFacts, "name">, { capabilities, hostSelector }: Requirements): boolean {
+  if (host.availability !== "ready") return false;
+  for (const capability of capabilities) if (!host.capabilities.includes(capability)) return false;
+  for (const key in hostSelector) if (host.labels[key] !== hostSelector[key]) return false;
+  return true;
+}
+
+/** Whether the amounts are free. */
+export function hasRoom({ capacity, used }: Pick<Host, "capacity" | "used">, needs: Requirements): boolean {
+  return (
+    (needs.cpuMillis <= capacity.cpuMillis - used.cpuMillis || needs.cpuMillis === 0) &&
+    (needs.memoryBytes <= capacity.memoryBytes - used.memoryBytes || needs.memoryBytes === 0) &&
+    (needs.diskBytes <= capacity.diskBytes - used.diskBytes || needs.diskBytes === 0)
+  );
+}
+
+/** Whether it may be this very host, with the ports that are free on it. */
+export function isFreeFor({ name, ports }: Host, { host, notHost, hostPorts }: Requirements): boolean {
+  if (name === notHost || (host !== "" && host !== name)) return false;
+  for (const port of hostPorts) if (ports.has(port)) return false;
+  return true;
 }
 
 function identity({ name }: Host, { host, notHost }: Requirements): Failure[] {
@@ -58,25 +87,21 @@ const amountRules: readonly { dimension: Dimension; rule: Rule }[] = [
   { dimension: "diskBytes", rule: "disk" },
 ];
 
-function amounts(host: Host, requirements: Requirements): Failure[] {
-  const used = usedBy(host.reservations);
+function amounts({ capacity, used }: Host, requirements: Requirements): Failure[] {
   return amountRules.flatMap(({ dimension, rule }) => {
     const needed = requirements[dimension];
-    const free = Math.max(0, host.capacity[dimension] - used[dimension]);
+    const free = Math.max(0, capacity[dimension] - used[dimension]);
     if (needed <= free) return [];
-    const detail = `needs ${amount(dimension, needed)}, ${amount(dimension, free)} of ${amount(dimension, host.capacity[dimension])} free`;
+    const detail = `needs ${amount(dimension, needed)}, ${amount(dimension, free)} of ${amount(dimension, capacity[dimension])} free`;
     return [{ rule, detail, free }];
   });
 }
 
 function ports(host: Host, { hostPorts }: Requirements, mayHearOf: MayHearOf): Failure[] {
-  const holders = new Map(
-    host.reservations.flatMap(({ workload, requirements }) => requirements.hostPorts.map((port) => [port, workload])),
-  );
-  const taken = hostPorts.filter((port) => holders.has(port));
+  const taken = hostPorts.filter((port) => host.ports.has(port));
   if (taken.length === 0) return [];
   const told = taken.map((port) => {
-    const holder = holders.get(port) ?? "";
+    const holder = host.ports.get(port) ?? "";
     return `port ${port} is taken${mayHearOf(holder) ? ` by ${holder}` : ""}`;
   });
   return [{ rule: "port", detail: told.join(", ") }];

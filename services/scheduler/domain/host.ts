@@ -35,8 +35,8 @@ export interface Reservation {
  */
 export type Availability = "ready" | "cordoned" | "draining" | "silent" | "down";
 
-/** A host as decisions see it. */
-export interface Host {
+/** What is known of a host, whatever is on it. */
+export interface HostFacts {
   /** hosts/<host> */
   readonly name: string;
   readonly availability: Availability;
@@ -44,7 +44,25 @@ export interface Host {
   readonly capabilities: readonly string[];
   /** What workloads may take in all. */
   readonly capacity: Amounts;
+}
+
+/** A host as decisions see it. */
+export interface Host extends HostFacts {
   readonly reservations: readonly Reservation[];
+  /** What they take together. */
+  readonly used: Amounts;
+  /** Host ports that they take, and the workload that has each. */
+  readonly ports: ReadonlyMap<number, string>;
+}
+
+/** A host with these reservations; what they take is counted once, here. */
+export function hostWith(facts: HostFacts, reservations: readonly Reservation[]): Host {
+  const { name, availability, labels, capabilities, capacity } = facts;
+  return {
+    ...{ name, availability, labels, capabilities, capacity, reservations },
+    used: usedBy(reservations),
+    ports: portsOf(reservations),
+  };
 }
 
 export const dimensions = ["cpuMillis", "memoryBytes", "diskBytes"] as const;
@@ -54,7 +72,38 @@ export type Dimension = (typeof dimensions)[number];
 export function usedBy(reservations: readonly Reservation[]): Amounts {
   const used = { cpuMillis: 0, memoryBytes: 0, diskBytes: 0 };
   for (const { requirements } of reservations) {
-    for (const dimension of dimensions) used[dimension] += requirements[dimension];
+    used.cpuMillis += requirements.cpuMillis;
+    used.memoryBytes += requirements.memoryBytes;
+    used.diskBytes += requirements.diskBytes;
   }
   return used;
+}
+
+/** The host with one more. */
+export function plus(host: Host, reservation: Reservation): Host {
+  const { cpuMillis, memoryBytes, diskBytes, hostPorts } = reservation.requirements;
+  const { used, ports } = host;
+  return {
+    ...host,
+    reservations: [...host.reservations, reservation],
+    used: {
+      cpuMillis: used.cpuMillis + cpuMillis,
+      memoryBytes: used.memoryBytes + memoryBytes,
+      diskBytes: used.diskBytes + diskBytes,
+    },
+    ports: hostPorts.length === 0 ? ports : new Map([...ports, ...portsOf([reservation])]),
+  };
+}
+
+const noPorts: ReadonlyMap<number, string> = new Map();
+
+function portsOf(reservations: readonly Reservation[]): ReadonlyMap<number, string> {
+  let ports: Map<number, string> | undefined;
+  for (const { workload, requirements } of reservations) {
+    for (const port of requirements.hostPorts) {
+      ports ??= new Map();
+      ports.set(port, workload);
+    }
+  }
+  return ports ?? noPorts;
 }

@@ -6,7 +6,7 @@ const held = reservation("vm-1", { cpuMillis: 8_000 });
 
 describe("reserve", () => {
   test("takes what fits", () => {
-    expect(reserve(host("a"), held)).toEqual({ kind: "taken", reservations: [held] });
+    expect(reserve(host("a"), held)).toEqual({ kind: "taken", host: host("a", { reservations: [held] }) });
   });
 
   test("knows its own reservation again, also when the host would no longer take it", () => {

@@ -1,17 +1,17 @@
 import { fits } from "./feasibility.ts";
-import type { Host, Reservation } from "./host.ts";
+import { type Host, plus, type Reservation } from "./host.ts";
 
 /** What became of the wish to reserve: held already, taken now, or refused because it no longer fits. */
 export type Reserved =
   | { readonly kind: "held" }
-  | { readonly kind: "taken"; readonly reservations: readonly Reservation[] }
+  | { readonly kind: "taken"; readonly host: Host }
   | { readonly kind: "refused" };
 
 /** Reserves on a host as it stands. A reservation is known by (uid, operation): the same one is never taken twice. */
 export function reserve(host: Host, wanted: Reservation): Reserved {
   if (host.reservations.some((held) => isSame(held, wanted))) return { kind: "held" };
   if (!fits(host, wanted.requirements)) return { kind: "refused" };
-  return { kind: "taken", reservations: [...host.reservations, wanted] };
+  return { kind: "taken", host: plus(host, wanted) };
 }
 
 /** The reservations without those of a workload; undefined when it has none there. */

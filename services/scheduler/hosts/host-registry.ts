@@ -93,7 +93,7 @@ export class HostRegistry {
     const { records } = this.#deps;
     this.#silent.listen();
     const atOnce = 32;
-    const hosts = records.hosts.list().values();
+    const hosts = [...records.hosts.values()].values();
     const work = async () => {
       for (const known of hosts) {
         if (this.#writing.has(known.name)) continue;

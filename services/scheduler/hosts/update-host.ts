@@ -1,4 +1,4 @@
-import type { Capacity, Host, Ledger, UpdateHostRequest } from "#contracts/scheduler/v1/scheduler";
+import type { Capacity, Host, UpdateHostRequest } from "#contracts/scheduler/v1/scheduler";
 import { StillpointError } from "#libs/errors";
 import { ledgerName, parseHostName } from "#libs/names";
 import type { RecordChange, RecordStore, StoredRecord } from "#libs/records";
@@ -7,6 +7,7 @@ import { refuseProblems } from "#libs/workloads";
 import { amount } from "../domain/feasibility.ts";
 import type { Amounts } from "../domain/host.ts";
 import { capacityFor, type HostLimits, shortOf, toAmounts } from "./capacity.ts";
+import type { HeldLedger } from "./held-ledger.ts";
 import { heldBy } from "./host-records.ts";
 import { placeWords, zoneLabel } from "./inventory.ts";
 import { zoneProblems } from "./nonsense.ts";
@@ -14,7 +15,7 @@ import { problemEvents } from "./problems.ts";
 
 export interface UpdateHostDeps {
   readonly store: RecordStore<Host>;
-  readonly ledgers: RecordStore<Ledger>;
+  readonly ledgers: RecordStore<HeldLedger>;
   readonly limits: HostLimits;
 }
 

@@ -86,11 +86,11 @@ export class Membership implements Ownership {
     await this.#expire();
   }
 
-  /** Resolves when it owns its share. */
-  async isJoined(): Promise<void> {
+  /** Resolves when it owns its share. Fails with the signal's reason. */
+  async isJoined(signal: AbortSignal = this.#deps.signal): Promise<void> {
     while (!this.#isConfirmed()) {
-      this.#deps.signal.throwIfAborted();
-      await this.#confirmed.next(this.#deps.signal);
+      signal.throwIfAborted();
+      await this.#confirmed.next(signal);
     }
   }
 

@@ -1,19 +1,19 @@
 import { Heartbeat } from "#contracts/host/v1/agent";
-import type { Host, Requirements, Reservation } from "../domain/host.ts";
+import { type Host, type HostFacts, hostWith, type Requirements, type Reservation } from "../domain/host.ts";
 
 export const gib = 2 ** 30;
 
 /** A host with 8 cpus, 16 GiB and 100 GiB, and what the test says otherwise. */
-export function host(name: string, differs: Partial<Host> = {}): Host {
-  return {
+export function host(name: string, differs: Partial<HostFacts & Pick<Host, "reservations">> = {}): Host {
+  const facts: HostFacts = {
     name: `hosts/${name}`,
     availability: "ready",
     labels: {},
     capabilities: ["qemu"],
     capacity: { cpuMillis: 8_000, memoryBytes: 16 * gib, diskBytes: 100 * gib },
-    reservations: [],
     ...differs,
   };
+  return hostWith(facts, differs.reservations ?? []);
 }
 
 /** One cpu, 1 GiB, 10 GiB and what the test says otherwise. */

@@ -1,20 +1,25 @@
-import { type Host, Host as HostCodec, type Ledger, Ledger as LedgerCodec } from "#contracts/scheduler/v1/scheduler";
-import { type Clock, systemClock, systemRandom } from "#libs/clock";
+import { type Host, SchedulerReplica } from "#contracts/scheduler/v1/scheduler";
+import { type Clock, systemClock } from "#libs/clock";
 import { silentLogger } from "#libs/logger";
-import { createMemoryLog, createRecordStore, type Log, type RecordStore, RecordView } from "#libs/records";
+import { createMemoryLog, type Log, type RecordStore } from "#libs/records";
+import type { HeldLedger } from "../hosts/held-ledger.ts";
 import type { HostRecords } from "../hosts/host-records.ts";
 import { HostRegistry } from "../hosts/host-registry.ts";
+import { type OpenHostRecords, openHostRecords } from "../hosts/open-host-records.ts";
 import type { Ownership } from "../owners/ownership.ts";
-import { Placements } from "../placements.ts";
+import { openPlacements, type PlacementParts } from "../placement/open-placements.ts";
+import type { Placements } from "../placement/placements.ts";
 
 /** The scheduler's parts over a memory log, with a clock that the test moves. */
 export interface MemoryScheduler extends AsyncDisposable {
   readonly log: Log;
   readonly hosts: RecordStore<Host>;
-  readonly ledgers: RecordStore<Ledger>;
+  readonly ledgers: RecordStore<HeldLedger>;
   readonly records: HostRecords;
   readonly registry: HostRegistry;
   readonly placements: Placements;
+  /** Of another replica, which takes all hosts for its own, too. */
+  another(): Promise<Placements>;
   /** Moves the registry's monotonic clock. */
   advance(ms: number): void;
   /** The same, with looks after silent hosts meanwhile. */
@@ -27,12 +32,7 @@ export async function startMemoryScheduler(): Promise<MemoryScheduler> {
   let nowMs = 0;
   const clock: Clock = { ...systemClock, monotonicMs: () => nowMs };
   const log = createMemoryLog(systemClock);
-  const hosts = createRecordStore({ log, codec: HostCodec, clock, random: systemRandom });
-  const ledgers = createRecordStore({ log, codec: LedgerCodec, clock, random: systemRandom });
-  const records = {
-    hosts: await RecordView.start({ log, filter: "rec.hosts.*", codec: HostCodec, signal }),
-    ledgers: await RecordView.start({ log, filter: "rec.hosts.*.ledger", codec: LedgerCodec, signal }),
-  };
+  const { records, free, store: hosts, ledgers } = await openHostRecords(log, signal);
   const limits = { cpuOvercommit: 4, memoryReservedBytes: 2 ** 30, downAfterMs: 10_000, takeoverMs: 0 };
   const ownership = ownsAll(clock);
   const registry = new HostRegistry({
@@ -43,13 +43,16 @@ export async function startMemoryScheduler(): Promise<MemoryScheduler> {
     logger: silentLogger,
     limits,
   });
+  const openMore = ({ records, free }: Pick<OpenHostRecords, "records" | "free">) =>
+    openPlacements({ log, records, free, ledgers, membership: ownership, ask: async () => [], clock });
   return {
     log,
     hosts,
     ledgers,
     records,
     registry,
-    placements: new Placements({ records, ledgers }),
+    placements: openMore({ records, free }),
+    another: async () => openMore(await openHostRecords(log, signal)),
     advance: (ms) => {
       nowMs += ms;
     },
@@ -64,12 +67,15 @@ export async function startMemoryScheduler(): Promise<MemoryScheduler> {
 }
 
 /** Of the one replica that there is. */
-function ownsAll(clock: Clock): Ownership {
+function ownsAll(clock: Clock): Ownership & PlacementParts["membership"] {
   const sinceMs = clock.monotonicMs();
+  const name = "schedulers/replica-1";
   return {
+    name,
+    isJoined: async () => undefined,
     epoch: 1,
     ownedSinceMs: () => sinceMs,
-    ownerOf: () => undefined,
+    ownerOf: () => SchedulerReplica.fromPartial({ name }),
     get confirmedMs() {
       return clock.monotonicMs();
     },

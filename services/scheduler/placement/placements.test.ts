@@ -1,10 +1,9 @@
 import { expect, test } from "vitest";
 import { silentLogger } from "#libs/logger";
 import type { Json, StoredRecord } from "#libs/records";
-import { Placements } from "./placements.ts";
-import { reconcile } from "./reconciler.ts";
-import { gib, heartbeat, reservation } from "./testing/hosts.ts";
-import { type MemoryScheduler, startMemoryScheduler } from "./testing/memory-scheduler.ts";
+import { gib, heartbeat, reservation } from "../testing/hosts.ts";
+import { type MemoryScheduler, startMemoryScheduler } from "../testing/memory-scheduler.ts";
+import { Reconciler } from "./reconciler.ts";
 
 const heldOn = ({ records }: MemoryScheduler, name: string) =>
   records.ledgers.get(`hosts/${name}/ledger`)?.body.reservations.map(({ uid }) => uid) ?? [];
@@ -19,8 +18,8 @@ test("a placement asked for again has the same answer and takes nothing more", a
   await using scheduler = await withHosts("a", "b");
   const wanted = reservation("vm-1", { cpuMillis: 10_000 });
   const [first, second] = await Promise.all([scheduler.placements.place(wanted), scheduler.placements.place(wanted)]);
-  expect(first.name).toBe("hosts/a");
-  expect(second.name).toBe("hosts/a");
+  expect(first.host).toBe("hosts/a");
+  expect(second.host).toBe("hosts/a");
   expect(heldOn(scheduler, "a")).toEqual(["vm-1"]);
 });
 
@@ -29,13 +28,13 @@ test("what does not fit on one host any more goes to the next", async () => {
   const hosts = await Promise.all(
     ["vm-1", "vm-2", "vm-3"].map((uid) => scheduler.placements.place(reservation(uid, { cpuMillis: 8_000 }))),
   );
-  expect(hosts.map(({ name }) => name)).toEqual(["hosts/a", "hosts/a", "hosts/b"]);
+  expect(hosts.map(({ host }) => host)).toEqual(["hosts/a", "hosts/a", "hosts/b"]);
 });
 
 test("two replicas at once never over-commit", async () => {
   await using scheduler = await withHosts("a", "b");
   const { placements } = scheduler;
-  const other = new Placements(scheduler);
+  const other = await scheduler.another();
   const answers = await Promise.allSettled(
     Array.from({ length: 12 }, (_, i) =>
       (i % 2 === 0 ? placements : other).place(reservation(`vm-${i}`, { cpuMillis: 4_000 })),
@@ -83,13 +82,13 @@ test("the reconciler gives back what neither an operation nor a workload needs",
     ["projects/default/vms/elsewhere", { uid: "elsewhere", body: { host: "hosts/b" } }],
   ]);
   const read = (name: string) => workloads.get(name) as StoredRecord<Json> | undefined;
-  const reclaimed = await reconcile({
+  const reconciler = new Reconciler({
     ...scheduler,
+    owns: () => true,
     logger: silentLogger,
     isUnfinished: async (operation) => operation === "operations/in-work",
-    workloads: { get: read },
     readWorkload: async (name) => read(name),
   });
-  expect(reclaimed).toBe(3);
+  expect(await reconciler.round()).toBe(3);
   expect(heldOn(scheduler, "a")).toEqual(["lives", "in-work"]);
 });

@@ -1,0 +1,32 @@
+import { Host } from "#contracts/scheduler/v1/scheduler";
+import { systemClock as clock, systemRandom as random } from "#libs/clock";
+import { createRecordStore, type Log, type RecordStore, RecordView } from "#libs/records";
+import { FreeCapacity } from "../placement/free-capacity.ts";
+import { type HeldLedger, ledgerCodec } from "./held-ledger.ts";
+import type { HostRecords } from "./host-records.ts";
+
+export interface OpenHostRecords {
+  readonly records: HostRecords;
+  readonly free: FreeCapacity;
+  readonly store: RecordStore<Host>;
+  readonly ledgers: RecordStore<HeldLedger>;
+}
+
+/** Hosts and ledgers: in memory, what they leave free, and to be written. */
+export async function openHostRecords(log: Log, signal: AbortSignal): Promise<OpenHostRecords> {
+  const free = new FreeCapacity();
+  const lean = { log, signal, lean: true };
+  const hosts = await RecordView.start({ ...lean, filter: "rec.hosts.*", codec: Host, mirror: free.hosts });
+  const ledgers = await RecordView.start({
+    ...lean,
+    filter: ledgersFilter,
+    codec: ledgerCodec,
+    mirror: free.ledgers,
+  });
+  const store = createRecordStore({ log, codec: Host, clock, random });
+  const ledgerStore = createRecordStore({ log, codec: ledgerCodec, clock, random });
+  return { records: { hosts, ledgers }, free, store, ledgers: ledgerStore };
+}
+
+/** Subjects of all ledgers. */
+export const ledgersFilter = "rec.hosts.*.ledger";

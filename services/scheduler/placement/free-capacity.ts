@@ -1,0 +1,137 @@
+import type { Host as HostRecord } from "#contracts/scheduler/v1/scheduler";
+import { ledgerName } from "#libs/names";
+import type { Mirror } from "#libs/records";
+import { type Host, type HostFacts, hostWith, plus, type Requirements, type Reservation } from "../domain/host.ts";
+import { HostIndex } from "../domain/host-index.ts";
+import { isSame } from "../domain/ledger.ts";
+import type { HeldLedger } from "../hosts/held-ledger.ts";
+import { factsOf } from "../hosts/host-records.ts";
+
+/** One host, as far as it is known. */
+interface Seat {
+  /** Absent: there is a ledger and no host. */
+  facts?: HostFacts;
+  /** As its ledger says. */
+  held: readonly Reservation[];
+  /** Decided here, and not yet in its ledger. */
+  assumed: readonly Reservation[];
+}
+
+/**
+ * What each host has left, by the records and by what is decided here: a decision counts from the moment that it is
+ * made, so that the next one need not wait until it is written.
+ */
+export class FreeCapacity {
+  readonly #seats = new Map<string, Seat>();
+  readonly #index = new HostIndex();
+  /** The hosts on whose ledgers a uid is; nearly always one. */
+  readonly #holders = new Map<string, readonly string[]>();
+  /** Reservations that came to a ledger while another one had the same. */
+  readonly #late = new Set<string>();
+
+  /** Goes with the view of hosts. */
+  readonly hosts: Mirror<HostRecord> = {
+    clear: () => {
+      for (const [name, seat] of this.#seats) this.#update(name, withoutFacts(seat));
+    },
+    set: ({ name, body }) => this.#update(name, { ...this.#seat(name), facts: factsOf(body) }),
+    delete: (name) => this.#update(name, withoutFacts(this.#seat(name))),
+  };
+
+  /** Goes with the view of ledgers. */
+  readonly ledgers: Mirror<HeldLedger> = {
+    clear: () => {
+      for (const name of this.#seats.keys()) this.#hold(name, []);
+    },
+    set: ({ name, body }) => this.#hold(hostOf(name), body.reservations),
+    delete: (name) => this.#hold(hostOf(name), []),
+  };
+
+  get(host: string): Host | undefined {
+    return this.#index.get(host);
+  }
+
+  /** All hosts, by name. */
+  inOrder(): Host[] {
+    return [...this.#index.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
+  }
+
+  /** See HostIndex. */
+  best(requirements: Requirements, isAllowed: (host: string) => boolean): Host | undefined {
+    const { host } = requirements;
+    if (host === "") return this.#index.best(requirements, isAllowed);
+    const only = new HostIndex();
+    const named = this.get(host);
+    if (named !== undefined) only.set(named);
+    return only.best(requirements, isAllowed);
+  }
+
+  /** The host whose ledger has a reservation; undefined when none has. */
+  holderOf(wanted: Pick<Reservation, "uid" | "operation">): string | undefined {
+    return this.holdersOf(wanted.uid).find((host) => this.#seat(host).held.some((held) => isSame(held, wanted)));
+  }
+
+  /** The hosts whose ledgers have anything of a workload. */
+  holdersOf(uid: string): readonly string[] {
+    return this.#holders.get(uid) ?? [];
+  }
+
+  /** Counts a reservation on a host that is about to be written. */
+  assume(host: string, wanted: Reservation): void {
+    const seat = this.#seat(host);
+    const before = this.get(host);
+    this.#seats.set(host, { ...seat, assumed: [...seat.assumed, wanted] });
+    if (before !== undefined) this.#index.set(plus(before, wanted));
+  }
+
+  /** They are in the ledger, or will not be. */
+  settle(host: string, settled: ReadonlySet<Reservation | undefined>): void {
+    const seat = this.#seat(host);
+    this.#update(host, { ...seat, assumed: seat.assumed.filter((assumed) => !settled.has(assumed)) });
+  }
+
+  /** True when another ledger had the reservation when it came to this host's; tells it once. */
+  wasLate(host: string, wanted: Reservation): boolean {
+    return this.#late.delete(lateKey(host, wanted));
+  }
+
+  #seat(name: string): Seat {
+    return this.#seats.get(name) ?? { held: [], assumed: [] };
+  }
+
+  #update(name: string, seat: Seat): void {
+    const { facts, held, assumed } = seat;
+    if (facts === undefined) this.#index.delete(name);
+    else this.#index.set(hostWith(facts, [...held, ...assumed.filter((one) => !held.some((it) => isSame(it, one)))]));
+    if (facts === undefined && held.length === 0 && assumed.length === 0) this.#seats.delete(name);
+    else this.#seats.set(name, seat);
+  }
+
+  #hold(name: string, held: readonly Reservation[]): void {
+    const seat = this.#seat(name);
+    const before = new Set(seat.held.map(({ uid }) => uid));
+    const after = new Set(held.map(({ uid }) => uid));
+    for (const uid of before) if (!after.has(uid)) this.#release(uid, name);
+    for (const reservation of held) if (!before.has(reservation.uid)) this.#take(reservation, name);
+    this.#update(name, { ...seat, held });
+  }
+
+  #take(reservation: Reservation, host: string): void {
+    const others = this.holdersOf(reservation.uid).filter((other) => other !== host);
+    const had = others.some((other) => this.#seat(other).held.some((held) => isSame(held, reservation)));
+    if (had) this.#late.add(lateKey(host, reservation));
+    this.#holders.set(reservation.uid, [...others, host]);
+  }
+
+  #release(uid: string, host: string): void {
+    const left = this.holdersOf(uid).filter((other) => other !== host);
+    if (left.length === 0) this.#holders.delete(uid);
+    else this.#holders.set(uid, left);
+  }
+}
+
+const withoutFacts = ({ held, assumed }: Seat): Seat => ({ held, assumed });
+
+const lateKey = (host: string, { uid, operation }: Reservation): string => `${host} ${uid} ${operation}`;
+
+const hostOf = (ledger: string): string => ledger.slice(0, -ledgerName("").length);
