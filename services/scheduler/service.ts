@@ -9,7 +9,7 @@ import { connectRedis } from "#libs/locks";
 import { createLogger } from "#libs/logger";
 import { parseOperationName } from "#libs/names";
 import { type Operations, openOperations, startRunner, succeeded } from "#libs/operations";
-import { connectNats, createRecordStore, type Log, natsHealth, openStreams, rawCodec } from "#libs/records";
+import { connectNats, createRecordStore, natsHealth, openStreams, rawCodec } from "#libs/records";
 import { createRpcClient, RpcServer } from "#libs/rpc";
 import type { SchedulerConfig } from "./config.ts";
 import { drainJob } from "./drain/drain-job.ts";
@@ -53,14 +53,13 @@ export async function startScheduler(
   const ask: OtherReplicasDeps["ask"] = (replica, wishes) => forwarding.placeBatch(replica, wishes);
   const placements = openPlacements({ log, records, free, ledgers, membership: ownership, ask, clock });
 
-  const answers = new HeartbeatAnswers({ registry, ownership, leaseMs: limits.leaseMs });
-  const heartbeats = followHeartbeats(nats, logger, {
-    notice: (host) => registry.notice(host),
-    answer: (heartbeat) => answers.answer(heartbeat),
-  });
-  lifecycle.add("heartbeats", heartbeats, (it) => it.close());
+  const workloads = createRecordStore({ log, codec: rawCodec, clock, random });
+  const readWorkload = (name: string) => workloads.get(name);
+  const words = { readWorkload, readOperation: (id: string) => operations.get(id) };
+  const answers = new HeartbeatAnswers({ registry, ownership, leaseMs: limits.leaseMs, ...words });
+  lifecycle.add("heartbeats", followHeartbeats(nats, logger, answers), (it) => it.close());
   const owned = (host: string) => owns(ownership, host);
-  const reconciler = openReconciler(config, lifecycle, { log, records, placements, logger, owns: owned });
+  const reconciler = openReconciler(config, lifecycle, { readWorkload, records, placements, logger, owns: owned });
   const loops = Promise.all([
     repeat({ clock, logger, signal }, sweepEveryMs, () => registry.sweep()),
     repeat({ clock, logger, signal }, config.RECONCILE_SECONDS * 1_000, () => reconciler.round()),
@@ -107,12 +106,10 @@ const limitsOf = (config: SchedulerConfig) => ({
 function openReconciler(
   config: SchedulerConfig,
   lifecycle: Lifecycle,
-  { log, ...parts }: Omit<ReconcilerDeps, "isUnfinished" | "readWorkload"> & { readonly log: Log },
+  parts: Omit<ReconcilerDeps, "isUnfinished">,
 ): Reconciler {
   const operations = createRpcClient(OperationsDefinition, config.STILLPOINT_ADDRESS);
   lifecycle.add("client of Operations", operations, (it) => it.close());
-  const store = createRecordStore({ log, codec: rawCodec, clock, random });
-
   const isUnfinished = async (name: string): Promise<boolean> => {
     try {
       return !(await operations.getOperation({ name })).done;
@@ -121,5 +118,5 @@ function openReconciler(
       throw error;
     }
   };
-  return new Reconciler({ ...parts, isUnfinished, readWorkload: (name) => store.get(name) });
+  return new Reconciler({ ...parts, isUnfinished });
 }
