@@ -3,6 +3,7 @@ import type { Host } from "#contracts/scheduler/v1/scheduler";
 import { hostName } from "#libs/names";
 import { type Api, type CommonOptions, withApi } from "../api.ts";
 import { leafCommand, nounCommand, operationLeaf } from "../leaf-command.ts";
+import { printAnswer } from "../output/format.ts";
 import { showDrain } from "../output/hosts.ts";
 import { runOperation } from "../run-operation.ts";
 import type { Terminal } from "../terminal.ts";
@@ -35,6 +36,7 @@ export function hostCommand(terminal: Terminal): Command {
       ),
     )
     .addCommand(drainCommand(terminal))
+    .addCommand(forgetCommand(terminal))
     .addCommand(hostSetCommand(terminal))
     .addCommand(joinTokenCommand(terminal))
     .addCommand(joinCommand(terminal));
@@ -47,6 +49,23 @@ function drainCommand(terminal: Terminal): Command {
       runOperation(terminal, options, {
         start: async (api, requestId) => (await api.hosts()).drainHost({ name: hostName(host), requestId }),
         told: ({ output }) => showDrain(host, output ?? {}),
+      }),
+    );
+}
+
+interface ForgetOptions extends CommonOptions {
+  readonly force?: boolean;
+}
+
+function forgetCommand(terminal: Terminal): Command {
+  return leafCommand("forget", "Take a host that has left out of the inventory; it is refused until it joins anew.")
+    .argument("<name>")
+    .option("--force", "with what is on it, which is lost: turn the machine off first")
+    .action((host: string, options: ForgetOptions) =>
+      withApi(terminal, options, async (api) => {
+        const name = hostName(host);
+        await (await api.hosts()).forgetHost({ name, force: options.force ?? false });
+        await printAnswer(terminal, options.output, { json: { name }, table: () => `Host ${host} is forgotten.\n` });
       }),
     );
 }

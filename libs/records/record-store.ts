@@ -54,7 +54,8 @@ export class LogRecordStore<Body> implements RecordStore<Body> {
       const newest = await this.#deps.log.read(subjectOfName(name));
       const found = newest && decodeRecord(newest.data);
       // A tombstone with this uid is of this very record: it was made, with an answer that got lost, and is gone again.
-      if (newest === undefined || found?.deleted !== true || found.uid === record.uid) throw error;
+      const isLate = found?.uid === record.uid && record.revives !== true;
+      if (newest === undefined || found?.deleted !== true || isLate) throw error;
       return await this.createOver(name, record, newest.sequence);
     }
   }

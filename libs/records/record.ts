@@ -45,7 +45,7 @@ export interface RecordStore<Body> {
   get(name: string): Promise<StoredRecord<Body> | undefined>;
   /**
    * Fails with RECORD_CONFLICT when a live record has that name. Writes over a tombstone, but never over one with the
-   * same uid: what was removed does not come back.
+   * same uid, unless it `revives`: what was removed does not come back.
    */
   create(name: string, record: NewRecord<Body>): Promise<StoredRecord<Body>>;
   /** Writes over the state that was read; fails with RECORD_CONFLICT when that is no longer the newest. */
@@ -68,4 +68,6 @@ export interface NewRecord<Body> {
   readonly operation?: string;
   readonly events?: readonly RecordEvent[];
   readonly messageId?: string;
+  /** What was removed may come back under its uid, as a host does; `create` writes over its tombstone then. */
+  readonly revives?: boolean;
 }

@@ -9,6 +9,8 @@ import {
   acceptAction,
   acceptDelete,
   findWorkload,
+  type LostDeps,
+  markLost,
   type Readiness,
   watchWorkloads,
 } from "#libs/workloads";
@@ -21,7 +23,7 @@ import { type UpdateDeps, updateContainer } from "./update.ts";
 
 export interface ContainerDeps extends UpdateDeps, CreateDeps, StreamDeps {
   readonly records: RecordStore<Container>;
-  readonly operations: UpdateDeps["operations"];
+  readonly operations: UpdateDeps["operations"] & LostDeps<Container>["operations"];
   readonly view: RecordView<Container>;
   readonly readiness: Readiness<Container>;
 }
@@ -65,6 +67,11 @@ export function containerHandlers(deps: ContainerDeps): ContainersServiceImpleme
     async updateContainer(request, call) {
       authorise(call.principal, "update", request.name);
       return show(await updateContainer(deps, request, call));
+    },
+
+    async markContainerLost(request, { principal }) {
+      authorise(principal, "delete", request.name);
+      return show(await markLost(deps, request));
     },
 
     ...streamHandlers(deps),

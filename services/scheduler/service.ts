@@ -1,5 +1,5 @@
 import { ContainersDefinition } from "#contracts/container/v1/container";
-import { OperationsDefinition } from "#contracts/operation/v1/operation";
+import { type Operation, OperationsDefinition } from "#contracts/operation/v1/operation";
 import { HostsDefinition, SchedulerDefinition } from "#contracts/scheduler/v1/scheduler";
 import { VmsDefinition } from "#contracts/vm/v1/vm";
 import { systemClock as clock, systemRandom as random } from "#libs/clock";
@@ -13,7 +13,6 @@ import { connectNats, createRecordStore, natsHealth, openStreams, rawCodec } fro
 import { createRpcClient, RpcServer } from "#libs/rpc";
 import type { SchedulerConfig } from "./config.ts";
 import { drainJob } from "./drain/drain-job.ts";
-import type { RestDeps } from "./drain/workload-rest.ts";
 import { schedulerHandlers } from "./handlers.ts";
 import { HostRegistry } from "./hosts/host-registry.ts";
 import { hostsHandlers } from "./hosts/hosts-handlers.ts";
@@ -44,11 +43,11 @@ export async function startScheduler(
   const { rec: log } = streams;
   const redis = await connectRedis(config, lifecycle);
   const operations = await openOperations({ nats, redis, streams, logger, signal });
-  const { records, free, store, ledgers } = await openHostRecords(log, signal);
+  const { records, free, store, ledgers, identities } = await openHostRecords(log, signal);
   const knowsHostsAt = (version: number) => records.hosts.waitFor(version);
   const { membership: ownership, join } = await openMembership(config, lifecycle, { log, logger, knowsHostsAt });
   const limits = limitsOf(config);
-  const registry = new HostRegistry({ store, records, ownership, clock, logger, limits });
+  const registry = new HostRegistry({ store, identities, records, ownership, clock, logger, limits });
   const forwarding = lifecycle.add("forwarding", new Forwarding(), (it) => it.close());
   const ask: OtherReplicasDeps["ask"] = (replica, wishes) => forwarding.placeBatch(replica, wishes);
   const placements = openPlacements({ log, records, free, ledgers, membership: ownership, ask, clock });
@@ -66,14 +65,16 @@ export async function startScheduler(
   ]);
   lifecycle.add("scheduler loops", { loops }, async (it) => void (await it.loops));
 
-  const drain = drainJob({ records, store, ...restDeps(config, lifecycle, operations) });
+  const rest = restDeps(config, lifecycle, operations);
+  const drain = drainJob({ records, store, ...rest });
   const runner = startRunner(operations, { jobs: [drain], ttlMs: config.OPERATION_TTL_MS });
   lifecycle.add("host runner", runner, (it) => it.close());
 
-  const joining = await startJoining(config, lifecycle, { log, hosts: store, logger });
+  const joining = await startJoining(config, lifecycle, { log, hosts: store, identities, logger });
   const own = server ?? lifecycle.add("grpc", new RpcServer({ logger, health: natsHealth(nats) }), (it) => it.close());
   own.add(SchedulerDefinition, schedulerHandlers(placements));
-  const hosts = { records, store, ledgers, registry, operations, limits, ownership, joining };
+  const recorded = { records, store, ledgers, identities };
+  const hosts = { ...recorded, ...rest, registry, operations, limits, ownership, joining, random };
   own.add(HostsDefinition, hostsHandlers(hosts));
   const address = server === undefined ? await own.listen(config.SCHEDULER_ADDRESS) : "";
   await join(server === undefined ? address : config.STILLPOINT_ADDRESS);
@@ -81,14 +82,14 @@ export async function startScheduler(
 }
 
 /** What a drain asks of the services that own the workloads. */
-function restDeps(config: SchedulerConfig, lifecycle: Lifecycle, operations: Operations): RestDeps {
+function restDeps(config: SchedulerConfig, lifecycle: Lifecycle, operations: Operations) {
   const vms = createRpcClient(VmsDefinition, config.VM_ADDRESS ?? config.STILLPOINT_ADDRESS);
   const containers = createRpcClient(ContainersDefinition, config.CONTAINER_ADDRESS ?? config.STILLPOINT_ADDRESS);
   return {
     vms: lifecycle.add("vms client", vms, (it) => it.close()),
     containers: lifecycle.add("containers client", containers, (it) => it.close()),
-    succeeded: (operation, signal) => succeeded(operations, operation, signal),
-    async ended(operation, signal) {
+    succeeded: (operation: Operation, signal: AbortSignal) => succeeded(operations, operation, signal),
+    async ended(operation: string, signal: AbortSignal) {
       for await (const _ of operations.watch(parseOperationName(operation), signal));
     },
   };

@@ -14,6 +14,8 @@ import {
   acceptAction,
   acceptDelete,
   findWorkload,
+  type LostDeps,
+  markLost,
   notFound,
   type Readiness,
   watchWorkloads,
@@ -27,7 +29,7 @@ import { vmEvent } from "./vm-record.ts";
 
 export interface VmDeps extends UpdateDeps, CreateDeps, ExecDeps {
   readonly records: RecordStore<Vm>;
-  readonly operations: UpdateDeps["operations"];
+  readonly operations: UpdateDeps["operations"] & LostDeps<Vm>["operations"];
   readonly view: RecordView<Vm>;
   readonly readiness: Readiness<Vm>;
 }
@@ -78,6 +80,11 @@ export function vmHandlers(deps: VmDeps): VmsServiceImplementation<CallScope> {
     async updateVm(request, call) {
       authorise(call.principal, "update", request.name);
       return show(await updateVm(deps, request, call));
+    },
+
+    async markVmLost(request, { principal }) {
+      authorise(principal, "delete", request.name);
+      return show(await markLost(deps, request));
     },
 
     async *execVm(request, { principal, signal }) {

@@ -124,3 +124,25 @@ describe("a creation that fails leaves nothing", () => {
     expect([...plane.reservations.values()].map(({ workload }) => workload)).not.toContain(name);
   });
 });
+
+test("one whose host was lost is on no host, and can be deleted; others are left alone", async () => {
+  const { uid } = await vm.made();
+  const asked = { name, uid, host: hostInTest };
+  expect(await plane.vms.markVmLost({ ...asked, host: "hosts/other" })).toMatchObject({ state: VmState.STOPPED });
+  const lost = { state: VmState.FAILED, stateReason: `it was lost with ${hostInTest}`, host: "" };
+  expect(await plane.vms.markVmLost(asked)).toMatchObject(lost);
+  expect(await plane.vms.markVmLost(asked)).toMatchObject(lost);
+  await expect(plane.vms.startVm({ name })).rejects.toMatchObject({ reason: "VM_STATE" });
+  await plane.succeeded(await plane.vms.deleteVm({ name }));
+  expect((await plane.happened(name)).slice(-3)).toEqual(["lost", "deleting", "deleted"]);
+});
+
+test("one that is busy is not lost", async () => {
+  const { uid } = await vm.made();
+  const { promise, resolve } = Promise.withResolvers<void>();
+  plane.agent.holding.set("startVm", promise);
+  const starting = await plane.vms.startVm({ name });
+  await expect(plane.vms.markVmLost({ name, uid, host: hostInTest })).rejects.toMatchObject({ reason: "TARGET_BUSY" });
+  resolve();
+  await plane.succeeded(starting);
+});

@@ -1,4 +1,4 @@
-import { type Host, HostState } from "#contracts/scheduler/v1/scheduler";
+import { type Host, type HostIdentity, HostState } from "#contracts/scheduler/v1/scheduler";
 import { ledgerName } from "#libs/names";
 import type { RecordView, StoredRecord } from "#libs/records";
 import { type Amounts, type Availability, type HostFacts, usedBy } from "../domain/host.ts";
@@ -10,6 +10,7 @@ import { toCapacity, toWritten } from "./written.ts";
 export interface HostRecords {
   readonly hosts: RecordView<Host>;
   readonly ledgers: RecordView<HeldLedger>;
+  readonly identities: RecordView<HostIdentity>;
 }
 
 /** A host as decisions see it, but for what is on it. */

@@ -1,12 +1,13 @@
 import type { Heartbeat } from "#contracts/host/v1/agent";
-import { type Host, HostState } from "#contracts/scheduler/v1/scheduler";
+import { type Host, type HostIdentity, HostState } from "#contracts/scheduler/v1/scheduler";
 import type { Clock } from "#libs/clock";
 import { isStillpointError } from "#libs/errors";
 import type { Logger } from "#libs/logger";
-import { ledgerName, parseHostName } from "#libs/names";
+import { identityName, ledgerName, parseHostName } from "#libs/names";
 import type { RecordChange, RecordStore, StoredRecord } from "#libs/records";
 import { type Ownership, owns } from "../owners/ownership.ts";
 import type { HostLimits } from "./capacity.ts";
+import { isForgotten } from "./forgotten.ts";
 import { type HostRecords, heldBy } from "./host-records.ts";
 import { Identities } from "./identities.ts";
 import { differs, eventsBetween, takeIn } from "./inventory.ts";
@@ -15,6 +16,7 @@ import { SilentHosts } from "./silent-hosts.ts";
 
 export interface HostRegistryDeps {
   readonly store: RecordStore<Host>;
+  readonly identities: RecordStore<HostIdentity>;
   readonly records: HostRecords;
   readonly ownership: Ownership;
   readonly clock: Clock;
@@ -75,7 +77,7 @@ export class HostRegistry {
     const { host, hostUid } = heartbeat;
     parseHostName(host);
     const sinceMs = ownership.ownedSinceMs(host);
-    if (sinceMs === undefined) return false;
+    if (sinceMs === undefined || (await this.#isRefused(heartbeat))) return false;
     const known = records.hosts.get(host);
     const standing = this.#identities.judge(heartbeat, known?.body, { nowMs: clock.monotonicMs(), sinceMs });
     if (standing === "twin" || standing === "repeated") return false;
@@ -86,6 +88,21 @@ export class HostRegistry {
     if (standing === "waiting") return this.#isSurelyHeard(known);
     const stored = await this.#alone(host, () => this.#write(heartbeat, known));
     return stored !== undefined && stored.uid === hostUid && isHeard(stored.body) && this.#owns(host);
+  }
+
+  /** What was forgotten is told of once, when it is heard again. */
+  async #isRefused(heartbeat: Heartbeat): Promise<boolean> {
+    const { records, identities } = this.#deps;
+    const name = identityName(heartbeat.host);
+    const identity = records.identities.get(name)?.body;
+    if (!isForgotten(heartbeat, identity)) return false;
+    this.#identities.forget(heartbeat.host);
+    if (identity?.heardSince === true) return true;
+    await identities.modify(name, ({ body }) => {
+      if (body.heardSince) return undefined;
+      return { body: { ...body, heardSince: true }, events: [event("refused", { uid: heartbeat.hostUid })] };
+    });
+    return true;
   }
 
   /** Marks hosts that were not heard of for too long: suspected first, then down. */
@@ -158,10 +175,12 @@ export class HostRegistry {
 
   async #create(heartbeat: Heartbeat): Promise<StoredRecord<Host> | undefined> {
     if (!this.#owns(heartbeat.host)) return undefined;
+    // It may have been forgotten this very moment.
+    if (isForgotten(heartbeat, (await this.#deps.identities.get(identityName(heartbeat.host)))?.body)) return undefined;
     const body = this.#takeIn(heartbeat, undefined);
     const events = [event("ready", { capabilities: body.capabilities }), ...problemEvents([], body.problems)];
     return await this.#deps.store
-      .create(heartbeat.host, { uid: heartbeat.hostUid, body, events })
+      .create(heartbeat.host, { uid: heartbeat.hostUid, body, events, revives: true })
       .catch(unlessConflict);
   }
 

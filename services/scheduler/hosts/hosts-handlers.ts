@@ -9,11 +9,12 @@ import { acceptDrain } from "../drain/accept-drain.ts";
 import type { Joining } from "../join/start-joining.ts";
 import type { Ownership } from "../owners/ownership.ts";
 import { inForce } from "./capacity.ts";
+import { type ForgetDeps, forgetHost } from "./forget-host.ts";
 import { type HostRecords, hostToShow } from "./host-records.ts";
 import type { HostRegistry } from "./host-registry.ts";
 import { type UpdateHostDeps, updateHost } from "./update-host.ts";
 
-export interface HostsDeps extends UpdateHostDeps {
+export interface HostsDeps extends UpdateHostDeps, ForgetDeps {
   readonly records: HostRecords;
   readonly registry: HostRegistry;
   readonly joining: Joining;
@@ -76,9 +77,24 @@ export function hostsHandlers(deps: HostsDeps): HostsServiceImplementation<CallS
       return written(request.name, await updateHost(deps, request));
     },
 
+    ...comingAndGoing(deps),
+  };
+}
+
+/** How machines become hosts, and are no more. */
+function comingAndGoing(
+  deps: HostsDeps,
+): Pick<HostsServiceImplementation<CallScope>, "createJoinToken" | "forgetHost"> {
+  return {
     async createJoinToken(request, { principal }) {
       authorise(principal, "create", "hosts/-");
       return deps.joining.tokens.create(deps.joining.authority(), request);
+    },
+
+    async forgetHost(request, { principal }) {
+      authorise(principal, "delete", request.name);
+      await forgetHost(deps, request);
+      return {};
     },
   };
 }

@@ -1,4 +1,4 @@
-import { Host } from "#contracts/scheduler/v1/scheduler";
+import { Host, HostIdentity } from "#contracts/scheduler/v1/scheduler";
 import { systemClock as clock, systemRandom as random } from "#libs/clock";
 import { createRecordStore, type Log, type RecordStore, RecordView } from "#libs/records";
 import { FreeCapacity } from "../placement/free-capacity.ts";
@@ -10,6 +10,7 @@ export interface OpenHostRecords {
   readonly free: FreeCapacity;
   readonly store: RecordStore<Host>;
   readonly ledgers: RecordStore<HeldLedger>;
+  readonly identities: RecordStore<HostIdentity>;
 }
 
 /** Hosts and ledgers: in memory, what they leave free, and to be written. */
@@ -25,7 +26,13 @@ export async function openHostRecords(log: Log, signal: AbortSignal): Promise<Op
   });
   const store = createRecordStore({ log, codec: Host, clock, random });
   const ledgerStore = createRecordStore({ log, codec: ledgerCodec, clock, random });
-  return { records: { hosts, ledgers }, free, store, ledgers: ledgerStore };
+  const identities = await RecordView.start({ ...lean, filter: "rec.hosts.*.identity", codec: HostIdentity });
+  const stores = {
+    store,
+    ledgers: ledgerStore,
+    identities: createRecordStore({ log, codec: HostIdentity, clock, random }),
+  };
+  return { records: { hosts, ledgers, identities }, free, ...stores };
 }
 
 /** Subjects of all ledgers. */

@@ -1,6 +1,6 @@
 import {
   type Host,
-  HostIdentity,
+  type HostIdentity,
   HostJoinDefinition,
   type JoinHostRequest,
   JoinTokenRecord,
@@ -28,6 +28,7 @@ export interface Joining {
 export interface JoiningDeps {
   readonly log: Log;
   readonly hosts: RecordStore<Host>;
+  readonly identities: RecordStore<HostIdentity>;
   readonly logger: Logger;
 }
 
@@ -35,7 +36,7 @@ export interface JoiningDeps {
 export async function startJoining(
   config: SchedulerConfig,
   lifecycle: Lifecycle,
-  { log, hosts, logger }: JoiningDeps,
+  { log, hosts, identities, logger }: JoiningDeps,
 ): Promise<Joining> {
   const { signal } = lifecycle;
   const store = createRecordStore({ log, codec: JoinTokenRecord, clock, random });
@@ -46,7 +47,6 @@ export async function startJoining(
   const folder = config.JOIN_AUTHORITY;
   const authority = folder === undefined ? undefined : new Authority(folder);
   if (authority !== undefined) {
-    const identities = createRecordStore({ log, codec: HostIdentity, clock, random });
     const { JOIN_CERTIFICATE_DAYS: days } = config;
     const deps = { tokens, hosts, identities, clock, random, days, settings: settingsOf(config) };
     const server = lifecycle.add("join", new RpcServer({ logger, anyone: true }), (it) => it.close());

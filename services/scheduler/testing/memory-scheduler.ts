@@ -1,4 +1,4 @@
-import { type Host, SchedulerReplica } from "#contracts/scheduler/v1/scheduler";
+import { type Host, type HostIdentity, SchedulerReplica } from "#contracts/scheduler/v1/scheduler";
 import { type Clock, systemClock } from "#libs/clock";
 import { silentLogger } from "#libs/logger";
 import { createMemoryLog, type Log, type RecordStore } from "#libs/records";
@@ -15,6 +15,7 @@ export interface MemoryScheduler extends AsyncDisposable {
   readonly log: Log;
   readonly hosts: RecordStore<Host>;
   readonly ledgers: RecordStore<HeldLedger>;
+  readonly identities: RecordStore<HostIdentity>;
   readonly records: HostRecords;
   readonly registry: HostRegistry;
   readonly placements: Placements;
@@ -32,11 +33,12 @@ export async function startMemoryScheduler(): Promise<MemoryScheduler> {
   let nowMs = 0;
   const clock: Clock = { ...systemClock, monotonicMs: () => nowMs };
   const log = createMemoryLog(systemClock);
-  const { records, free, store: hosts, ledgers } = await openHostRecords(log, signal);
+  const { records, free, store: hosts, ledgers, identities } = await openHostRecords(log, signal);
   const limits = { cpuOvercommit: 4, memoryReservedBytes: 2 ** 30, downAfterMs: 10_000, takeoverMs: 0 };
   const ownership = ownsAll(clock);
   const registry = new HostRegistry({
     store: hosts,
+    identities,
     records,
     ownership,
     clock,
@@ -48,6 +50,7 @@ export async function startMemoryScheduler(): Promise<MemoryScheduler> {
   return {
     log,
     hosts,
+    identities,
     ledgers,
     records,
     registry,

@@ -9,7 +9,7 @@
  * | PAUSED   | QEMU holds the guest still because somebody asked for it  | resume, stop --force, delete --force, crash |
  * | CRASHED  | QEMU ended without a guest shutdown; disks as they were   | start, stop (which acknowledges), delete   |
  * | DELETING | an operation removes it; parts may be gone                | the end of that operation                  |
- * | FAILED   | its creation or deletion failed half-way                  | delete                                     |
+ * | FAILED   | its creation or deletion failed half-way, or its host was lost | delete                                |
  */
 type State =
   | "VM_STATE_CREATING"

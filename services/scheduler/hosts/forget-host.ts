@@ -1,0 +1,91 @@
+import type { ContainersClient } from "#contracts/container/v1/container";
+import { type ForgetHostRequest, type Host, HostIdentity, HostState } from "#contracts/scheduler/v1/scheduler";
+import type { VmsClient } from "#contracts/vm/v1/vm";
+import type { Random } from "#libs/clock";
+import { isStillpointError, StillpointError } from "#libs/errors";
+import { identityName, ledgerName, parseHostName } from "#libs/names";
+import type { RecordStore, StoredRecord } from "#libs/records";
+import type { Reservation } from "../domain/host.ts";
+import type { HeldLedger } from "./held-ledger.ts";
+
+export interface ForgetDeps {
+  readonly store: RecordStore<Host>;
+  readonly ledgers: RecordStore<HeldLedger>;
+  readonly identities: RecordStore<HostIdentity>;
+  /** The services that own what is lost. */
+  readonly vms: Pick<VmsClient, "markVmLost">;
+  readonly containers: Pick<ContainersClient, "markContainerLost">;
+  readonly random: Random;
+}
+
+/**
+ * Takes a host out of the inventory. Its heartbeats are refused first: one that comes back meanwhile stays, and is heard
+ * again. Cut off half-way it is simply asked for again.
+ */
+export async function forgetHost(deps: ForgetDeps, { name, force }: ForgetHostRequest): Promise<void> {
+  parseHostName(name);
+  const { uid } = await downHost(deps, name);
+  const held = await reservationsOn(deps, name);
+  if (held.length > 0 && !force) throw notEmpty(name, held);
+  await refuse(deps, name, uid);
+  try {
+    const host = await downHost(deps, name);
+    for (const reservation of held) await lose(deps, name, reservation);
+    await deps.ledgers.modify(ledgerName(name), ({ body }) => ({ body: { ...body, reservations: [] } }));
+    const lost = held.map(({ workload }) => workload);
+    await deps.store.remove(host, [{ aggregate: "host", happened: "forgotten", data: { uid, lost } }]);
+  } catch (error) {
+    await welcome(deps, name);
+    throw isStillpointError(error, "RECORD_CONFLICT") ? notDown(name) : error;
+  }
+}
+
+async function downHost({ store }: ForgetDeps, name: string): Promise<StoredRecord<Host>> {
+  const host = await store.get(name);
+  if (host === undefined) throw new StillpointError("HOST_NOT_FOUND", `there is no host ${name}`);
+  if (host.body.state !== HostState.DOWN) throw notDown(name);
+  return host;
+}
+
+async function reservationsOn({ ledgers }: ForgetDeps, name: string): Promise<readonly Reservation[]> {
+  return (await ledgers.get(ledgerName(name)))?.body.reservations ?? [];
+}
+
+/** The owner of a workload that is gone already has nothing to write down. */
+async function lose(
+  { vms, containers }: ForgetDeps,
+  host: string,
+  { workload: name, uid }: Reservation,
+): Promise<void> {
+  const isContainer = name.split("/")[2] === "containers";
+  try {
+    await (isContainer ? containers.markContainerLost({ name, uid, host }) : vms.markVmLost({ name, uid, host }));
+  } catch (error) {
+    if (!isStillpointError(error, "VM_NOT_FOUND") && !isStillpointError(error, "CONTAINER_NOT_FOUND")) throw error;
+  }
+}
+
+async function refuse({ identities, random }: ForgetDeps, host: string, forgottenUid: string): Promise<void> {
+  const name = identityName(host);
+  const forgotten = { forgotten: true, forgottenUid, heardSince: false };
+  const known = await identities.modify(name, ({ body }) => ({ body: { ...body, ...forgotten } }));
+  if (known !== undefined) return;
+  await identities.create(name, {
+    uid: random.id("identity"),
+    body: HostIdentity.fromPartial({ name, ...forgotten }),
+  });
+}
+
+async function welcome({ identities }: ForgetDeps, host: string): Promise<void> {
+  await identities.modify(identityName(host), ({ body }) => ({ body: { ...body, forgotten: false } }));
+}
+
+const notDown = (name: string) => new StillpointError("HOST_NOT_DOWN", `${name} is heard of: it has not left`);
+
+function notEmpty(name: string, held: readonly Reservation[]): StillpointError {
+  const told = held.slice(0, 20).map(({ workload }) => workload);
+  const more = held.length > told.length ? ` and ${held.length - told.length} more` : "";
+  return new StillpointError("HOST_NOT_EMPTY", `${name} holds ${told.join(", ")}${more}`, {
+    metadata: { workloads: `${held.length}` },
+  });
+}
