@@ -63,6 +63,7 @@ export async function startAgent(
   const logger = createLogger({ name: "agent", level: config.LOG_LEVEL });
   const data = dataFolder(config.AGENT_DATA);
   await mkdir(data.root, { recursive: true });
+  await mkdir(data.journals, { recursive: true, mode: 0o700 });
   const facts = await probeQemu(data.root, processUid(config));
   const uid = await hostUid(data.root);
   const nats = await connectNats(config, lifecycle);

@@ -1,4 +1,4 @@
-import { mkdir, rm } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { FenceRequest, RunStepRequest, StepProgress, StepResult } from "#contracts/host/v1/agent";
 import { StillpointError } from "#libs/errors";
@@ -40,6 +40,7 @@ export class StepRunner {
   readonly #hold: HoldBackground;
   readonly #stations = new Map<string, Promise<Station>>();
 
+  /** @param journals a folder that is there */
   constructor(journals: string, perform: PerformAction, hold: HoldBackground) {
     this.#journals = journals;
     this.#perform = perform;
@@ -125,7 +126,6 @@ export class StepRunner {
   }
 
   async #open(uid: string): Promise<Station> {
-    await mkdir(this.#journals, { recursive: true, mode: 0o700 });
     const journal = await StepJournal.open(this.#pathOf(uid));
     return { journal, running: undefined, interrupt: new AbortController() };
   }
