@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { WorkloadState } from "#contracts/host/v1/agent";
+import { LeaseHappened, WorkloadState } from "#contracts/host/v1/agent";
 import { CheckpointReadiness, CheckpointType, VmState } from "#contracts/vm/v1/vm";
 import { systemClock as clock, systemRandom as random } from "#libs/clock";
 import { createRecordStore, rawCodec } from "#libs/records";
@@ -56,6 +56,21 @@ describe("observations", () => {
     await eventually(async () => (await plane.happened(name)).includes("found_frozen"));
     const after = await vm.get();
     expect(after).toMatchObject({ state: VmState.RUNNING, version: version + 1 });
+  });
+
+  test("what the lease of a host does is told, also of a host that it has left, and stands in its state", async () => {
+    const { uid } = await vm.made({ start: true });
+    const reason = "host cannot reach the control plane";
+    const holdTime = new Date("2026-01-02T03:04:05Z");
+    const lease = (what: LeaseHappened) => ({ $case: "lease", value: { what, holdTime, endTime: undefined } }) as const;
+    plane.agent.set(uid, { state: WorkloadState.PAUSED });
+    await plane.observe({ uid, workload: name, happened: lease(LeaseHappened.PAUSED), reason });
+    await plane.observe({ uid, workload: name, happened: state(WorkloadState.PAUSED), reason });
+    await stateIs(VmState.PAUSED);
+    expect(await vm.get()).toMatchObject({ stateReason: reason });
+    await plane.observe({ uid, workload: name, host: "hosts/n2", happened: lease(LeaseHappened.ENDED) });
+    await eventually(async () => (await plane.happened(name)).includes("lease_ended"));
+    expect(await plane.happened(name)).toEqual(["created", "started", "lease_paused", "paused", "lease_ended"]);
   });
 
   test("what a checkpoint would give is folded in, told when it changes, and judged by the policy that holds", async () => {

@@ -21,10 +21,12 @@ export interface HeartbeatDeps {
   readonly lease: Pick<HostLease, "report" | "sending" | "epoch" | "bootId">;
   /** Core NATS: not stored. Answers are heard elsewhere, whenever they come. */
   send(subject: string, json: string): void;
+  /** Resolves when the connection has come back the next time: what was sent before may be lost. */
+  returned(): Promise<void>;
   readonly clock: Clock;
 }
 
-/** Says that this host lives, at once and every 2 s, until the signal. */
+/** Says that this host lives, at once, every 2 s and when it can again, until the signal. */
 export async function beat(deps: HeartbeatDeps, signal: AbortSignal): Promise<void> {
   for (let sequence = 1; !signal.aborted; sequence++) {
     const report = await deps.lease.report();
@@ -32,7 +34,10 @@ export async function beat(deps: HeartbeatDeps, signal: AbortSignal): Promise<vo
     // The lease counts from here: whatever keeps the message back from here on only shortens it.
     deps.lease.sending(sequence, report.held);
     deps.send(`hb.host.v1.${deps.host}`, JSON.stringify(Heartbeat.toJSON(message)));
-    await deps.clock.sleep(HEARTBEAT_MS, signal).catch(() => undefined);
+    const pause = new AbortController();
+    const passed = deps.clock.sleep(HEARTBEAT_MS, AbortSignal.any([signal, pause.signal])).catch(() => undefined);
+    await Promise.race([passed, deps.returned()]);
+    pause.abort();
   }
 }
 

@@ -8,7 +8,10 @@ import { readCapacity } from "../capabilities.ts";
 import type { AgentConfig } from "../config.ts";
 import { beat, type HeartbeatDeps } from "./heartbeat.ts";
 import type { HostLease } from "./host-lease.ts";
+import { LivelyConnection } from "./lively-connection.ts";
 
+/** Without an answer for so long something may be wrong with the connection. */
+const DOUBTED_MS = 1_000;
 /** An answer that comes later has no lease left in it. */
 const ANSWERED_MS = 10_000;
 
@@ -24,6 +27,7 @@ export async function startHeartbeat(
   lifecycle: Lifecycle,
   { nats, lease, logger, ...known }: HeartbeatWiring,
 ): Promise<void> {
+  const line = new LivelyConnection(nats, logger);
   const deps: HeartbeatDeps = {
     ...known,
     lease,
@@ -37,10 +41,11 @@ export async function startHeartbeat(
     capacity: await readCapacity(config.AGENT_DATA),
     version: manifest.version,
     send: (subject, json) => {
-      ask(nats, subject, json, (answer) => hear(lease, answer)).catch((error: unknown) => {
+      ask(nats, line, { subject, json }, lease).catch((error: unknown) => {
         logger.debug({ err: error }, "a heartbeat is not answered");
       });
     },
+    returned: () => line.returned,
     clock: systemClock,
   };
   const beating = beat(deps, lifecycle.signal);
@@ -48,12 +53,21 @@ export async function startHeartbeat(
   lifecycle.add("heartbeat", { beating }, (heart) => heart.beating);
 }
 
-/** Of a request that takes one answer a second one is lost: in the moment of a change of owners two may come. */
-async function ask(nats: NatsConnection, subject: string, json: string, take: (answer: string) => Promise<void>) {
-  const answers = await nats.requestMany(subject, json, { strategy: "timer", maxWait: ANSWERED_MS });
-  for await (const answer of answers) await take(answer.string());
+interface Question {
+  readonly subject: string;
+  readonly json: string;
 }
 
-async function hear(lease: HostLease, json: string): Promise<void> {
-  await lease.hear(HeartbeatAck.fromJSON(JSON.parse(json)));
+/** Of a request that takes one answer a second one is lost: in the moment of a change of owners two may come. */
+async function ask(nats: NatsConnection, line: LivelyConnection, { subject, json }: Question, lease: HostLease) {
+  const doubt = setTimeout(() => line.doubt(), DOUBTED_MS);
+  try {
+    const answers = await nats.requestMany(subject, json, { strategy: "timer", maxWait: ANSWERED_MS });
+    for await (const answer of answers) {
+      clearTimeout(doubt);
+      await lease.hear(HeartbeatAck.fromJSON(answer.json()));
+    }
+  } finally {
+    clearTimeout(doubt);
+  }
 }
