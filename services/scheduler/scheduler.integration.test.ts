@@ -161,3 +161,39 @@ test("a reservation that nobody needs is given back by itself", async () => {
   await place(cluster, "vm-1");
   await eventually(async () => (await cluster.hosts.getHost({ name: "hosts/a" })).reservations.length === 0);
 });
+
+test("what is wrong with a host is told, and nothing follows from it", async () => {
+  await using cluster = await startCluster();
+  let said = heartbeat("a");
+  const beating = setInterval(() => cluster.beat(said), 100);
+  using _ = { [Symbol.dispose]: () => clearInterval(beating) };
+  const has = (...reasons: string[]) =>
+    eventually(async () => {
+      const host = await cluster.hosts.getHost({ name: "hosts/a" });
+      return host.problems.map(({ reason }) => reason).join() === reasons.join() && host;
+    });
+  await isIn(cluster, "hosts/a", HostState.READY);
+  await place(cluster, "vm-1", { memoryBytes: 8 * gib });
+  said = heartbeat("a", { cpus: -4, memoryBytes: 2 ** 60, time: new Date(Date.now() - 7 * 3_600_000) });
+  const odd = await has("clock.skewed", "inventory.nonsense");
+  expect(odd).toMatchObject({ state: HostState.READY, total: { cpus: 4, memoryBytes: 17 * gib } });
+  said = heartbeat("a", { memoryBytes: 4 * gib });
+  const shrunk = await has("capacity.below_used");
+  expect(shrunk).toMatchObject({ state: HostState.READY, reservations: [{ uid: "vm-1" }] });
+  await expect(place(cluster, "vm-2")).rejects.toMatchObject({ reason: "NO_HOST_FITS" });
+  await expect(cluster.hosts.updateHost({ name: "hosts/a", cpuOvercommit: 0.1 })).rejects.toMatchObject({
+    reason: "ARGUMENT_INVALID",
+  });
+  said = heartbeat("a");
+  await has();
+  await expect(
+    cluster.hosts.updateHost({ name: "hosts/a", reserved: { memoryBytes: 16 * gib } }),
+  ).rejects.toMatchObject({ reason: "CAPACITY_IN_USE" });
+  const other = heartbeat("a", { hostUid: "host-other", agentAddress: "unix:/run/other.sock" });
+  const intruding = setInterval(() => cluster.beat(other), 100);
+  const twice = await has("identity.twice").finally(() => clearInterval(intruding));
+  expect(twice).toMatchObject({ uid: "host-a", agentAddress: "unix:/run/a.sock" });
+  await has();
+  await expect(cluster.hosts.createJoinToken({})).rejects.toMatchObject({ reason: "CERTIFICATE_AUTHORITY_MISSING" });
+  await expect(cluster.hosts.forgetHost({ name: "hosts/a" })).rejects.toMatchObject({ reason: "HOST_NOT_DOWN" });
+});
