@@ -2,8 +2,11 @@ import type { Command } from "commander";
 import { nounCommand } from "../leaf-command.ts";
 import type { Terminal } from "../terminal.ts";
 import { backupCommand } from "./admin-backup.ts";
+import { rebuildCommands } from "./admin-rebuild.ts";
 
 /** stillpoint admin ... */
 export function adminCommand(terminal: Terminal): Command {
-  return nounCommand("admin", "The control plane's own state, and its disasters.").addCommand(backupCommand(terminal));
+  const admin = nounCommand("admin", "The control plane's own state, and its disasters.");
+  for (const command of [backupCommand(terminal), ...rebuildCommands(terminal)]) admin.addCommand(command);
+  return admin;
 }

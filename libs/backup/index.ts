@@ -1,2 +1,2 @@
-export { BackupCounts, formatName } from "./backup-check.ts";
+export { BackupCheck, BackupCounts, formatName } from "./backup-check.ts";
 export { readBackup, type VerifiedBackup, verifyBackup, writeBackup } from "./backup-file.ts";

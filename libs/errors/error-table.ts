@@ -50,6 +50,14 @@ export const errorTable = {
   OPERATION_ABANDONED: { code: Code.ABORTED, help: "Ask again, with a new request id." },
   OPERATION_CANCELLED: { code: Code.CANCELLED, help: "Ask again if it is still wanted." },
   EPOCH_STALE: { code: Code.ABORTED, help: "A newer worker has taken over; nothing to do." },
+  OPERATION_RESTORED: {
+    code: Code.ABORTED,
+    help: "It was not finished when the backup was made: look at what it was about before you ask again.",
+  },
+  EPOCHS_BEHIND: {
+    code: Code.FAILED_PRECONDITION,
+    help: "Use nats-server 2.10 or later, remove the empty streams REC, OPS and EVT, and start the services again.",
+  },
   UNDO_FAILED: { code: Code.INTERNAL, help: "Something was left half-made: look at the operation and its host." },
 
   BACKUP_EXISTS: { code: Code.ALREADY_EXISTS, help: "Choose another name: a backup is never written over." },

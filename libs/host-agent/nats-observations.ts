@@ -25,6 +25,8 @@ const tries = 900;
 const firstPauseMs = 500;
 const longestPauseMs = 30_000;
 const restartMs = 500;
+/** Two missed heartbeats make the client look whether its consumer is still there, as it is not when its stream was lost. */
+const pull = { max_messages: 100, expires: 10_000, idle_heartbeat: 2_500, abort_on_missing_resource: true };
 
 /**
  * Gives each observation to `take`, shared with the other replicas, until the signal aborts: those of one workload one
@@ -55,7 +57,7 @@ export async function followObservations(deps: ObservationFeedDeps, take: TakeOb
 
 async function consume({ service, nats, logger, signal }: ObservationFeedDeps, take: TakeObservation) {
   const source = await jetstream(nats).consumers.get(stream, service);
-  const messages = await source.consume({ max_messages: 100 });
+  const messages = await source.consume(pull);
   const stop = () => messages.stop();
   signal.addEventListener("abort", stop, { once: true });
   const last = new Map<string, Promise<void>>();

@@ -10,6 +10,7 @@ export { openOperations } from "./open-operations.ts";
 export { Operations, type RepeatedRequest } from "./operations.ts";
 export { probeJob } from "./probe.ts";
 export { RedisJobState } from "./redis-job-state.ts";
+export { restoreOperation } from "./restore-operation.ts";
 export { startRewriter } from "./rewriter.ts";
 export { startRunner } from "./runner.ts";
 export { succeeded } from "./succeeded.ts";

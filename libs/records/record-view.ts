@@ -138,12 +138,15 @@ export class RecordView<Body> {
     const { log, filter, signal } = this.#options;
     for (;;) {
       try {
+        const last = await log.lastSequence();
         const newest = await log.newest(filter);
         this.#records.clear();
         this.#options.mirror?.clear();
         this.#changes = [];
         this.#token = 0;
         for (const message of newest) this.#apply(message);
+        // Also where nothing matches: a token from before the stream was made again is below what it begins with.
+        this.#token = Math.max(this.#token, last);
         this.#floor = this.#token;
         this.#moved.wake();
         return;

@@ -31,4 +31,5 @@ export { foldObserved, observed } from "./observed.ts";
 export { openWorkloads } from "./open-workloads.ts";
 export { type CheckpointPolicy, foldStorage, type Readiness } from "./readiness.ts";
 export { refuseProblems } from "./refuse-problems.ts";
+export { containerRequirements, vmRequirements, wholeLimits } from "./requirements.ts";
 export { watchWorkloads } from "./watch-workloads.ts";

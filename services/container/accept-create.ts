@@ -14,9 +14,9 @@ import type { Operations } from "#libs/operations";
 import type { Json } from "#libs/records";
 import type { CallScope } from "#libs/rpc";
 import { labelProblems, type Problem } from "#libs/spec-checks";
-import { accepting, refuseProblems } from "#libs/workloads";
+import { accepting, refuseProblems, wholeLimits } from "#libs/workloads";
 import { containerKind } from "./container-kind.ts";
-import { wholeLimits } from "./domain/build-plan.ts";
+
 import { validateSpec } from "./domain/validate-spec.ts";
 import { type InheritDeps, withInherited } from "./inherited-secrets.ts";
 import { fingerprinted, sealSecrets } from "./sealed-secrets.ts";

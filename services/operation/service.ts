@@ -1,5 +1,6 @@
 import { jetstreamManager } from "@nats-io/jetstream";
 import type { NatsConnection } from "@nats-io/transport-node";
+import type { Redis } from "ioredis";
 import { EventsDefinition } from "#contracts/event/v1/event";
 import { AdminDefinition } from "#contracts/operation/v1/admin";
 import { OperationsDefinition } from "#contracts/operation/v1/operation";
@@ -11,7 +12,14 @@ import { createHostManifests } from "#libs/host-agent";
 import type { Lifecycle } from "#libs/lifecycle";
 import { connectRedis } from "#libs/locks";
 import { createLogger, type Logger } from "#libs/logger";
-import { openOperations, operationsHandlers, probeJob, startRewriter, startRunner } from "#libs/operations";
+import {
+  type Operations,
+  openOperations,
+  operationsHandlers,
+  probeJob,
+  startRewriter,
+  startRunner,
+} from "#libs/operations";
 import { connectNats, natsHealth, openStreams, RecordView, type Streams, startCompactor } from "#libs/records";
 import { RpcServer } from "#libs/rpc";
 import { adminHandlers } from "./admin/handlers.ts";
@@ -52,19 +60,22 @@ export async function startOperation(
   const own = server ?? lifecycle.add("grpc", new RpcServer({ logger, health: natsHealth(nats) }), (it) => it.close());
   own.add(OperationsDefinition, operationsHandlers(operations));
   own.add(EventsDefinition, eventsHandlers(streams.evt));
-  own.add(AdminDefinition, await admin({ nats, streams, logger }, lifecycle));
+  own.add(AdminDefinition, await admin({ nats, redis, streams, operations, logger }, lifecycle));
   return { address: server === undefined ? await own.listen(config.OPERATION_ADDRESS) : "" };
 }
 
 interface Opened {
   readonly nats: NatsConnection;
+  readonly redis: Redis;
   readonly streams: Streams;
+  readonly operations: Operations;
   readonly logger: Logger;
 }
 
 /** What there is for disasters: streams that come back, copies of records on hosts, and the API to use them. */
-async function admin({ nats, streams, logger }: Opened, lifecycle: Lifecycle) {
+async function admin({ nats, logger, ...opened }: Opened, lifecycle: Lifecycle) {
   const { signal } = lifecycle;
+  const { streams } = opened;
   const manager = await jetstreamManager(nats);
   const keeping = keepStreams({ nats, manager, clock, logger, signal });
   lifecycle.add("streams", { keeping }, (it) => it.keeping);
@@ -77,5 +88,6 @@ async function admin({ nats, streams, logger }: Opened, lifecycle: Lifecycle) {
   const manifests = lifecycle.add("host manifests", createHostManifests({ addressOf }), (it) => it.close());
   const copying = keepCopies({ nats, records: streams.rec, hosts, manifests, clock, logger, signal });
   lifecycle.add("copies of records", { copying }, (it) => it.copying);
-  return adminHandlers({ streams, manager, natsVersion: () => nats.info?.version ?? "", clock });
+  const natsVersion = () => nats.info?.version ?? "";
+  return adminHandlers({ ...opened, manager, manifests, natsVersion, clock, random });
 }

@@ -19,6 +19,8 @@ export interface Cluster extends AsyncDisposable {
   readonly nats: TestServer;
   readonly redis: TestServer;
   readonly registryUrl: string;
+  /** Of the operation service. */
+  readonly operationAddress: string;
   readonly services: Readonly<Record<ServiceName, SupervisedProcess>>;
   readonly api: Api & { readonly agent: HostAgentClient };
 }
@@ -49,6 +51,7 @@ export async function startCluster(env: Readonly<Record<string, string>> = {}): 
     services,
     api,
     registryUrl: environment.REGISTRY_HTTP_URL,
+    operationAddress: addresses.operation,
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
 }

@@ -2,8 +2,7 @@ import type { Container } from "#contracts/container/v1/container";
 import { StillpointError } from "#libs/errors";
 import type { AgentAction } from "#libs/host-agent";
 import type { SecretKeys } from "#libs/secrets";
-import type { Making } from "#libs/workloads";
-import { requirementsOf } from "../domain/build-plan.ts";
+import { containerRequirements, type Making } from "#libs/workloads";
 import { openSecrets } from "../sealed-secrets.ts";
 
 export interface MakingDeps {
@@ -15,7 +14,7 @@ export const destroy: AgentAction = { $case: "deleteContainer", value: {} };
 /** How a container is made, run and removed on its host. */
 export function makingWith({ secretKeys }: MakingDeps): Making<Container> {
   return {
-    requirements: (container) => requirementsOf(specOf(container)),
+    requirements: (container) => containerRequirements(specOf(container)),
     make: (container, start) => {
       const { name, uid, imageDigest } = container;
       const spec = { ...specOf(openSecrets(secretKeys, container)), image: imageDigest };

@@ -1,18 +1,19 @@
 import type { JetStreamManager } from "@nats-io/jetstream";
-import type { AdminServiceImplementation } from "#contracts/operation/v1/admin";
+import { type AdminServiceImplementation, Quarantined } from "#contracts/operation/v1/admin";
 import type { Principal } from "#libs/auth";
-import type { Clock } from "#libs/clock";
 import { StillpointError } from "#libs/errors";
 import type { Streams } from "#libs/records";
 import type { CallScope } from "#libs/rpc";
+import { readRecords } from "../rebuild/gather.ts";
+import { isLive } from "../rebuild/known.ts";
+import { type RebuildDeps, rebuild } from "../rebuild/rebuild.ts";
 import { exportStreams } from "./export-streams.ts";
 
-export interface AdminDeps {
+export interface AdminDeps extends RebuildDeps {
   readonly streams: Streams;
   readonly manager: JetStreamManager;
   /** Of the server that is connected. */
   readonly natsVersion: () => string;
-  readonly clock: Clock;
 }
 
 /** For administrators: not for services, which may do all else. */
@@ -27,6 +28,18 @@ export function adminHandlers(deps: AdminDeps): AdminServiceImplementation<CallS
         ...(withEvents ? [{ name: "EVT", filter: "evt.>", log: streams.evt }] : []),
       ];
       yield* exportStreams({ manager, natsVersion: natsVersion(), clock, signal }, all);
+    },
+
+    async *rebuild(requests, { principal, signal }) {
+      requireAdmin(principal);
+      yield* rebuild(deps, requests, { principal: principal.name, signal });
+    },
+
+    async listQuarantined(_request, { principal }) {
+      requireAdmin(principal);
+      const records = [...(await readRecords({ records: streams.rec })).values()];
+      const aside = records.filter((record) => isLive(record) && /^hosts\/[^/]+\/quarantine\//.test(record.name));
+      return { workloads: aside.map(({ body }) => Quarantined.fromJSON(body)) };
     },
   };
 }

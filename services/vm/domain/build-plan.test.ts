@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
-import { nameDisks, requirementsOf, rootSize } from "./build-plan.ts";
+import { vmRequirements } from "#libs/workloads";
+import { nameDisks, rootSize } from "./build-plan.ts";
 
 test("the root disk is as large as the image unless more was asked for, and never smaller", () => {
   expect(rootSize(0, 1024)).toBe(1024);
@@ -19,7 +20,7 @@ test("a host has to hold all disks whole, and the ports", () => {
     hostSelector: {},
     host: "hosts/n1",
   };
-  expect(requirementsOf(spec)).toMatchObject({
+  expect(vmRequirements(spec)).toMatchObject({
     cpus: 2,
     memoryBytes: 5,
     diskBytes: 130,

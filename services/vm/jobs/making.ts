@@ -1,14 +1,13 @@
 import { VmDefinition } from "#contracts/host/v1/agent";
 import type { Vm } from "#contracts/vm/v1/vm";
 import { StillpointError } from "#libs/errors";
-import type { Making } from "#libs/workloads";
-import { requirementsOf } from "../domain/build-plan.ts";
+import { type Making, vmRequirements } from "#libs/workloads";
 
 export const start = { $case: "startVm", value: {} } as const;
 
 /** How a VM is made, run and removed on its host. */
 export const making: Making<Vm> = {
-  requirements: (vm) => requirementsOf(specOf(vm)),
+  requirements: (vm) => vmRequirements(specOf(vm)),
   make: (vm) => ({ $case: "createVm", value: { definition: definitionOf(vm) } }),
   start,
   destroy: { $case: "deleteVm", value: {} },
