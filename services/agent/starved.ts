@@ -34,6 +34,7 @@ export function watchStarvation(parts: AgentParts, workload: Workload, machine: 
 async function untilFed({ disks, clock }: AgentParts, workload: Workload, machine: Machine): Promise<void> {
   workload.observe({ state: WorkloadState.PAUSED, reason: "the host's disk is full; goes on when there is room" });
   while (workload.machine === machine && (await machine.isStarved())) {
+    await workload.leaseHold?.over; // it would not answer
     if ((await disks.freeBytes()) < ENOUGH_BYTES) {
       await clock.sleep(LOOK_MS);
     } else {

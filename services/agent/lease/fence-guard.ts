@@ -22,6 +22,8 @@ const PID_FILE = "fence.pid";
 /** So much later than the deadline a child may run, and a little for the kernel. */
 const LOOK_MS = 100;
 
+const ENDED_MS = 2_000;
+
 interface Child {
   readonly process: ChildProcess;
   heldAtMs: number | undefined;
@@ -58,12 +60,26 @@ function renew(untilMs: number): void {
 
 function tryToStart(order: FenceStart): void {
   try {
-    if (children.has(order.uid)) throw new Error("it runs already");
+    const former = children.get(order.uid);
     if (bootClock() >= deadlineMs) throw new Error("the host's lease has run out");
-    start(order);
+    if (former === undefined) start(order);
+    else startAfter(former, order);
   } catch (error) {
     tell({ failed: order.uid, why: String(error) });
   }
+}
+
+/** One that was just ended may be dead, and its end not noticed here yet. */
+function startAfter({ process: former }: Child, order: FenceStart): void {
+  const again = () => {
+    clearTimeout(timer);
+    tryToStart(order);
+  };
+  const timer = setTimeout(() => {
+    former.off("exit", again);
+    tell({ failed: order.uid, why: "it runs already" });
+  }, ENDED_MS);
+  former.once("exit", again);
 }
 
 function start({ uid, program, args, cwd, env, log, user }: FenceStart): void {

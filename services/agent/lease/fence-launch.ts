@@ -11,13 +11,15 @@ import { FenceLink } from "./fence-link.ts";
 const PROGRAM = join(import.meta.dirname, "fence-guard.ts");
 const LAUNCH_MS = 10_000;
 const RETRY_MS = 5;
+const nobodyListens: ReadonlySet<string> = new Set(["ENOENT", "ECONNREFUSED"]);
 
 /** A connection to the guard of a data folder; undefined when there is none. */
 export async function reachGuard(data: string): Promise<FenceLink | undefined> {
   try {
     return new FenceLink(await connectUnix(join(data, "fence.sock")));
-  } catch {
-    return undefined;
+  } catch (error) {
+    if (nobodyListens.has((error as NodeJS.ErrnoException).code ?? "")) return undefined;
+    throw error; // taken for dead, its children would be ended
   }
 }
 

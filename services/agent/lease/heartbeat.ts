@@ -21,8 +21,8 @@ export interface HeartbeatDeps {
   readonly lease: Pick<HostLease, "report" | "sending" | "epoch" | "bootId">;
   /** Core NATS: not stored. Answers are heard elsewhere, whenever they come. */
   send(subject: string, json: string): void;
-  /** Resolves when the connection has come back the next time: what was sent before may be lost. */
-  returned(): Promise<void>;
+  /** Resolves when the next one is not to wait: the connection has come back, or there is something new to tell. */
+  urged(): Promise<void>;
   readonly clock: Clock;
 }
 
@@ -36,7 +36,7 @@ export async function beat(deps: HeartbeatDeps, signal: AbortSignal): Promise<vo
     deps.send(`hb.host.v1.${deps.host}`, JSON.stringify(Heartbeat.toJSON(message)));
     const pause = new AbortController();
     const passed = deps.clock.sleep(HEARTBEAT_MS, AbortSignal.any([signal, pause.signal])).catch(() => undefined);
-    await Promise.race([passed, deps.returned()]);
+    await Promise.race([passed, deps.urged()]);
     pause.abort();
   }
 }

@@ -40,12 +40,13 @@ export class HostLease {
   readonly #deps: HostLeaseDeps;
   readonly #timer: NodeJS.Timeout;
   #hearing: Promise<void> = Promise.resolve();
+  #paused = Promise.withResolvers<void>();
 
   constructor(deps: HostLeaseDeps) {
     this.#deps = deps;
     const { fence, workloads, clock } = deps;
     fence.listen((change) => {
-      if ("held" in change) workloads.paused(change.held, change.atMs);
+      if ("held" in change) this.#pause(change.held, change.atMs);
       else if ("gone" in change) workloads.gone(change.gone);
       else this.#own(workloads.resumed(change.resumed), change.resumed);
     });
@@ -62,6 +63,11 @@ export class HostLease {
 
   get epoch(): number {
     return this.#deps.lease.epoch;
+  }
+
+  /** Resolves when the next workload is paused, and waits for a word. */
+  get paused(): Promise<void> {
+    return this.#paused.promise;
   }
 
   /** @throws StillpointError LEASE_EXPIRED */
@@ -97,6 +103,12 @@ export class HostLease {
     clearInterval(this.#timer);
     await this.#hearing;
     this.#deps.fence.close();
+  }
+
+  #pause(uid: string, atMs: number): void {
+    this.#deps.workloads.paused(uid, atMs);
+    this.#paused.resolve();
+    this.#paused = Promise.withResolvers();
   }
 
   async #take(ack: HeartbeatAck): Promise<void> {

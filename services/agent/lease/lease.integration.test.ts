@@ -214,6 +214,10 @@ test("it can be ended while it is paused, and is not started without a lease", a
   await expect(start).rejects.toMatchObject({ reason: "LEASE_EXPIRED" });
   owner.answers = true;
   await startWhenLeased(fenced);
+  for (let round = 0; round < 3; round++) {
+    await agent.host.act(fenced.uid, { $case: "stopVm", value: { force: true, timeoutSeconds: 0 } });
+    await agent.host.act(fenced.uid, { $case: "startVm", value: {} });
+  }
   await eventually(guestAnswers, { deadlineMs: 30_000 });
 }, 60_000);
 

@@ -45,7 +45,7 @@ export async function startHeartbeat(
         logger.debug({ err: error }, "a heartbeat is not answered");
       });
     },
-    returned: () => line.returned,
+    urged: () => Promise.race([line.returned, lease.paused]),
     clock: systemClock,
   };
   const beating = beat(deps, lifecycle.signal);
