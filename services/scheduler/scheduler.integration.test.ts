@@ -2,9 +2,13 @@ import { expect, test } from "vitest";
 import { Heartbeat, HeartbeatAck } from "#contracts/host/v1/agent";
 import { OperationsDefinition, type OperationsServiceImplementation } from "#contracts/operation/v1/operation";
 import { HostState, HostsDefinition, type Requirements, SchedulerDefinition } from "#contracts/scheduler/v1/scheduler";
+import { Vm, VmState, VmsDefinition, type VmsServiceImplementation } from "#contracts/vm/v1/vm";
 import { StillpointError } from "#libs/errors";
 import { Lifecycle } from "#libs/lifecycle";
+import { connectRedis } from "#libs/locks";
 import { silentLogger } from "#libs/logger";
+import { parseOperationName } from "#libs/names";
+import { openOperations } from "#libs/operations";
 import { connectNats, decodeRecord, openStreams } from "#libs/records";
 import { type CallScope, createRpcClient, RpcServer } from "#libs/rpc";
 import { eventually, freePort, partialService, startNats, startRedis } from "#libs/testing";
@@ -26,7 +30,11 @@ async function startCluster() {
     RECONCILE_SECONDS: "1",
     SCHEDULER_TTL_MS: "500",
   });
-  const server = new RpcServer({ logger: silentLogger }).add(OperationsDefinition, noOperations());
+  const vm: { now?: Partial<Vm> } = {};
+  const getVm = async () => Vm.fromPartial(vm.now ?? {});
+  const server = new RpcServer({ logger: silentLogger })
+    .add(OperationsDefinition, noOperations())
+    .add(VmsDefinition, partialService<VmsServiceImplementation<CallScope>>(VmsDefinition, { getVm }));
   await startScheduler(config, lifecycle, { server });
   lifecycle.add("grpc", server, (it) => it.close());
   await server.listen(address);
@@ -37,9 +45,14 @@ async function startCluster() {
     clients.scheduler.close();
     clients.hosts.close();
   });
-  const { rec } = await openStreams(connection);
+  const streams = await openStreams(connection);
+  const { rec } = streams;
+  const { signal } = lifecycle;
+  const redisClient = await connectRedis(env, lifecycle);
+  const openOps = { nats: connection, redis: redisClient, streams, logger: silentLogger, signal };
   return {
-    ...{ scheduler, hosts },
+    operations: await openOperations(openOps),
+    ...{ scheduler, hosts, vm },
     ask: async (beat: Heartbeat) => {
       const data = JSON.stringify(Heartbeat.toJSON(beat));
       return HeartbeatAck.fromJSON((await connection.request(`hb.host.v1.${beat.host.split("/")[1]}`, data)).json());
@@ -196,4 +209,25 @@ test("what is wrong with a host is told, and nothing follows from it", async () 
   await has();
   await expect(cluster.hosts.createJoinToken({})).rejects.toMatchObject({ reason: "CERTIFICATE_AUTHORITY_MISSING" });
   await expect(cluster.hosts.forgetHost({ name: "hosts/a" })).rejects.toMatchObject({ reason: "HOST_NOT_DOWN" });
+});
+
+test("a drain that waits can be cancelled; the host stays cordoned until it is uncordoned", async () => {
+  await using cluster = await startCluster();
+  const { hosts, operations } = cluster;
+  const beating = setInterval(() => cluster.beat(heartbeat("a")), 100);
+  using _ = { [Symbol.dispose]: () => clearInterval(beating) };
+  await isIn(cluster, "hosts/a", HostState.READY);
+  const asked = { kind: "test.endless", target: "", input: {}, principal: "local", project: "" };
+  const { name: holder } = await operations.accept({ ...asked, requestId: "1" });
+  cluster.vm.now = { host: "hosts/a", state: VmState.RUNNING, operation: holder };
+  await place(cluster, "vm-1");
+  const drain = await hosts.drainHost({ name: "hosts/a" });
+  await isIn(cluster, "hosts/a", HostState.DRAINING);
+  await expect(place(cluster, "vm-2")).rejects.toMatchObject({ reason: "NO_HOST_FITS" });
+  await expect(hosts.drainHost({ name: "hosts/a" })).rejects.toMatchObject({ reason: "TARGET_BUSY" });
+  await operations.cancel(parseOperationName(drain.name));
+  const cancelled = await isIn(cluster, "hosts/a", HostState.CORDONED);
+  expect(cancelled).toMatchObject({ cordoned: true, draining: false });
+  expect(await cluster.lastEvents("hosts/a")).toEqual(["drain_cancelled"]);
+  expect((await hosts.uncordonHost({ name: "hosts/a" })).state).toBe(HostState.READY);
 });

@@ -66,7 +66,7 @@ export async function startScheduler(
   lifecycle.add("scheduler loops", { loops }, async (it) => void (await it.loops));
 
   const rest = restDeps(config, lifecycle, operations);
-  const drain = drainJob({ records, store, ...rest });
+  const drain = drainJob({ records, store, ledgers, ...rest });
   const runner = startRunner(operations, { jobs: [drain], ttlMs: config.OPERATION_TTL_MS });
   lifecycle.add("host runner", runner, (it) => it.close());
 

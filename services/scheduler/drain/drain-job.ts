@@ -3,6 +3,7 @@ import { isStillpointError, StillpointError } from "#libs/errors";
 import { ledgerName } from "#libs/names";
 import type { Job, JobContext, JobOutput, Outcome } from "#libs/operations";
 import type { RecordStore } from "#libs/records";
+import type { HeldLedger } from "../hosts/held-ledger.ts";
 import type { HostRecords } from "../hosts/host-records.ts";
 import { drainKind } from "./accept-drain.ts";
 import { bringToRest, type RestDeps, type Rested } from "./workload-rest.ts";
@@ -10,6 +11,7 @@ import { bringToRest, type RestDeps, type Rested } from "./workload-rest.ts";
 export interface DrainDeps extends RestDeps {
   readonly records: HostRecords;
   readonly store: RecordStore<Host>;
+  readonly ledgers: RecordStore<HeldLedger>;
 }
 
 /** So many workloads are stopped at once. */
@@ -27,30 +29,37 @@ export function drainJob(deps: DrainDeps): Job {
 }
 
 async function empty(deps: DrainDeps, context: JobContext): Promise<JobOutput> {
-  const { records, store } = deps;
   const { target } = context;
-  // A placement that was decided before the host was cordoned is in the ledger once the view has caught up.
-  const host = await store.get(target);
-  if (host !== undefined) await records.hosts.waitFor(host.version);
-  const waiting = (records.ledgers.get(ledgerName(target))?.body.reservations ?? []).map(({ workload }) => workload);
-  const answers: Answer[] = [];
-  const all = waiting.length;
-  const work = async () => {
-    for (let workload = waiting.shift(); workload !== undefined; workload = waiting.shift()) {
-      refuseUncordoned(deps, target);
-      answers.push(await rest(deps, context, workload));
-      context.progress({ percent: (100 * answers.length) / all, message: `${answers.length} of ${all} are at rest` });
-    }
-  };
-  await Promise.all(Array.from({ length: atOnce }, work));
-  const left = answers.flatMap((answer) => ("failed" in answer ? [`${answer.workload}: ${answer.failed}`] : []));
-  if (left.length > 0) {
-    throw new StillpointError(
-      "DRAIN_INCOMPLETE",
-      `${left.length} of ${all} run on ${target}: ${left.sort().join("; ")}`,
-    );
+  const answers = new Map<string, Answer>();
+  // What was decided before the host was cordoned may come late: it is done when nothing new has come.
+  for (let waiting = await newOn(deps, target, answers); waiting.length > 0; ) {
+    const all = answers.size + waiting.length;
+    const work = async () => {
+      for (let workload = waiting.shift(); workload !== undefined; workload = waiting.shift()) {
+        refuseUncordoned(deps, target);
+        answers.set(workload, await rest(deps, context, workload));
+        const message = `${answers.size} of ${all} are at rest`;
+        context.progress({ percent: (100 * answers.size) / all, message });
+      }
+    };
+    await Promise.all(Array.from({ length: atOnce }, work));
+    waiting = await newOn(deps, target, answers);
   }
-  return outputOf(answers.filter((answer) => "became" in answer));
+  return outcomeOf(target, [...answers.values()]);
+}
+
+/** The workloads on the host, as the log has it, that nothing was done about. */
+async function newOn({ ledgers }: DrainDeps, host: string, answers: ReadonlyMap<string, Answer>): Promise<string[]> {
+  const reservations = (await ledgers.get(ledgerName(host)))?.body.reservations ?? [];
+  return reservations.map(({ workload }) => workload).filter((workload) => !answers.has(workload));
+}
+
+/** Fails with DRAIN_INCOMPLETE when something runs on. */
+function outcomeOf(host: string, answers: readonly Answer[]): JobOutput {
+  const left = answers.flatMap((answer) => ("failed" in answer ? [`${answer.workload}: ${answer.failed}`] : []));
+  if (left.length === 0) return outputOf(answers.filter((answer) => "became" in answer));
+  const told = left.sort().join("; ");
+  throw new StillpointError("DRAIN_INCOMPLETE", `${left.length} of ${answers.length} run on ${host}: ${told}`);
 }
 
 /** What does not answer is tried again by the step; what refuses is told in the end, and the others go on. */
@@ -77,9 +86,7 @@ function outputOf(rested: readonly Rested[]): JobOutput {
 
 async function conclude({ store }: DrainDeps, context: JobContext, outcome: Outcome): Promise<JobOutput | undefined> {
   const output = context.outputs.empty;
-  const event = outcome.succeeded
-    ? { aggregate: "host", happened: "drained", data: { ...output } }
-    : { aggregate: "host", happened: "drain_failed", data: { reason: outcome.error.reason } };
+  const event = { aggregate: "host", ...endOf(outcome, output) };
   await store.modify(context.target, ({ body, operation }) => {
     if (operation !== context.operationId) return undefined;
     const calm = body.cordoned ? HostState.CORDONED : HostState.READY;
@@ -87,4 +94,11 @@ async function conclude({ store }: DrainDeps, context: JobContext, outcome: Outc
     return { body: { ...body, draining: false, state }, operation: null, events: [event] };
   });
   return outcome.succeeded ? { name: context.target, ...output } : undefined;
+}
+
+/** One that was cancelled leaves what it has stopped and moved as it is, and the host cordoned. */
+function endOf(outcome: Outcome, output: JobOutput | undefined) {
+  if (outcome.succeeded) return { happened: "drained", data: { ...output } };
+  const { reason } = outcome.error;
+  return { happened: reason === "OPERATION_CANCELLED" ? "drain_cancelled" : "drain_failed", data: { reason } };
 }
