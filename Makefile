@@ -1,6 +1,6 @@
 # `make help` lists what there is. Every target that runs something first installs what is missing.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests guest demo test test-faults check bench clean
+.PHONY: help setup setup-tests guest demo cluster test test-faults check bench clean
 
 NODE := node_modules/.bin/node
 
@@ -18,6 +18,9 @@ guest: setup ## build the test guest (cached)
 
 demo: guest ## the main job on real guests
 	@$(NODE) test/demo/demo.ts
+
+cluster: setup-tests guest ## the main job on three hosts and replicas of everything, in network namespaces; as root; ARGS=--keep lets it stay
+	@$(NODE) test/demo/cluster.ts $(ARGS)
 
 test: setup-tests guest ## all tests but the long fault suite; ARGS go to vitest
 	@npm test --silent -- $(ARGS)

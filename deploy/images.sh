@@ -91,7 +91,7 @@ service_context() {
 server_context() {
   local nats
   nats=$(realpath "$(command -v nats-server)")
-  tar --create --directory="$PWD" deploy/servers.Dockerfile deploy/image deploy/nginx/start \
+  tar --create --directory="$PWD" deploy/servers.Dockerfile deploy/image deploy/nginx/start deploy/redis/start deploy/redis/health \
     --directory="$(dirname "$nats")" "$(basename "$nats")"
 }
 

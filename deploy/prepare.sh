@@ -8,14 +8,17 @@
 # --name   where agents and people reach it: a DNS name or IP address (beside localhost); agents use the first
 # --host   a host that runs an agent: its files are in hosts/NAME, to be copied there
 # --admin  a person who may do everything: files in admins/NAME
+# --cluster  three nodes of NATS, three of Redis with sentinels (`docker-compose --profile cluster`); once said, it stays.
+#          NATS begins empty then: docs/operations.md tells how to take along what a single one has
 # --state  the folder, default deploy/state (STILLPOINT_STATE)
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 readonly services=(operation scheduler vm container checkpoint registry)
+readonly nats_nodes=(nats nats-2 nats-3) redis_nodes=(redis redis-2 redis-3) sentinels=(sentinel-1 sentinel-2 sentinel-3)
 readonly container_uid=10001
 state=${STILLPOINT_STATE:-deploy/state}
-new_names=() hosts=() admins=() renew=
+new_names=() hosts=() admins=() renew= cluster=
 
 fail() {
   printf 'prepare: %s\n' "$@" >&2
@@ -25,6 +28,7 @@ fail() {
 while [ $# -gt 0 ]; do
   case $1 in
     --renew) renew=--force && shift && continue ;;
+    --cluster) cluster=yes && shift && continue ;;
     --name | --host | --admin | --state) [ $# -gt 1 ] || fail "$1 needs a value" ;;
     *) fail "what is $1?" 'the first lines of this file tell what it takes' ;;
   esac
@@ -51,6 +55,11 @@ for name in ${new_names[@]+"${new_names[@]}"}; do
   renamed=--force
 done
 mapfile -t names <"$state/names"
+if [ -n "$cluster" ] && [ ! -e "$state/clustered" ]; then
+  touch "$state/clustered"
+  renamed=--force
+fi
+if [ -e "$state/clustered" ]; then cluster=yes; fi
 
 cert() { bin/stillpoint cert "$@" --folder "$state/certificates" -o json >/dev/null; }
 
@@ -77,10 +86,11 @@ write() {
   mv "$1.new" "$1"
 }
 
-# The templates deploy/nats/users.conf and deploy/redis/users.acl with the passwords of the services, or their hashes.
+# The templates in deploy/nats and deploy/redis with passwords, or their hashes: of the services, and of the servers
+# among each other.
 passwords() {
   local service script=()
-  for service in "${services[@]}"; do
+  for service in "${services[@]}" route replica sentinel; do
     script+=(-e "s/@$service@/$("$1" "$service")/")
   done
   sed "${script[@]}"
@@ -100,21 +110,43 @@ host_users() {
 [ -e "$state/certificates/ca.key" ] || cert ca
 at=()
 for name in localhost 127.0.0.1 ${names[@]+"${names[@]}"}; do at+=(--at "$name"); done
+# One of NATS's nodes, where it is named PORT apart: the URL of all of them, for USER.
+nats_url() {
+  local user=$1 address url=
+  shift
+  for address; do url+=${url:+,}tls://$user:$(password "$user")@$address; done
+  echo "$url"
+}
+
+nats=(nats:4222) monitors=http://nats:8222 redis=redis:6379 scheme=rediss path=
+at_nats=(--at nats) at_redis=(--at redis)
+if [ -n "$cluster" ]; then
+  nats=(nats:4222 nats-2:4222 nats-3:4222) monitors=http://nats:8222,http://nats-2:8222,http://nats-3:8222
+  redis=sentinel-1:26379,sentinel-2:26379,sentinel-3:26379 scheme=rediss+sentinel path=/stillpoint
+  at_nats=() at_redis=()
+  for node in "${nats_nodes[@]}"; do at_nats+=(--at "$node"); done
+  for node in "${redis_nodes[@]}" "${sentinels[@]}"; do at_redis+=(--at "$node"); done
+fi
 for service in "${services[@]}"; do
   certificate "$state/$service" "svc/$service" service "$service"
-  write "$state/$service/nats-url" <<<"tls://$service:$(password "$service")@nats:4222"
-  write "$state/$service/redis-url" <<<"rediss://$service:$(password "$service")@redis:6379"
+  write "$state/$service/nats-url" <<<"$(nats_url "$service" "${nats[@]}")"
+  write "$state/$service/nats-monitor-url" <<<"$monitors"
+  write "$state/$service/redis-url" <<<"$scheme://$service:$(password "$service")@$redis$path"
 done
-for service in nats redis proxy; do
-  renew=${renew:-$renamed} certificate "$state/$service" "svc/$service" service "$service" --at $service "${at[@]}"
-done
+renew=${renew:-$renamed} certificate "$state/proxy" svc/proxy service proxy --at proxy "${at[@]}"
+renew=${renew:-$renamed} certificate "$state/nats" svc/nats service nats "${at_nats[@]}" "${at[@]}"
+renew=${renew:-$renamed} certificate "$state/redis" svc/redis service redis "${at_redis[@]}" "${at[@]}"
 for admin in ${admins[@]+"${admins[@]}"}; do
   certificate "$state/admins/$admin" "admin/$admin" admin "$admin"
 done
 public=${names[0]:-localhost}
+public_nats=("$public:${STILLPOINT_NATS_PORT:-4222}")
+if [ -n "$cluster" ]; then
+  public_nats+=("$public:${STILLPOINT_NATS_2_PORT:-4223}" "$public:${STILLPOINT_NATS_3_PORT:-4224}")
+fi
 for host in ${hosts[@]+"${hosts[@]}"}; do
   certificate "$state/hosts/$host" "host/$host" host "$host"
-  write "$state/hosts/$host/nats-url" <<<"tls://host-$host:$(password "host-$host")@$public:${STILLPOINT_NATS_PORT:-4222}"
+  write "$state/hosts/$host/nats-url" <<<"$(nats_url "host-$host" "${public_nats[@]}")"
   write "$state/hosts/$host/registry-url" <<<"https://$public:${STILLPOINT_REGISTRY_PORT:-7080}"
 done
 [ -s "$state/container/secrets-key" ] || openssl rand -base64 32 | write "$state/container/secrets-key"
@@ -124,4 +156,30 @@ passwords hashed <deploy/redis/users.acl | write "$state/redis/users.acl"
   host_users
   sed '1,/@hosts@/d' deploy/nats/users.conf
 } | write "$state/nats/users.conf"
-for service in "${services[@]}" nats redis proxy; do chown -R $container_uid:$container_uid "$state/$service"; done
+if [ -n "$cluster" ]; then
+  for node in "${nats_nodes[@]}"; do
+    mkdir -p "$state/$node"
+    [ "$node" = nats ] || cp "$state"/nats/{ca.crt,tls.crt,tls.key,users.conf} "$state/$node/"
+    passwords password <deploy/nats/clustered.conf | sed "s/@node@/$node/" | write "$state/$node/node.conf"
+  done
+  for node in "${redis_nodes[@]}" "${sentinels[@]}"; do
+    mkdir -p "$state/$node"
+    [ "$node" = redis ] || cp "$state"/redis/{ca.crt,tls.crt,tls.key,users.acl} "$state/$node/"
+  done
+  for node in "${redis_nodes[@]}"; do
+    {
+      passwords password <deploy/redis/replicated.conf | sed "s/@node@/$node/"
+      [ "$node" = redis ] || echo 'replicaof redis 6379'
+    } | write "$state/$node/node.conf"
+  done
+  for node in "${sentinels[@]}"; do
+    passwords hashed <deploy/redis/sentinel.acl | write "$state/$node/sentinel.acl"
+    passwords password <deploy/redis/sentinel.conf | sed "s/@node@/$node/" | write "$state/$node/node.conf"
+  done
+else
+  write "$state/nats/node.conf" <deploy/nats/alone.conf
+  write "$state/redis/node.conf" </dev/null
+fi
+for service in "${services[@]}" nats nats-2 nats-3 redis redis-2 redis-3 "${sentinels[@]}" proxy; do
+  if [ -e "$state/$service" ]; then chown -R $container_uid:$container_uid "$state/$service"; fi
+done

@@ -19,14 +19,13 @@ FROM ${SERVERS} AS redis
 SHELL ["/bin/bash", "-c"]
 RUN echo 'stillpoint:x:10001:10001::/data:/usr/sbin/nologin' >/etc/passwd && install -d -o 10001 -g 10001 -m 700 /data
 ENV PATH=/usr/local/bin:/usr/bin:/usr/sbin
+COPY deploy/redis/start deploy/redis/health /opt/stillpoint/
 USER 10001:10001
 VOLUME /data
 WORKDIR /data
-ENTRYPOINT ["redis-server"]
-CMD ["/etc/stillpoint/redis.conf"]
-HEALTHCHECK --interval=5s --timeout=3s --start-period=60s --retries=3 CMD ["redis-cli", "--tls", \
-  "--cacert", "/run/stillpoint/ca.crt", "--cert", "/run/stillpoint/tls.crt", "--key", "/run/stillpoint/tls.key", \
-  "--user", "health", "--pass", "health", "--no-auth-warning", "-e", "ping"]
+ENTRYPOINT ["/opt/stillpoint/start"]
+CMD ["redis"]
+HEALTHCHECK --interval=5s --timeout=3s --start-period=60s --retries=3 CMD ["/opt/stillpoint/health", "6379"]
 
 FROM ${SERVERS} AS nginx
 SHELL ["/bin/bash", "-c"]

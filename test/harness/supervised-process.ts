@@ -71,14 +71,17 @@ export class SupervisedProcess implements AsyncDisposable {
     if (!this.isAlive) this.#child = this.#launch();
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
+  /** Tells it to end, for good. */
+  end(): void {
     this.#wanted = false;
-    if (!this.isAlive) return;
-    const exited = once(this.#child, "exit");
     this.#child.kill("SIGTERM");
     // One that was stopped heeds it only when it goes on.
     this.#child.kill("SIGCONT");
-    await exited;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.end();
+    if (this.isAlive) await once(this.#child, "exit");
   }
 
   #launch(): ChildProcess {
