@@ -47,14 +47,22 @@ async function findCompose(): Promise<[string, ...string[]] | undefined> {
   return undefined;
 }
 
+export interface ComposeOptions {
+  /** With three nodes of NATS, and Redis with sentinels. */
+  readonly cluster?: boolean;
+}
+
 /** Builds the images, brings it up, and waits until its host is ready. */
-export async function startCompose(engine: TestEngine): Promise<ComposedProduct> {
+export async function startCompose(
+  engine: TestEngine,
+  { cluster = false }: ComposeOptions = {},
+): Promise<ComposedProduct> {
   await using stack = new AsyncDisposableStack();
   const folder = stack.use(temporaryFolder()).path;
-  const setting = await settings(engine, folder);
+  const setting = await settings(engine, folder, cluster);
   const { env } = setting;
   await succeed("deploy/images.sh", [setting.tag], env);
-  await succeed("deploy/prepare.sh", ["--host", host, "--admin", admin], env);
+  await succeed("deploy/prepare.sh", ["--host", host, "--admin", admin, ...(cluster ? ["--cluster"] : [])], env);
   const [program, ...words] = (await findCompose()) ?? ["docker-compose"];
   const compose = (...args: string[]) => succeed(program, [...words, ...args], env);
   stack.defer(async () => void (await compose("down", "--volumes", "--timeout", "5")));
@@ -81,8 +89,13 @@ export async function startCompose(engine: TestEngine): Promise<ComposedProduct>
 
 type Setting = Awaited<ReturnType<typeof settings>>;
 
-async function settings(engine: TestEngine, folder: string) {
+async function settings(engine: TestEngine, folder: string, cluster: boolean) {
   const [port, registryPort, natsPort, agentPort] = await Promise.all([freePort(), freePort(), freePort(), freePort()]);
+  const profile = {
+    COMPOSE_PROFILES: "cluster",
+    STILLPOINT_NATS_2_PORT: `${await freePort()}`,
+    STILLPOINT_NATS_3_PORT: `${await freePort()}`,
+  };
   const state = join(folder, "state");
   // Working copies may share an engine.
   const tag = `test-${Buffer.from(repository).toString("hex").slice(-24)}`;
@@ -97,6 +110,7 @@ async function settings(engine: TestEngine, folder: string) {
     STILLPOINT_REGISTRY_PORT: `${registryPort}`,
     STILLPOINT_NATS_PORT: `${natsPort}`,
     OPERATION_TTL_MS: "2000",
+    ...(cluster && profile),
   };
   return { port, registryPort, natsPort, agentPort, state, tag, project, env };
 }

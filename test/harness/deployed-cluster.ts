@@ -210,9 +210,9 @@ function commandLine(folder: string, env: Record<string, string>, signal: AbortS
   return { folder, stillpoint, json };
 }
 
-async function hostsReady({ json }: CommandLine, count: number): Promise<void> {
+async function hostsReady(line: CommandLine, count: number): Promise<void> {
   const areReady = async () => {
-    const { hosts = [] } = (await json("host", "list")) as { hosts?: { state: string }[] };
+    const { hosts = [] } = (await line.json("host", "list")) as { hosts?: { state: string }[] };
     return hosts.filter(({ state }) => state === "HOST_STATE_READY").length === count;
   };
   await eventually(areReady, { deadlineMs: 90_000, everyMs: 500 });
