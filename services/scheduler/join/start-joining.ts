@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import {
   type Host,
   type HostIdentity,
@@ -44,8 +45,7 @@ export async function startJoining(
   const tokens = new JoinTokens({ store, view, clock });
   const sweeping = repeat({ clock, logger, signal }, sweepEveryMs, () => tokens.sweep());
   lifecycle.add("old join tokens", { sweeping }, (it) => it.sweeping);
-  const folder = config.JOIN_AUTHORITY;
-  const authority = folder === undefined ? undefined : new Authority(folder);
+  const authority = authorityIn(config.JOIN_AUTHORITY, logger);
   if (authority !== undefined) {
     const { JOIN_CERTIFICATE_DAYS: days } = config;
     const deps = { tokens, hosts, identities, clock, random, days, settings: settingsOf(config) };
@@ -65,6 +65,14 @@ export async function startJoining(
       });
     },
   };
+}
+
+/** A deployment may name the folder whether or not it was told to have machines join. */
+function authorityIn(folder: string | undefined, logger: Logger): Authority | undefined {
+  if (folder === undefined) return undefined;
+  if (existsSync(folder)) return new Authority(folder);
+  logger.info({ folder }, "no machine can join: JOIN_AUTHORITY is not there");
+  return undefined;
 }
 
 /** Never the scheduler's own logins. */
