@@ -1,2 +1,3 @@
 export { type ErrorRow, errorTable, type Reason } from "./error-table.ts";
+export { lacksResources } from "./lacks-resources.ts";
 export { isStillpointError, StillpointError, type StillpointErrorOptions } from "./stillpoint-error.ts";

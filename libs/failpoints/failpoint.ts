@@ -6,7 +6,7 @@ let active = parseFailpoints(process.env.STILLPOINT_FAILPOINTS);
 
 /**
  * A place where a test may let the process fail. Off, it costs one comparison. On, by STILLPOINT_FAILPOINTS (see
- * parseFailpoints) or setFailpoints: kills or stops this process, waits, or throws.
+ * parseFailpoints) or setFailpoints: kills or stops this process, waits, blocks it, or throws.
  */
 export async function failpoint(name: string): Promise<void> {
   if (active === undefined) return;
@@ -42,6 +42,10 @@ async function fire(name: string, action: FailpointAction): Promise<void> {
       return;
     case "delay":
       await sleep(action.ms);
+      return;
+    case "block":
+      // As code that computes for too long does: no timer, no heartbeat and no answer meanwhile.
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, action.ms);
       return;
     case "throw":
       throw new Error(`failpoint ${name}`);

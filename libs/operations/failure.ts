@@ -1,4 +1,4 @@
-import { isStillpointError, type Reason, StillpointError } from "#libs/errors";
+import { isStillpointError, lacksResources, type Reason, StillpointError } from "#libs/errors";
 
 const TRANSIENT: ReadonlySet<Reason> = new Set<Reason>([
   "UNAVAILABLE",
@@ -12,7 +12,7 @@ const TRANSIENT: ReadonlySet<Reason> = new Set<Reason>([
 
 /** True when the same step may well succeed a little later. */
 export function isTransient(error: unknown): boolean {
-  return isStillpointError(error) && TRANSIENT.has(error.reason);
+  return isStillpointError(error) ? TRANSIENT.has(error.reason) : lacksResources(error);
 }
 
 /** True when a newer worker is at it: nothing is to be done here any more. */

@@ -89,6 +89,17 @@ test("the request id travels to the handler, its log lines, the calls it makes, 
   expect(currentIds()).toEqual({});
 });
 
+test("a server that is short of files says that it is to be asked again, or another", async () => {
+  let calls = 0;
+  await using rpc = await served({
+    async getOperation({ name }) {
+      if (++calls === 1) throw Object.assign(new Error("too many open files"), { code: "EMFILE" });
+      return { name };
+    },
+  });
+  expect(await rpc.client.getOperation({ name: "operations/x" })).toMatchObject({ name: "operations/x" });
+});
+
 test("two calls at once keep their own ids", async () => {
   await using rpc = await served({
     async getOperation(_request, { requestId }) {

@@ -1,6 +1,6 @@
 import { ServerError } from "nice-grpc-common";
 import { ErrorInfo, Help, RichServerError } from "nice-grpc-error-details";
-import { isStillpointError, StillpointError } from "#libs/errors";
+import { isStillpointError, lacksResources, StillpointError } from "#libs/errors";
 import type { Logger } from "#libs/logger";
 
 /** Whose reasons they are, in google.rpc.ErrorInfo. */
@@ -24,6 +24,11 @@ export function toServerError(error: unknown, call: FailedCall): unknown {
   if (error instanceof Error && error.name === "AbortError") {
     if (call.signal.aborted) return error;
     return toStatus(new StillpointError("UNAVAILABLE", "the service is stopping", { cause: error }), call.requestId);
+  }
+  if (lacksResources(error)) {
+    call.logger.error({ err: error, method: call.method }, "the process is short of file descriptors or memory");
+    const told = new StillpointError("UNAVAILABLE", "the service is short of files or memory", { cause: error });
+    return toStatus(told, call.requestId);
   }
   call.logger.error({ err: error, method: call.method }, "a handler failed");
   const told = new StillpointError("INTERNAL", `internal error (request ${call.requestId})`, { cause: error });

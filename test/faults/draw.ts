@@ -1,6 +1,6 @@
 /** As many of them as `sample`, the same ones for the same seed. */
 export function draw<Item>(items: readonly Item[], seed: number, sample: number): Item[] {
-  const random = mulberry32(seed);
+  const random = seeded(seed);
   return items
     .map((item) => ({ item, at: random() }))
     .toSorted((a, b) => a.at - b.at)
@@ -8,8 +8,8 @@ export function draw<Item>(items: readonly Item[], seed: number, sample: number)
     .map(({ item }) => item);
 }
 
-/** A small seeded generator, so that a sample can be drawn again. */
-function mulberry32(seed: number): () => number {
+/** A small seeded generator (mulberry32), so that a sample can be drawn again: numbers in [0, 1). */
+export function seeded(seed: number): () => number {
   let state = seed >>> 0;
   return () => {
     state = (state + 0x6d2b79f5) >>> 0;

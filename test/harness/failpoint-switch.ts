@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { eventually } from "#libs/testing";
 
 /** What an armed failpoint does, in the words of STILLPOINT_FAILPOINTS. */
-export type FailpointAction = "kill" | "pause" | "throw" | `delay:${number}`;
+export type FailpointAction = "kill" | "pause" | "throw" | `delay:${number}` | `block:${number}`;
 
 /**
  * Arms failpoints in processes that run already. Each acts once, and is kept quiet by a marker file as long as that

@@ -1,0 +1,64 @@
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { createRegistryClient, importVmImage } from "#libs/oci";
+import { connectApi, controlPlane } from "../harness/api.ts";
+import { findQemus } from "../harness/qemu-process.ts";
+import {
+  type ReplicatedCluster,
+  type ReplicatedOptions,
+  startReplicatedCluster,
+} from "../harness/replicated-cluster.ts";
+import type { SupervisedProcess } from "../harness/supervised-process.ts";
+import { LogsHistory } from "./logs-history.ts";
+import { emptyImage } from "./mixed-load.ts";
+
+/** Two replicas of everything with a reader of all their writes, and clients that know every replica. */
+export interface ReplicaStage extends AsyncDisposable {
+  readonly cluster: ReplicatedCluster;
+  /** Clients of the replicas themselves: the client library chooses, and there is no proxy that repairs anything. */
+  readonly api: ReplicatedCluster["api"];
+  readonly history: LogsHistory;
+  /** Every process of ours, by name. */
+  readonly processes: ReadonlyMap<string, SupervisedProcess>;
+  readonly agentFolders: readonly string[];
+  /** A VM that is off. */
+  readonly member: string;
+}
+
+export async function setReplicaStage(options: ReplicatedOptions = {}): Promise<ReplicaStage> {
+  await using stack = new AsyncDisposableStack();
+  const cluster = stack.use(await startReplicatedCluster(options));
+  const history = stack.use(await LogsHistory.follow(cluster.nats.url));
+  const api = connectApi(
+    Object.fromEntries(
+      controlPlane.map((service) => [service, cluster.replicas[service].map(({ address }) => address).join(",")]),
+    ) as Parameters<typeof connectApi>[0],
+  );
+  const hosts = [...cluster.hosts.values()];
+  const processes = new Map([
+    ...controlPlane.flatMap((service) =>
+      cluster.replicas[service].map(({ name, process }) => [name, process] as const),
+    ),
+    ...hosts.map(({ name, agent }) => [name, agent] as const),
+  ]);
+  const member = await makeMember(cluster, api);
+  // Guests outlive everything of ours.
+  stack.defer(async () => {
+    for (const { data } of hosts) for (const { pid } of await findQemus(data)) process.kill(pid, "SIGKILL");
+  });
+  const owned = stack.move();
+  return {
+    ...{ cluster, api, history, processes, member, agentFolders: hosts.map(({ data }) => data) },
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  };
+}
+
+async function makeMember({ folder, registryUrl }: ReplicatedCluster, api: ReplicatedCluster["api"]): Promise<string> {
+  const file = join(folder, "empty.raw");
+  await writeFile(file, Buffer.alloc(1 << 20));
+  await importVmImage({ file, reference: emptyImage, registry: createRegistryClient({ address: registryUrl }) });
+  const parent = "projects/default";
+  const spec = { image: emptyImage, cpus: 1, memoryBytes: 64 * 2 ** 20 };
+  await api.finish(await api.vms.createVm({ parent, vmId: "member", spec }));
+  return `${parent}/vms/member`;
+}
