@@ -33,8 +33,8 @@ export type RpcClient<Definition extends CompatServiceDefinition> = Client<
 
 /** How often a call is tried again, over about a second: a server that starts again, or a proxy that finds another. */
 const retriesOfOne = 4;
-/** Over about ten seconds: somebody keeps these replicas running. */
-const retriesOfSeveral = 14;
+/** As long as there is time: somebody keeps these replicas running. */
+const retriesOfSeveral = 40;
 /** So many replicas that are silent, or pauses of one, fit into a call. */
 const attemptsInTime = 6;
 

@@ -14,36 +14,51 @@ export interface ResumeOptions {
 
 /**
  * Asks for a watch again that broke off, from behind the last token that came, at whichever replica answers. Nothing is
- * missed; what is repeated is the state that a watch begins with. One that breaks off within its snapshot fails with
+ * missed; what is repeated is the state that a watch begins with. A watch that should not have ended is asked for again
+ * too: servers before 0.2 end it without a word when they stop. One that breaks off within its snapshot fails with
  * RESYNC: whoever watches begins with an empty picture again.
  */
 export const resumedWatch: ClientMiddleware<ResumeOptions> = async function* (call, { resumptions = 0, ...options }) {
   if (call.requestStream || !isWatch.test(call.method.path)) return yield* call.next(call.request, options);
-  const position = new Position(call.request, options, resumptions);
-  for (;;) {
+  const position = new Position(call.request, options, { resumptions, endsByItself: endsByItself(call) });
+  while (!position.isOver) {
     try {
       for await (const response of call.next(position.request, position.options)) {
         position.take(response);
         yield response;
       }
-      return;
+      position.end();
     } catch (error) {
       await position.again(error);
     }
   }
 };
 
+/** Of events there may be asked for those that there are, and no more. */
+const endsByItself = ({ method, request }: { readonly method: { readonly path: string }; readonly request: unknown }) =>
+  method.path.endsWith("/WatchEvents") && (request as { readonly follow?: boolean }).follow !== true;
+
+interface WatchLimits {
+  readonly resumptions: number;
+  /** It ends by itself when it has told what there is. */
+  readonly endsByItself: boolean;
+}
+
 /** How far a watch has come. One without tokens tells all that is of interest each time anew. */
 class Position<Request> {
   readonly options: CallOptions;
   readonly #first: Request;
   readonly #most: number;
+  readonly #endsByItself: boolean;
   #since: unknown;
   #isInSnapshot = false;
+  #isDone: boolean | undefined;
+  #isOver = false;
   #failures = 0;
 
-  constructor(first: Request, options: CallOptions, resumptions: number) {
+  constructor(first: Request, options: CallOptions, { resumptions, endsByItself }: WatchLimits) {
     this.#first = first;
+    this.#endsByItself = endsByItself;
     this.#most = resumptions;
     this.options = {
       ...options,
@@ -58,11 +73,22 @@ class Position<Request> {
     return this.#since === undefined ? this.#first : { ...this.#first, since: this.#since };
   }
 
+  get isOver(): boolean {
+    return this.#isOver;
+  }
+
   take(response: unknown): void {
-    const { kind, token } = response as { readonly kind?: unknown; readonly token?: unknown };
+    const { kind, token, done } = response as { readonly kind?: unknown; readonly token?: unknown; done?: boolean };
+    this.#isDone = done;
     this.#failures = 0;
     this.#isInSnapshot = kind === "KIND_CURRENT";
     if (!this.#isInSnapshot && token !== undefined) this.#since = token;
+  }
+
+  /** The server has ended it. Fails when it is one that goes on for ever, or until an operation is done. */
+  end(): void {
+    this.#isOver = this.#isDone ?? this.#endsByItself;
+    if (!this.#isOver) throw new StillpointError("UNAVAILABLE", "the server ended the watch");
   }
 
   /** Returns when the watch should be asked for again after it failed; else fails. */

@@ -70,7 +70,7 @@ test("the request id travels to the handler, its log lines, the calls it makes, 
     async *watchOperation(_request, { requestId }) {
       yield { name: requestId };
       await sleep(1);
-      yield { name: currentIds().requestId ?? "lost" };
+      yield { name: currentIds().requestId ?? "lost", done: true };
     },
   });
   const headers: (string | undefined)[] = [];
@@ -124,7 +124,7 @@ test("a stream that falls silent fails; one that only pauses goes on", async () 
     async *watchOperation({ name }, { signal }) {
       yield { name };
       await sleep(40);
-      yield { name };
+      yield { name, done: name.endsWith("steady") };
       if (name.endsWith("silent")) await aborted(signal);
     },
   });

@@ -1,5 +1,6 @@
-import { mkdir, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { inspect } from "node:util";
 import { repository } from "../harness/command.ts";
 import { seeded } from "./draw.ts";
 import type { LogsHistory } from "./logs-history.ts";
@@ -13,6 +14,13 @@ export const countOf = (short: number, long: number): number =>
 
 /** Of this run of the tests; STILLPOINT_SEED repeats one. */
 export const runSeed = Number(process.env.STILLPOINT_SEED ?? Math.floor(Math.random() * 2 ** 31));
+
+/** Where the story of a run comes from. */
+interface Told {
+  readonly history: LogsHistory;
+  /** Its folder has the log of every process. */
+  readonly cluster: { readonly folder: string };
+}
 
 /** One run under faults: its seed decides them, its log tells them, and both are printed when it fails. */
 export class FaultRun {
@@ -49,12 +57,13 @@ export class FaultRun {
   }
 
   /** Does the work, and says what happened: the counts, or with the failure all that is needed to look into it. */
-  async tell(work: () => Promise<void>, history: LogsHistory): Promise<void> {
+  async tell(work: () => Promise<void>, stage: Told): Promise<void> {
     try {
       await work();
     } catch (error) {
       const folder = join(repository, "fault-logs", `${this.name}-${runSeed}`);
-      await this.#save(folder, history);
+      await this.#save(folder, stage);
+      await writeFile(join(folder, "failure.txt"), inspect(error));
       const faults = this.log.slice(-40).join("\n  ");
       const story = `STILLPOINT_SEED=${runSeed} repeats the faults; the logs of this run are in ${folder}`;
       throw new Error(`${this.name} failed. ${story}\n  ${faults}\n${String(error)}`, { cause: error });
@@ -63,9 +72,11 @@ export class FaultRun {
     console.log(`${this.name}: seed ${runSeed}, ${seconds} s, ${JSON.stringify(this.counts)}`);
   }
 
-  async #save(folder: string, history: LogsHistory): Promise<void> {
+  async #save(folder: string, { history, cluster }: Told): Promise<void> {
     await mkdir(folder, { recursive: true, mode: 0o700 });
     await writeFile(join(folder, "faults.log"), `${this.log.join("\n")}\n`);
+    const logs = (await readdir(cluster.folder)).filter((name) => name.endsWith(".log"));
+    for (const name of logs) await copyFile(join(cluster.folder, name), join(folder, name));
     await writeFile(join(folder, "writes.log"), `${history.lines.join("\n")}\n`);
     await writeFile(join(folder, "records.json"), JSON.stringify(Object.fromEntries(history.records), undefined, 1));
     await writeFile(join(folder, "operations.json"), JSON.stringify([...history.operations.values()], undefined, 1));

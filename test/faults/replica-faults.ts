@@ -2,6 +2,8 @@ import { execFile } from "node:child_process";
 import { readFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
+import { eventually } from "#libs/testing";
+import { isServing } from "../harness/serving.ts";
 import type { SupervisedProcess } from "../harness/supervised-process.ts";
 import type { FaultRun } from "./fault-run.ts";
 import type { ReplicaStage } from "./replica-stage.ts";
@@ -10,10 +12,13 @@ const run = promisify(execFile);
 /** OPERATION_TTL_MS of the stage. */
 const ttlMs = 1_000;
 
-/** kill -9 of any of our processes. */
-export async function killOne({ processes }: ReplicaStage, faults: FaultRun): Promise<void> {
+/** kill -9 of any of our processes whose work another one can do, and of agents, at any time. */
+export async function killOne({ processes, peersOf }: ReplicaStage, faults: FaultRun): Promise<void> {
   await sleep(faults.between(1_000, 2_000));
   const [name, process] = faults.pick([...processes]);
+  // On a busy machine one takes longer to start than it is to the next kill.
+  const isFree = async () => (await Promise.all(peersOf(name).map(isServing))).every((serves) => serves);
+  await eventually(isFree, { deadlineMs: 60_000, everyMs: 50 });
   faults.fault("kill", name);
   process.kill("SIGKILL");
 }

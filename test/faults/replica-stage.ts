@@ -20,6 +20,8 @@ export interface ReplicaStage extends AsyncDisposable {
   readonly history: LogsHistory;
   /** Every process of ours, by name. */
   readonly processes: ReadonlyMap<string, SupervisedProcess>;
+  /** Addresses of the other processes that do the same. */
+  readonly peersOf: (name: string) => readonly string[];
   readonly agentFolders: readonly string[];
   /** A VM that is off. */
   readonly member: string;
@@ -41,6 +43,11 @@ export async function setReplicaStage(options: ReplicatedOptions = {}): Promise<
     ),
     ...hosts.map(({ name, agent }) => [name, agent] as const),
   ]);
+  const peersOf = (name: string) => {
+    const replicas = controlPlane.map((service) => cluster.replicas[service]);
+    const mates = replicas.find((each) => each.some((replica) => replica.name === name)) ?? [];
+    return mates.filter((replica) => replica.name !== name).map(({ address }) => address);
+  };
   const member = await makeMember(cluster, api);
   // Guests outlive everything of ours.
   stack.defer(async () => {
@@ -48,7 +55,7 @@ export async function setReplicaStage(options: ReplicatedOptions = {}): Promise<
   });
   const owned = stack.move();
   return {
-    ...{ cluster, api, history, processes, member, agentFolders: hosts.map(({ data }) => data) },
+    ...{ cluster, api, history, processes, peersOf, member, agentFolders: hosts.map(({ data }) => data) },
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
 }

@@ -1,7 +1,9 @@
+import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { temporaryFolder } from "#libs/testing";
 import { FailpointSwitch } from "../harness/failpoint-switch.ts";
+import { installVersion, olderCommit } from "../harness/older-version.ts";
 import { untilDone } from "../harness/vm-client.ts";
 import { seeded } from "./draw.ts";
 import { countOf, FaultRun, isLong, runSeed } from "./fault-run.ts";
@@ -9,6 +11,7 @@ import { checkInvariants, runningTwice } from "./invariants.ts";
 import { MixedLoad } from "./mixed-load.ts";
 import { killAll, killOne, pauseOne, starveOfFiles, starveOfMemory } from "./replica-faults.ts";
 import { type ReplicaStage, setReplicaStage } from "./replica-stage.ts";
+import { replaceAll } from "./rolling-upgrade.ts";
 
 /** In the middle of a job, in the service and in the agent: longer than the lease, so that another takes over. */
 const blocks = {
@@ -21,17 +24,37 @@ const blocks = {
 const poisons = "vm.reboot.reboot.before=throw;vm.resume.resume.before=kill";
 const timeout = 7_200_000;
 
+const { commit } = await olderCommit();
+
 /** Two replicas of every service and two agents, under a load of all kinds of operations. */
 describe("replicas under load", () => {
   const closing = new AsyncDisposableStack();
+  /** Names of the processes that are of this version. */
+  const upgraded = new Set<string>();
   let stage: ReplicaStage;
   let failpoints: FailpointSwitch;
   beforeAll(async () => {
-    failpoints = await FailpointSwitch.create(closing.use(temporaryFolder()).path, blocks);
-    const env = { STILLPOINT_FAILPOINTS: `${failpoints.specification};${poisons}` };
-    stage = closing.use(await setReplicaStage({ env }));
+    const { path } = closing.use(temporaryFolder());
+    const older = join(path, "older");
+    await installVersion(commit, older);
+    failpoints = await FailpointSwitch.create(join(path, "failpoints"), blocks);
+    const own = { STILLPOINT_FAILPOINTS: `${failpoints.specification};${poisons}` };
+    stage = closing.use(
+      await setReplicaStage({
+        rootOf: (name) => (upgraded.has(name) ? undefined : older),
+        envOf: (name) => (upgraded.has(name) ? own : {}),
+      }),
+    );
   }, 240_000);
   afterAll(() => closing.disposeAsync(), 120_000);
+
+  test(`F17: one after the other becomes this version, from ${commit.slice(0, 10)}`, { timeout }, async () => {
+    await underLoad(stage, new FaultRun("F17"), {
+      count: countOf(1, 10),
+      inflict: (run) => replaceAll(stage, run, upgraded),
+    });
+    expect([...upgraded].toSorted()).toEqual([...stage.processes.keys()].toSorted());
+  });
 
   test("F4: kill -9 of any of our processes, every 1 to 2 s", { timeout }, async () => {
     await underLoad(stage, new FaultRun("F4"), { count: countOf(8, 1_000), inflict: (run) => killOne(stage, run) });
@@ -132,7 +155,7 @@ async function underLoad(stage: ReplicaStage, run: FaultRun, { count, inflict, m
     expect([...twice], "I1: VMs that ran twice").toEqual([]);
     expect(history.unfinished(load.accepted), "I2: accepted and not ended").toEqual([]);
     if (!mayBeAway) expect(load.failures, "failed requests").toEqual([]);
-  }, history);
+  }, stage);
 }
 
 async function look(signal: AbortSignal, once: () => Promise<void>): Promise<void> {
