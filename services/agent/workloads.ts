@@ -78,7 +78,9 @@ export class Workloads {
 
   /** Removes every file of a workload whose machine has ended. */
   async remove(uid: string): Promise<void> {
-    await rm(workloadFolder(this.#data, uid).root, { recursive: true, force: true });
+    // A copy of a record may be written there at this very moment.
+    const whole = { recursive: true, force: true, maxRetries: 10, retryDelay: 20 };
+    await rm(workloadFolder(this.#data, uid).root, whole);
     await syncFolder(this.#data.workloads);
     this.#byUid.delete(uid);
     this.#unreadable.delete(uid);

@@ -71,7 +71,9 @@ export class Containers {
     const container = this.#byUid.get(uid);
     this.#byUid.delete(uid);
     await container?.settle();
-    await rm(containerFolder(this.#data, uid).root, { recursive: true, force: true });
+    // A copy of a record may be written there at this very moment.
+    const whole = { recursive: true, force: true, maxRetries: 10, retryDelay: 20 };
+    await rm(containerFolder(this.#data, uid).root, whole);
     await syncFolder(this.#data.containers);
   }
 

@@ -52,8 +52,7 @@ export function manifestHandlers(
     async keepRecords(request, { principal }) {
       authorise(principal, "update", host);
       const root = rootOf(deps, request);
-      if (root !== undefined) await keepRecords(root, request.records);
-      return { kept: root !== undefined };
+      return { kept: root !== undefined && (await keepRecords(root, request.records)) };
     },
   };
 }

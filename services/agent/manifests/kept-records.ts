@@ -15,11 +15,23 @@ interface Kept {
 
 /**
  * Keeps copies of records in a folder of the host's, one file each; an older state never replaces a newer one. Of a
- * record that is gone its name and version stay, so that no late copy brings it back.
+ * record that is gone its name and version stay, so that no late copy brings it back. False when the folder is removed
+ * meanwhile: it is not made again.
  */
-export async function keepRecords(root: string, records: readonly KeptRecord[]): Promise<void> {
-  const folder = join(root, FOLDER);
-  await mkdir(folder, { recursive: true, mode: 0o700 });
+export async function keepRecords(root: string, records: readonly KeptRecord[]): Promise<boolean> {
+  try {
+    await writeAll(join(root, FOLDER), records);
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return false;
+    throw error;
+  }
+}
+
+async function writeAll(folder: string, records: readonly KeptRecord[]): Promise<void> {
+  await mkdir(folder, { mode: 0o700 }).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== "EEXIST") throw error;
+  });
   for (const { name, version, message, deleted } of records) {
     const path = join(folder, `${createHash("sha256").update(name).digest("hex").slice(0, 32)}.json`);
     const before = await readKept(path);
