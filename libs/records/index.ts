@@ -15,7 +15,7 @@ export type {
 export { createMemoryLog, MemoryLog, type MemoryLogOptions } from "./memory-log.ts";
 export { connectNats, natsHealth, openNats } from "./nats-connection.ts";
 export type { BodyCodec, RecordChange, RecordEvent, RecordStore, StoredRecord } from "./record.ts";
-export { decodeRecord, type Json } from "./record-message.ts";
+export { decodeRecord, deletedUid, type Json } from "./record-message.ts";
 export { createRecordStore, LogRecordStore, rawCodec } from "./record-store.ts";
 export { type Mirror, RecordView, type ViewChange } from "./record-view.ts";
 export { ensureStreams, openStreams, replicated, type Streams, streamSpecs } from "./streams.ts";

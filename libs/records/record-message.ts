@@ -1,5 +1,6 @@
-import type { LogMessage } from "./log.ts";
+import type { Log, LogMessage } from "./log.ts";
 import type { BodyCodec, RecordEvent, StoredRecord } from "./record.ts";
+import { subjectOfName } from "./subject.ts";
 
 export type Json = Readonly<Record<string, unknown>>;
 
@@ -28,6 +29,13 @@ export function encodeRecord(message: RecordMessage): Uint8Array {
 
 export function decodeRecord(data: Uint8Array): RecordMessage {
   return JSON.parse(decoder.decode(data)) as RecordMessage;
+}
+
+/** The uid of a resource whose tombstone is the newest of its name; undefined when that is none, or nothing is known. */
+export async function deletedUid(log: Pick<Log, "read">, name: string): Promise<string | undefined> {
+  const newest = await log.read(subjectOfName(name));
+  const record = newest && decodeRecord(newest.data);
+  return record?.deleted === true ? record.uid : undefined;
 }
 
 /** What a reader sees of a message. */

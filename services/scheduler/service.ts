@@ -9,7 +9,7 @@ import { connectRedis } from "#libs/locks";
 import { createLogger } from "#libs/logger";
 import { parseOperationName } from "#libs/names";
 import { type Operations, openOperations, startRunner, succeeded } from "#libs/operations";
-import { connectNats, createRecordStore, natsHealth, openStreams, rawCodec } from "#libs/records";
+import { connectNats, createRecordStore, deletedUid, type Log, natsHealth, openStreams, rawCodec } from "#libs/records";
 import { createRpcClient, RpcServer } from "#libs/rpc";
 import type { SchedulerConfig } from "./config.ts";
 import { drainJob } from "./drain/drain-job.ts";
@@ -54,7 +54,7 @@ export async function startScheduler(
 
   const workloads = createRecordStore({ log, codec: rawCodec, clock, random });
   const readWorkload = (name: string) => workloads.get(name);
-  const words = { readWorkload, readOperation: (id: string) => operations.get(id) };
+  const words = { readWorkload, ...wordsFrom(log, operations) };
   const answers = new HeartbeatAnswers({ registry, ownership, leaseMs: limits.leaseMs, ...words });
   lifecycle.add("heartbeats", followHeartbeats(nats, logger, answers), (it) => it.close());
   const owned = (host: string) => owns(ownership, host);
@@ -80,6 +80,12 @@ export async function startScheduler(
   await join(server === undefined ? address : config.STILLPOINT_ADDRESS);
   return { address };
 }
+
+/** What decides over workloads that a host has paused, beside their records. */
+const wordsFrom = (log: Log, operations: Pick<Operations, "get">) => ({
+  readDeleted: (name: string) => deletedUid(log, name),
+  readOperation: (id: string) => operations.get(id),
+});
 
 /** What a drain asks of the services that own the workloads. */
 function restDeps(config: SchedulerConfig, lifecycle: Lifecycle, operations: Operations) {

@@ -22,9 +22,10 @@ test("a held workload goes on, is ended, or waits for its recovery, as the recor
   };
   const deps = {
     readWorkload: async (name: string) => records[name] as StoredRecord<Json> | undefined,
+    readDeleted: async (name: string) => (name.endsWith("/deleted") ? "vm-deleted" : undefined),
     readOperation: async (id: string) => operations[id],
   };
-  const ids = ["stays", "busy", "failed", "forgotten", "recovered", "made-again", "in-recovery", "deleted"];
+  const ids = ["stays", "busy", "failed", "forgotten", "recovered", "made-again", "in-recovery", "deleted", "lost"];
   const held = ids.map((id) => ({ uid: `vm-${id}`, workload: workload(id), epoch: 1 }));
   const words = await wordsOn(deps, { host: "hosts/a", held });
   expect(words.resumeUids.toSorted()).toEqual(["vm-busy", "vm-failed", "vm-forgotten", "vm-stays"]);

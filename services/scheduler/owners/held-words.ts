@@ -6,6 +6,8 @@ import type { Json, StoredRecord } from "#libs/records";
 export interface HeldWordsDeps {
   /** A workload as it stands now, from the leader. */
   readonly readWorkload: (name: string) => Promise<StoredRecord<Json> | undefined>;
+  /** uid of the workload of that name whose deletion is the last that its record says, from the leader. */
+  readonly readDeleted: (name: string) => Promise<string | undefined>;
   /** An operation by its id, as it stands now; undefined when it is long over. */
   readonly readOperation: (id: string) => Promise<Pick<Operation, "kind" | "done"> | undefined>;
 }
@@ -41,13 +43,15 @@ export async function wordsOn(
 }
 
 async function wordOn(
-  { readWorkload, readOperation }: HeldWordsDeps,
+  { readWorkload, readDeleted, readOperation }: HeldWordsDeps,
   host: string,
   { uid, workload }: HeldWorkload,
 ): Promise<keyof HeldWords | "wait"> {
   parseWorkloadName(workload);
   const record = await readWorkload(workload);
-  if (record === undefined || record.uid !== uid || record.body.host !== host) return "endUids";
+  // Without a word on its end its record was lost, and nobody knows yet: rebuilt, it says what is to be.
+  if (record === undefined) return (await readDeleted(workload)) === uid ? "endUids" : "wait";
+  if (record.uid !== uid || record.body.host !== host) return "endUids";
   if (record.operation === undefined) return "resumeUids";
   const operation = await readOperation(record.operation);
   const isRecovered = operation !== undefined && !operation.done && /^\w+\.recover$/.test(operation.kind);
