@@ -7,15 +7,18 @@ import type {
   RebuildSummary,
   RebuildUpdate,
 } from "#contracts/operation/v1/admin";
+import { hostName } from "#libs/names";
 import { type Api, type CommonOptions, withApi } from "../api.ts";
 import { CommandEnded } from "../command-ended.ts";
 import { exitCodes } from "../exit-codes.ts";
-import { leafCommand } from "../leaf-command.ts";
+import { leafCommand, operationLeaf } from "../leaf-command.ts";
 import { showQuarantined, showRebuild } from "../output/disasters.ts";
 import { printAnswer } from "../output/format.ts";
 import { createProgressView } from "../output/progress.ts";
+import { runOperation } from "../run-operation.ts";
 import type { Terminal } from "../terminal.ts";
 import { UsageError } from "../usage-error.ts";
+import type { WaitOptions } from "../wait-for-operation.ts";
 
 interface RebuildFlags extends CommonOptions {
   readonly dryRun?: boolean;
@@ -45,14 +48,14 @@ export function rebuildCommands(terminal: Terminal): Command[] {
 async function restore(terminal: Terminal, file: string, options: RebuildFlags): Promise<void> {
   const { verifyBackup } = await import("#libs/backup");
   await verifyBackup(file);
-  if (options.replace === true && options.yes !== true && options.dryRun !== true) await confirm(terminal);
+  const asks = options.replace === true && options.yes !== true && options.dryRun !== true;
+  if (asks) await confirm(terminal, "records that neither the backup nor a host knows will be forgotten");
   await withApi(terminal, options, (api) => rebuild(api, options, file));
 }
 
-async function confirm(terminal: Terminal): Promise<void> {
-  const question = "Records that neither the backup nor a host knows will be forgotten. Go on? [y/N] ";
-  const answer = await terminal.ask(question);
-  if (answer === undefined) throw new UsageError("--replace forgets records", { help: "Pass --yes to go on." });
+async function confirm(terminal: Terminal, what: string): Promise<void> {
+  const answer = await terminal.ask(`${what[0]?.toUpperCase()}${what.slice(1)}. Go on? [y/N] `);
+  if (answer === undefined) throw new UsageError(what, { help: "Pass --yes to go on." });
   if (!/^y(es)?$/i.test(answer.trim())) throw new CommandEnded(exitCodes.failed);
 }
 
@@ -103,6 +106,28 @@ async function* requests({ dryRun = false, replace = false }: RebuildFlags, file
   if (file === undefined) return;
   const { readBackup } = await import("#libs/backup");
   for await (const value of readBackup(file)) yield { request: { $case: "item", value } } satisfies RebuildRequest;
+}
+
+interface DiscardOptions extends CommonOptions, WaitOptions {
+  readonly host: string;
+  readonly yes?: boolean;
+}
+
+/** stillpoint admin discard */
+export function discardCommand(terminal: Terminal): Command {
+  return operationLeaf("discard", "Delete what a workload in quarantine has on its host, checkpoints too.")
+    .argument("<uid>", "as quarantine lists it")
+    .requiredOption("--host <host>", "the host that has it")
+    .option("--yes", "do not ask")
+    .action(async (uid: string, options: DiscardOptions) => {
+      const what = `all that ${options.host} has of ${uid}, checkpoints too`;
+      if (options.yes !== true) await confirm(terminal, `${what}, will be deleted`);
+      const name = `${hostName(options.host)}/quarantine/${uid}`;
+      await runOperation(terminal, options, {
+        start: async (api, requestId) => (await api.admin()).discardQuarantined({ name, requestId }),
+        told: () => `Deleted ${what}.`,
+      });
+    });
 }
 
 async function listQuarantined(api: Api): Promise<void> {

@@ -54,6 +54,11 @@ export const errorTable = {
     code: Code.ABORTED,
     help: "It was not finished when the backup was made: look at what it was about before you ask again.",
   },
+  QUARANTINE_NOT_FOUND: { code: Code.NOT_FOUND, help: "List what is in quarantine with: stillpoint admin quarantine" },
+  QUARANTINE_OVER: {
+    code: Code.FAILED_PRECONDITION,
+    help: "Delete the workload itself; stillpoint admin rebuild takes it off the list.",
+  },
   EPOCHS_BEHIND: {
     code: Code.FAILED_PRECONDITION,
     help: "Use nats-server 2.10 or later, remove the empty streams REC, OPS and EVT, and start the services again.",

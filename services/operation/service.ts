@@ -8,7 +8,7 @@ import { Host } from "#contracts/scheduler/v1/scheduler";
 import { systemClock as clock, systemRandom as random } from "#libs/clock";
 import { StillpointError } from "#libs/errors";
 import { eventsHandlers, projectedUpTo, startProjector } from "#libs/events";
-import { createHostManifests } from "#libs/host-agent";
+import { createHostAgents, createHostManifests } from "#libs/host-agent";
 import type { Lifecycle } from "#libs/lifecycle";
 import { connectRedis } from "#libs/locks";
 import { createLogger, type Logger } from "#libs/logger";
@@ -20,12 +20,22 @@ import {
   startRewriter,
   startRunner,
 } from "#libs/operations";
-import { connectNats, natsHealth, openStreams, RecordView, type Streams, startCompactor } from "#libs/records";
+import {
+  connectNats,
+  createRecordStore,
+  natsHealth,
+  openStreams,
+  RecordView,
+  rawCodec,
+  type Streams,
+  startCompactor,
+} from "#libs/records";
 import { RpcServer } from "#libs/rpc";
 import { adminHandlers } from "./admin/handlers.ts";
 import type { OperationConfig } from "./config.ts";
 import { keepStreams } from "./keep-streams.ts";
 import { keepCopies } from "./keeper/nats-keeper.ts";
+import { discardJob } from "./rebuild/discard.ts";
 
 const unchecked =
   "NATS_MONITOR_URL is not set, so that nobody can check that nats-server has sync_interval: always, " +
@@ -54,13 +64,14 @@ export async function startOperation(
   const compactor = startCompactor({ records: streams.rec, projected, clock, logger });
   lifecycle.add("compactor", compactor, (it) => it.close());
   lifecycle.add("rewriter", startRewriter(operations), (it) => it.close());
-  const runner = startRunner(operations, { jobs: [probeJob], ttlMs: config.OPERATION_TTL_MS });
+  const admin = await openAdmin({ nats, redis, streams, operations, logger }, lifecycle);
+  const runner = startRunner(operations, { jobs: [probeJob, admin.job], ttlMs: config.OPERATION_TTL_MS });
   lifecycle.add("operation runner", runner, (it) => it.close());
 
   const own = server ?? lifecycle.add("grpc", new RpcServer({ logger, health: natsHealth(nats) }), (it) => it.close());
   own.add(OperationsDefinition, operationsHandlers(operations));
   own.add(EventsDefinition, eventsHandlers(streams.evt));
-  own.add(AdminDefinition, await admin({ nats, redis, streams, operations, logger }, lifecycle));
+  own.add(AdminDefinition, admin.handlers);
   return { address: server === undefined ? await own.listen(config.OPERATION_ADDRESS) : "" };
 }
 
@@ -73,7 +84,7 @@ interface Opened {
 }
 
 /** What there is for disasters: streams that come back, copies of records on hosts, and the API to use them. */
-async function admin({ nats, logger, ...opened }: Opened, lifecycle: Lifecycle) {
+async function openAdmin({ nats, logger, ...opened }: Opened, lifecycle: Lifecycle) {
   const { signal } = lifecycle;
   const { streams } = opened;
   const manager = await jetstreamManager(nats);
@@ -89,5 +100,8 @@ async function admin({ nats, logger, ...opened }: Opened, lifecycle: Lifecycle) 
   const copying = keepCopies({ nats, records: streams.rec, hosts, manifests, clock, logger, signal });
   lifecycle.add("copies of records", { copying }, (it) => it.copying);
   const natsVersion = () => nats.info?.version ?? "";
-  return adminHandlers({ ...opened, manager, manifests, natsVersion, clock, random });
+  const store = createRecordStore({ log: streams.rec, codec: rawCodec, clock, random });
+  const agents = lifecycle.add("host agents", createHostAgents({ addressOf }), (it) => it.close());
+  const handlers = adminHandlers({ ...opened, store, manager, manifests, natsVersion, clock, random });
+  return { handlers, job: discardJob({ store, agents }) };
 }

@@ -2,8 +2,10 @@ import type { JetStreamManager } from "@nats-io/jetstream";
 import { type AdminServiceImplementation, Quarantined } from "#contracts/operation/v1/admin";
 import type { Principal } from "#libs/auth";
 import { StillpointError } from "#libs/errors";
-import type { Streams } from "#libs/records";
+import type { Operations } from "#libs/operations";
+import type { Json, RecordStore, Streams } from "#libs/records";
 import type { CallScope } from "#libs/rpc";
+import { acceptDiscard } from "../rebuild/discard.ts";
 import { readRecords } from "../rebuild/gather.ts";
 import { isLive } from "../rebuild/known.ts";
 import { type RebuildDeps, rebuild } from "../rebuild/rebuild.ts";
@@ -14,6 +16,9 @@ export interface AdminDeps extends RebuildDeps {
   readonly manager: JetStreamManager;
   /** Of the server that is connected. */
   readonly natsVersion: () => string;
+  /** Records of any kind. */
+  readonly store: RecordStore<Json>;
+  readonly operations: Operations;
 }
 
 /** For administrators: not for services, which may do all else. */
@@ -40,6 +45,11 @@ export function adminHandlers(deps: AdminDeps): AdminServiceImplementation<CallS
       const records = [...(await readRecords({ records: streams.rec })).values()];
       const aside = records.filter((record) => isLive(record) && /^hosts\/[^/]+\/quarantine\//.test(record.name));
       return { workloads: aside.map(({ body }) => Quarantined.fromJSON(body)) };
+    },
+
+    async discardQuarantined(request, call) {
+      requireAdmin(call.principal);
+      return await acceptDiscard(deps, request, call);
     },
   };
 }

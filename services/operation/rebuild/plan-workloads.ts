@@ -93,6 +93,19 @@ export function planQuarantine(known: Known, { copy, why, detail }: PutAside): P
   return { writes: isLive(known.current.get(name)) ? [] : [{ name, uid, body, events: [event] }], findings };
 }
 
+/** What was put aside before, on a host that answers, and is no more: its conflict is over, or its files are gone. Pure. */
+export function planResolved({ current, hosts }: Known, aside: readonly PutAside[]): Plan {
+  const names = new Set(aside.map(({ copy }) => quarantineName(copy.host, copy.uid)));
+  const answered = hosts.filter((one) => one.answered).map(({ host }) => `${host}/quarantine/`);
+  const over = [...current.values()].filter(
+    (record) => isLive(record) && answered.some((prefix) => record.name.startsWith(prefix)) && !names.has(record.name),
+  );
+  return {
+    writes: over.map(({ name, uid }) => ({ name, uid, body: undefined, events: [] })),
+    findings: over.map(({ name, uid }) => finding("removed", name, { uid, detail: "its conflict is over" })),
+  };
+}
+
 export const quarantineName = (host: string, uid: string): string => `${host}/quarantine/${uid}`;
 
 /** What is taken on a host: what its ledger has, and all that lies there without a place in it. Pure. */
@@ -100,10 +113,12 @@ export function planLedger(known: Known, host: string, held: readonly HeldThere[
   const name = ledgerName(host);
   const live = known.current.get(name);
   const ledger: Ledger = isLive(live) ? LedgerCodec.fromJSON(live.body) : { name, reservations: [] };
-  const taken = new Set(ledger.reservations.map(({ uid }) => uid));
+  const names = new Map(held.map((one) => [one.uid, one.name]));
+  const kept = ledger.reservations.filter(({ uid, workload }) => (names.get(uid) ?? workload) === workload);
+  const taken = new Set(kept.map(({ uid }) => uid));
   const missing = held.filter(({ uid }) => !taken.has(uid)).map(reservationOf);
   if (missing.length === 0) return nothing;
-  const body = LedgerCodec.toJSON({ ...ledger, reservations: [...ledger.reservations, ...missing] }) as Json;
+  const body = LedgerCodec.toJSON({ ...ledger, reservations: [...kept, ...missing] }) as Json;
   const uid = (isLive(live) ? live : known.current.get(host))?.uid ?? "";
   return { writes: [{ name, uid, body, events: [] }], findings: [] };
 }

@@ -152,6 +152,16 @@ describe("a conflict", () => {
   });
 });
 
+test("a conflict that is over leaves nothing of itself, and its workload gets its place in the ledger", () => {
+  const name = `hosts/n1/quarantine/${uidOf(1)}`;
+  const reservations = [{ uid: uidOf(1), workload: name }];
+  const current = byName(record(name, 3, {}), record("hosts/n1/ledger", 4, { name: "hosts/n1/ledger", reservations }));
+  const { findings, bodyOf, writes } = plan({ hosts: [host("n1", manifest())], current });
+  expect(findings).toEqual([`rebuilt ${web} ${uidOf(1)} hosts/n1`, `removed ${name} ${uidOf(1)}`]);
+  expect(writes.find((write) => write.name === name)?.body).toBeUndefined();
+  expect(bodyOf("hosts/n1/ledger")).toMatchObject({ reservations: [{ uid: uidOf(1), workload: web }] });
+});
+
 describe("what cannot be had", () => {
   test("a host that does not answer is told, and its workloads are as the backup has them", () => {
     const backup = byName(vmRecord(7), record(`${web}/head`, 8, { parent: "" }));

@@ -13,7 +13,15 @@ import {
   type WholePlan,
   workloadOfRecord,
 } from "./known.ts";
-import { type HeldThere, joined, planCopy, planLedger, planQuarantine, quarantineName } from "./plan-workloads.ts";
+import {
+  type HeldThere,
+  joined,
+  planCopy,
+  planLedger,
+  planQuarantine,
+  planResolved,
+  quarantineName,
+} from "./plan-workloads.ts";
 
 const nothing: Plan = { writes: [], findings: [] };
 
@@ -37,6 +45,7 @@ function planAll(known: Known): Plan {
     joined(sorted.chosen.map((copy) => planCopy(known, copy))),
     joined(away.map((record) => planAway(known, record))),
     joined(sorted.quarantined.map((aside) => planQuarantine(known, aside))),
+    planResolved(known, sorted.quarantined),
   ];
   const plan = joined([...plans, planLedgers(known, sorted, away), planLost(known, sorted)]);
   return known.replace ? joined([plan, planRemovals(known, plan.writes)]) : plan;
