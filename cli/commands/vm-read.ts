@@ -52,5 +52,8 @@ async function getVm(api: Api, name: string): Promise<void> {
 /** Prints one VM. */
 export async function printVm(api: Api, vm: Vm): Promise<void> {
   const contract = await import("#contracts/vm/v1/vm");
-  await printAnswer(api.terminal, api.options.output, { json: contract.Vm.toJSON(vm), table: () => showVm(vm) });
+  await printAnswer(api.terminal, api.options.output, {
+    json: contract.Vm.toJSON(vm),
+    table: () => showVm(vm, new Date()),
+  });
 }

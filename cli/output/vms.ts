@@ -19,7 +19,7 @@ export function showVms(vms: readonly Vm[], now: Date): string {
   return renderTable(["NAME", "STATE", "HOST", "CPUS", "MEMORY", "IMAGE", "AGENT", "AGE"], rows);
 }
 
-export function showVm(vm: Vm): string {
+export function showVm(vm: Vm, now: Date): string {
   const { spec } = vm;
   return renderFields([
     ["Name", vm.name],
@@ -35,6 +35,7 @@ export function showVm(vm: Vm): string {
     ["Ports", (spec?.ports ?? []).map(({ hostPort, guestPort }) => `${hostPort} to ${guestPort}`).join("\n")],
     ["Checkpoints", checkpointType(spec?.checkpointType)],
     ["When its host fails", recovery(vm)],
+    ["Recovery point", point(vm, now)],
     ["When it is drained", spec?.drain === "DRAIN_POLICY_MOVE" ? "moves" : ""],
     ["Readiness", vm.checkpointReadiness && showReadinessLine(vm.checkpointReadiness)],
     ["Guest agent", agent(vm)],
@@ -76,6 +77,14 @@ function storage({ checkpointStorage }: Vm): [string, string][] {
 function recovery({ spec }: Vm): string {
   if (spec?.recovery !== "RECOVERY_RESTART") return "";
   return `restarts elsewhere; a point each ${showSeconds(spec.recoveryPoint?.seconds ?? 15 * 60)}`;
+}
+
+/** How old it is, and why there is no newer one. */
+function point({ recoveryPoint }: Vm, now: Date): string {
+  if (recoveryPoint === undefined) return "";
+  const { time, reference, late, failureReason, failureMessage } = recoveryPoint;
+  const age = time === undefined ? "none yet" : `${showAge(time, now)} ago${late ? ", LATE" : ""}: ${reference}`;
+  return failureReason === "" ? age : `${age}\nthe last attempt failed: ${failureReason}: ${failureMessage}`;
 }
 
 const state = (vm: Vm): string => showEnum(vm.state, "VM_STATE_");

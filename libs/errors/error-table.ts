@@ -1,22 +1,4 @@
-/** The codes of google.rpc.Code that we use, by name. */
-export const Code = {
-  CANCELLED: 1,
-  UNKNOWN: 2,
-  INVALID_ARGUMENT: 3,
-  DEADLINE_EXCEEDED: 4,
-  NOT_FOUND: 5,
-  ALREADY_EXISTS: 6,
-  PERMISSION_DENIED: 7,
-  RESOURCE_EXHAUSTED: 8,
-  FAILED_PRECONDITION: 9,
-  ABORTED: 10,
-  OUT_OF_RANGE: 11,
-  UNIMPLEMENTED: 12,
-  INTERNAL: 13,
-  UNAVAILABLE: 14,
-  UNAUTHENTICATED: 16,
-} as const;
-export type Code = (typeof Code)[keyof typeof Code];
+import { Code } from "./code.ts";
 
 /** How one reason is told: its gRPC code, and the advice that fits in general. */
 export interface ErrorRow {
@@ -159,6 +141,19 @@ export const errorTable = {
   CONTAINER_STATE: {
     code: Code.FAILED_PRECONDITION,
     help: "Bring the container into the state that is needed first.",
+  },
+  CHECKPOINT_ELSEWHERE: {
+    code: Code.FAILED_PRECONDITION,
+    help: "If it was pushed, pull it into the workload with: stillpoint checkpoint pull",
+  },
+  RECOVERY_NOT_NEEDED: { code: Code.ABORTED, help: "Nothing to do: what runs there goes on." },
+  RECOVERY_POINT_MISSING: {
+    code: Code.FAILED_PRECONDITION,
+    help: "Bring its host back, or make it anew from what there is of it; points are taken while it runs.",
+  },
+  OPERATION_SUPERSEDED: {
+    code: Code.ABORTED,
+    help: "Look at what the workload is now, and ask again if it is still wanted.",
   },
   VM_NOT_MOVABLE: {
     code: Code.FAILED_PRECONDITION,

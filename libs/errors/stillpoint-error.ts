@@ -1,4 +1,5 @@
-import { type Code, errorTable, type Reason } from "./error-table.ts";
+import type { Code } from "./code.ts";
+import { errorTable, type Reason } from "./error-table.ts";
 
 export interface StillpointErrorOptions extends ErrorOptions {
   /** What to do next, where that differs from the table's advice. */

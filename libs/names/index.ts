@@ -8,6 +8,7 @@ export {
   hostIdOf,
   hostName,
   identityName,
+  isRecoveryName,
   ledgerName,
   operationName,
   parseCheckpointName,

@@ -35,6 +35,9 @@ export const headName = (workload: string): string => `${workload}/head`;
 /** <workload>/recovery: what it would be recovered from. */
 export const recoveryName = (workload: string): string => `${workload}/recovery`;
 
+export const isRecoveryName = (name: string): boolean =>
+  /^projects\/[^/]+\/(vms|containers)\/[^/]+\/recovery$/.test(name);
+
 /** hosts/<host> */
 export const hostName = (host: string): string => `hosts/${checkName("host", host)}`;
 

@@ -36,6 +36,14 @@ export interface HoldTarget<Body> {
   readonly expect?: (stored: StoredRecord<Body>) => void;
   /** What else is written together with the pointer. */
   readonly change?: (stored: StoredRecord<Body>) => { readonly body?: Body; readonly events?: readonly RecordEvent[] };
+  /**
+   * True for an unfinished holder that is ended, as it stands and without an undo, to make room. What it does from then on
+   * is refused: it can write nothing more, and whoever holds the target now has a higher epoch.
+   */
+  readonly supersedes?: (
+    holder: { readonly kind: string; readonly input: Json },
+    stored: StoredRecord<Body>,
+  ) => boolean;
   /** Refuses another incarnation. */
   readonly uid?: string;
   /** Why it is refused when there is no such record; WORKLOAD_NOT_FOUND if unsaid. */

@@ -13,7 +13,7 @@ import {
 import type { CreateTarget, HoldTarget, TargetWrite } from "./accept-request.ts";
 import type { OperationLog } from "./operation-log.ts";
 import { isTerminal, type OperationRecord } from "./operation-record.ts";
-import { touched } from "./operation-state.ts";
+import { superseded, touched } from "./operation-state.ts";
 
 export interface AcquireDeps {
   readonly records: Log;
@@ -103,7 +103,7 @@ export class TargetAcquirer {
         throw new StillpointError(write.missingReason ?? "WORKLOAD_NOT_FOUND", `${target} does not exist`);
       }
       if (stored.operation === id) return;
-      await this.#refuseIfBusy(stored);
+      await this.#refuseIfBusy(stored, operation, write);
       write.expect?.(stored);
       await this.#makeSure(id, untilMs);
       const change = { ...write.change?.(stored), operation: id, messageId: `${id}.target.${stored.version}` };
@@ -112,13 +112,22 @@ export class TargetAcquirer {
   }
 
   /** A pointer to an operation that has ended, or that the log no longer keeps, counts as free. */
-  async #refuseIfBusy({ name, operation: holder }: StoredRecord<unknown>): Promise<void> {
+  async #refuseIfBusy<Body>(stored: StoredRecord<Body>, by: Holder, { supersedes }: HoldTarget<Body>): Promise<void> {
+    const { name, operation: holder } = stored;
     if (holder === undefined) return;
     const other = await this.#deps.operations.read(holder);
     if (other === undefined || isTerminal(other.record)) return;
+    if (supersedes?.(other.record, stored) === true) return await this.#supersede(other.record, by);
     throw new StillpointError("TARGET_BUSY", `${name} is busy with ${other.record.kind}: operations/${holder}`, {
       metadata: { operation: `operations/${holder}` },
     });
+  }
+
+  async #supersede({ id, kind, target }: OperationRecord, by: Holder): Promise<void> {
+    const { operations, random } = this.#deps;
+    const error = new StillpointError("OPERATION_SUPERSEDED", `${kind} on ${target} was ended by operations/${by.id}`);
+    const change = { wanted: isUnfinished, transition: superseded(error), write: random.id("supersede") };
+    await operations.modify(id, change, { forMs: 10_000 });
   }
 
   /**
@@ -136,6 +145,8 @@ export class TargetAcquirer {
     }
   }
 }
+
+const isUnfinished = (record: OperationRecord): boolean => !isTerminal(record);
 
 /** False when someone else has written in between. */
 async function unlessConflict(write: Promise<unknown>): Promise<boolean> {

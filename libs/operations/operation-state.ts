@@ -18,6 +18,8 @@ import { isTerminal, type OperationRecord, type StoredError, storeError } from "
  *     -> running/conclude  all are undone, or one could not be (`attention`)
  *   running/conclude       the target's new state is being written, which frees it; nothing else is done any more
  *     -> succeeded | failed | cancelled | needs_attention    by `error` and `attention`
+ *   pending, running/*
+ *     -> failed            superseded: another operation took its target, as what it works with is gone
  *   running/*
  *     -> the same          claimed by another worker, given up by its worker, its claim renewed, a cancel asked for, rewritten
  *
@@ -120,6 +122,12 @@ export const refused =
     const { acquire: _never, ...rest } = open(record);
     return { ...rest, state: "failed", refused: true, error: storeError(error) };
   };
+
+/** Another operation has taken its target, whatever it was at. */
+export const superseded =
+  (error: StillpointError): Transition =>
+  (record) =>
+    ended({ ...open(record), error: storeError(error) }, undefined);
 
 /** -1 for a step that this version of the job does not have. */
 export function indexOfStep(job: StepsOf, name: string): number {

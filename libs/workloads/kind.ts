@@ -1,5 +1,5 @@
 import type { Workload } from "#contracts/host/v1/agent";
-import type { CheckpointReadiness, CheckpointStorage } from "#contracts/vm/v1/vm";
+import type { CheckpointReadiness, CheckpointStorage, Recovery, RecoveryPoint } from "#contracts/vm/v1/vm";
 import { type Reason, StillpointError } from "#libs/errors";
 import type { BodyCodec, RecordEvent } from "#libs/records";
 
@@ -18,6 +18,8 @@ export interface WorkloadBody {
   readonly updateTime?: Date | undefined;
   readonly checkpointReadiness?: CheckpointReadiness | undefined;
   readonly checkpointStorage?: CheckpointStorage | undefined;
+  readonly recoveryPoint?: RecoveryPoint | undefined;
+  readonly spec?: { readonly recovery?: Recovery } | undefined;
 }
 
 export interface Folded<Body> {

@@ -1,3 +1,4 @@
+import { RecoveryState } from "#contracts/checkpoint/v1/checkpoint";
 import { Project } from "#contracts/checkpoint/v1/project";
 import { ImagesDefinition } from "#contracts/registry/v1/registry";
 import { Host, SchedulerDefinition } from "#contracts/scheduler/v1/scheduler";
@@ -7,12 +8,13 @@ import { createHostAgents } from "#libs/host-agent";
 import type { Lifecycle } from "#libs/lifecycle";
 import { connectRedis } from "#libs/locks";
 import type { Logger } from "#libs/logger";
+import { recoveryName } from "#libs/names";
 import { type Job, openOperations, startRunner } from "#libs/operations";
 import { connectNats, createRecordStore, type Log, openStreams, RecordView } from "#libs/records";
 import { createRpcClient } from "#libs/rpc";
 import { countCheckpointsIn } from "./checkpoint-count.ts";
 import type { WorkloadBody, WorkloadKind } from "./kind.ts";
-import { type CheckpointPolicy, Readiness, typeOfProject } from "./readiness.ts";
+import { type CheckpointPolicy, type PointOf, Readiness, typeOfProject } from "./readiness.ts";
 
 export interface WorkloadsConfig {
   readonly NATS_URL: string;
@@ -43,15 +45,22 @@ export async function openWorkloads<Body extends WorkloadBody>(
   const redis = await connectRedis(config, lifecycle);
   const operations = await openOperations({ nats, redis, streams, logger, signal });
   const projects = await RecordView.start({ log, filter: "rec.projects.*", codec: Project, signal });
+  const states = await RecordView.start({ log, filter: `${filter}.recovery`, codec: RecoveryState, signal });
+  const pointOf: PointOf = (workload, uid) => {
+    const state = states.get(recoveryName(workload))?.body;
+    return state?.workloadUid === uid ? state.point : undefined;
+  };
   const addressOf = await followAgentAddresses(log, signal);
   return {
     ...{ kind, nats, operations, clock, random, logger, addressOf },
     ...openClients(config, lifecycle),
     agents: lifecycle.add("host agents", createHostAgents({ addressOf }), (it) => it.close()),
     records: createRecordStore({ log, codec: kind.codec, clock, random }),
+    hosts: createRecordStore({ log, codec: Host, clock, random }),
+    recoveryStates: createRecordStore({ log, codec: RecoveryState, clock, random }),
     view: await RecordView.start({ log, filter, codec: kind.codec, signal }),
     countCheckpoints: countCheckpointsIn(log),
-    readiness: new Readiness(kind, policy, typeOfProject(kind, projects)),
+    readiness: new Readiness(kind, policy, { inherited: typeOfProject(kind, projects), pointOf }),
     /** Runs jobs until the lifecycle ends. */
     run(jobs: Job[], ttlMs: number): void {
       lifecycle.add(`${kind.word} runner`, startRunner(operations, { jobs, ttlMs }), (it) => it.close());

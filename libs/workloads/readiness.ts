@@ -1,5 +1,10 @@
 import type { Project } from "#contracts/checkpoint/v1/project";
-import { type CheckpointReadiness, type CheckpointStorage, CheckpointType } from "#contracts/vm/v1/vm";
+import {
+  type CheckpointReadiness,
+  type CheckpointStorage,
+  CheckpointType,
+  type RecoveryPoint,
+} from "#contracts/vm/v1/vm";
 import { operationName, projectName } from "#libs/names";
 import { isMaterialChange, judgeReadiness } from "#libs/readiness";
 import type { RecordView, StoredRecord } from "#libs/records";
@@ -24,16 +29,25 @@ export function typeOfProject<Body extends WorkloadBody>(
     projects.get(projectName(projectOf(workload)))?.body.checkpointType ?? CheckpointType.UNSPECIFIED;
 }
 
+/** What a workload would be recovered from; undefined where nothing is known of that. */
+export type PointOf = (workload: string, uid: string) => RecoveryPoint | undefined;
+
 /** What checkpoints of a kind of workload would give, judged by the policy that holds now. */
 export class Readiness<Body extends WorkloadBody> {
   readonly #kind: WorkloadKind<Body>;
   readonly #policy: CheckpointPolicy<Body>;
   readonly #inherited: TypeOfProject;
+  readonly #pointOf: PointOf;
 
-  constructor(kind: WorkloadKind<Body>, policy: CheckpointPolicy<Body>, inherited: TypeOfProject) {
+  constructor(
+    kind: WorkloadKind<Body>,
+    policy: CheckpointPolicy<Body>,
+    { inherited, pointOf }: { readonly inherited: TypeOfProject; readonly pointOf: PointOf },
+  ) {
     this.#kind = kind;
     this.#policy = policy;
     this.#inherited = inherited;
+    this.#pointOf = pointOf;
   }
 
   /** What the record's body says, what the record itself knows, and its readiness by the policy that holds now. */
@@ -41,7 +55,8 @@ export class Readiness<Body extends WorkloadBody> {
     const held = operation === undefined ? "" : operationName(operation);
     const seen = body.checkpointReadiness;
     const judged = seen === undefined ? {} : { checkpointReadiness: this.#judge(body, seen) };
-    return { ...body, operation: held, version, updateTime: time, ...judged };
+    const recoveryPoint = this.#pointOf(body.name, body.uid);
+    return { ...body, operation: held, version, updateTime: time, ...judged, ...(recoveryPoint && { recoveryPoint }) };
   }
 
   /** The workload with what was seen last; undefined when something newer is known. */

@@ -33,6 +33,7 @@ import { CheckpointStore } from "./records/checkpoint-store.ts";
 import { followDeletedVms } from "./records/deleted-vms.ts";
 import { takeDigests } from "./records/digests.ts";
 import { workloadCodec } from "./records/workload-record.ts";
+import { startRecoveryPoints } from "./recovery/start.ts";
 import { projectsHandlers } from "./requests/projects.ts";
 import { startSchedules } from "./schedules/start.ts";
 
@@ -72,6 +73,8 @@ export async function startCheckpoint(
 
   const { leases } = operations.deps;
   const schedules = await startSchedules({ ...deps, leases, operationTtlMs: config.OPERATION_TTL_MS }, lifecycle);
+  const workloadViews = [parts.vmView, parts.containerView];
+  await startRecoveryPoints({ ...deps, workloadViews, operationTtlMs: config.OPERATION_TTL_MS }, lifecycle);
   const add = (to: RpcServer) =>
     to
       .add(CheckpointsDefinition, checkpointsHandlers(deps))

@@ -85,7 +85,7 @@ const isIn = (cluster: Cluster, name: string, state: HostState) =>
   });
 
 const place = ({ scheduler }: Cluster, uid: string, differs: Parameters<typeof requirements>[0] = {}) => {
-  const { hostPorts, hostSelector, capabilities, ...amounts } = requirements(differs);
+  const { hostPorts, hostSelector, capabilities, notHosts: _none, ...amounts } = requirements(differs);
   return scheduler.place({
     workload: `projects/default/vms/${uid}`,
     uid,

@@ -6,7 +6,7 @@ import { systemClock as clock, systemRandom as random } from "#libs/clock";
 import { isStillpointError } from "#libs/errors";
 import type { Lifecycle } from "#libs/lifecycle";
 import { connectRedis } from "#libs/locks";
-import { createLogger } from "#libs/logger";
+import { createLogger, type Logger } from "#libs/logger";
 import { parseOperationName } from "#libs/names";
 import { type Operations, openOperations, startRunner, succeeded } from "#libs/operations";
 import { connectNats, createRecordStore, deletedUid, type Log, natsHealth, openStreams, rawCodec } from "#libs/records";
@@ -26,9 +26,11 @@ import { openMembership } from "./owners/start-membership.ts";
 import { openPlacements } from "./placement/open-placements.ts";
 import type { OtherReplicasDeps } from "./placement/other-replicas.ts";
 import { Reconciler, type ReconcilerDeps } from "./placement/reconciler.ts";
+import { Recoveries } from "./recovery/recoveries.ts";
 import { repeat } from "./repeat.ts";
 
 const sweepEveryMs = 250;
+const recoverEveryMs = 500;
 
 /** Wires the service together. With `server`, the APIs are added there and `address` is empty. */
 export async function startScheduler(
@@ -52,20 +54,20 @@ export async function startScheduler(
   const ask: OtherReplicasDeps["ask"] = (replica, wishes) => forwarding.placeBatch(replica, wishes);
   const placements = openPlacements({ log, records, free, ledgers, membership: ownership, ask, clock });
 
-  const workloads = createRecordStore({ log, codec: rawCodec, clock, random });
-  const readWorkload = (name: string) => workloads.get(name);
+  const readWorkload = readsWorkloads(log);
   const words = { readWorkload, ...wordsFrom(log, operations) };
   const answers = new HeartbeatAnswers({ registry, ownership, leaseMs: limits.leaseMs, ...words });
   lifecycle.add("heartbeats", followHeartbeats(nats, logger, answers), (it) => it.close());
   const owned = (host: string) => owns(ownership, host);
   const reconciler = openReconciler(config, lifecycle, { readWorkload, records, placements, logger, owns: owned });
-  const loops = Promise.all([
-    repeat({ clock, logger, signal }, sweepEveryMs, () => registry.sweep()),
-    repeat({ clock, logger, signal }, config.RECONCILE_SECONDS * 1_000, () => reconciler.round()),
-  ]);
-  lifecycle.add("scheduler loops", { loops }, async (it) => void (await it.loops));
-
   const rest = restDeps(config, lifecycle, operations);
+  const recoveries = new Recoveries({ ...rest, readWorkload, records, operations, owns: owned, clock, logger });
+  repeatAll(lifecycle, logger, [
+    [sweepEveryMs, () => registry.sweep()],
+    [config.RECONCILE_SECONDS * 1_000, () => reconciler.round()],
+    [recoverEveryMs, () => recoveries.tick()],
+  ]);
+
   const drain = drainJob({ records, store, ledgers, ...rest });
   const runner = startRunner(operations, { jobs: [drain], ttlMs: config.OPERATION_TTL_MS });
   lifecycle.add("host runner", runner, (it) => it.close());
@@ -87,7 +89,22 @@ const wordsFrom = (log: Log, operations: Pick<Operations, "get">) => ({
   readOperation: (id: string) => operations.get(id),
 });
 
-/** What a drain asks of the services that own the workloads. */
+/** From the leader. */
+function readsWorkloads(log: Log) {
+  const workloads = createRecordStore({ log, codec: rawCodec, clock, random });
+  return (name: string) => workloads.get(name);
+}
+
+type Work = readonly [everyMs: number, work: () => Promise<unknown>];
+
+/** Until the lifecycle ends. */
+function repeatAll(lifecycle: Lifecycle, logger: Logger, works: readonly Work[]): void {
+  const { signal } = lifecycle;
+  const loops = Promise.all(works.map(([everyMs, work]) => repeat({ clock, logger, signal }, everyMs, work)));
+  lifecycle.add("scheduler loops", { loops }, async (it) => void (await it.loops));
+}
+
+/** What a drain, and a recovery, asks of the services that own the workloads. */
 function restDeps(config: SchedulerConfig, lifecycle: Lifecycle, operations: Operations) {
   const vms = createRpcClient(VmsDefinition, config.VM_ADDRESS ?? config.STILLPOINT_ADDRESS);
   const containers = createRpcClient(ContainersDefinition, config.CONTAINER_ADDRESS ?? config.STILLPOINT_ADDRESS);

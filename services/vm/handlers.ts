@@ -11,8 +11,10 @@ import type { RecordStore, RecordView, StoredRecord } from "#libs/records";
 import type { CallScope } from "#libs/rpc";
 import {
   type AcceptDeps,
+  type AcceptRecoveryDeps,
   acceptAction,
   acceptDelete,
+  acceptRecovery,
   findWorkload,
   type LostDeps,
   markLost,
@@ -27,9 +29,10 @@ import { type UpdateDeps, updateVm } from "./update.ts";
 import { vmKind } from "./vm-kind.ts";
 import { vmEvent } from "./vm-record.ts";
 
-export interface VmDeps extends UpdateDeps, CreateDeps, ExecDeps {
+export interface VmDeps extends UpdateDeps, CreateDeps, ExecDeps, AcceptRecoveryDeps<Vm> {
   readonly records: RecordStore<Vm>;
-  readonly operations: UpdateDeps["operations"] & LostDeps<Vm>["operations"];
+  readonly operations: UpdateDeps["operations"] & LostDeps<Vm>["operations"] & AcceptRecoveryDeps<Vm>["operations"];
+  readonly clock: CreateDeps["clock"];
   readonly view: RecordView<Vm>;
   readonly readiness: Readiness<Vm>;
 }
@@ -75,6 +78,11 @@ export function vmHandlers(deps: VmDeps): VmsServiceImplementation<CallScope> {
     async setDrillCommand(request, { principal }) {
       authorise(principal, "update", request.name);
       return show(await setDrillCommand(records, request));
+    },
+
+    async recoverVm(request, call) {
+      authorise(call.principal, "update", request.name);
+      return acceptRecovery(deps, call, request);
     },
 
     async updateVm(request, call) {

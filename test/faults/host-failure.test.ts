@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Vm, VmSpec } from "#contracts/vm/v1/vm";
 import { eventually } from "#libs/testing";
-import { findQemus } from "../harness/qemu-process.ts";
+import { findGuards, findQemus } from "../harness/qemu-process.ts";
 import { carryThrough, carryToEnd, untilAnswered } from "./patient-api.ts";
 import { deleteVm, runInGuest } from "./stage.ts";
 import { startTwoHosts, type TwoHosts } from "./two-hosts.ts";
@@ -21,16 +21,30 @@ const movePoints = [
   ["agent.delete-vm.after", "source"],
 ] as const;
 
+/** Where the process dies: of the VM service, of the scheduler, of the agent that it comes to. */
+const recoverPoints = [
+  ["vm.recover.check.committed", "vm"],
+  ["vm.recover.place.after", "vm"],
+  ["vm.recover.bring.after", "vm"],
+  ["vm.recover.switch.before", "vm"],
+  ["vm.recover.switch.after", "vm"],
+  ["vm.recover.go-on.after", "vm"],
+  ["vm.recover.conclude.before", "vm"],
+  ["agent.create-vm.after", "target"],
+  ["agent.receive-checkpoint.filled", "target"],
+  ["agent.start-vm.after", "target"],
+] as const;
+
 /** STILLPOINT_FAULTS: "all", or a failpoint to run one again; else few. */
 const which = process.env.STILLPOINT_FAULTS ?? "";
-const few = ["vm.move.switch.after"];
+const few = ["vm.move.switch.after", "vm.recover.switch.after"];
 const chosen = <Point extends readonly [string, string]>(points: readonly Point[]) =>
   points.filter(([at]) => which === "all" || (which === "" ? few.includes(at) : which === at));
 
 describe("two hosts", () => {
   let hosts: TwoHosts;
   beforeAll(async () => {
-    const names = [...new Set(movePoints.map(([at]) => at))];
+    const names = [...new Set([...movePoints, ...recoverPoints].map(([at]) => at))];
     hosts = await startTwoHosts({
       ...Object.fromEntries(names.map((at) => [at, "kill" as const])),
       "vm.move.apply.after": "throw",
@@ -114,5 +128,115 @@ describe("two hosts", () => {
     }
     await expectOn(to);
     expect(await shell("cat /root/file")).toBe("data\n");
+  });
+
+  /** All of the host ends at once: its agent, which stays away, its guards and its guests. Gives what brings it back. */
+  const killHost = async (host: string) => {
+    const agent = hosts.agent(host);
+    agent.hold();
+    agent.kill("SIGKILL");
+    const guards = await findGuards(hosts.data(host));
+    for (const { pid } of [...guards, ...(await findQemus(hosts.data(host)))]) process.kill(pid, "SIGKILL");
+    const startMs = performance.now();
+    await eventually(async () => (await hostNamed(host))?.state === "HOST_STATE_DOWN", { deadlineMs: 15_000 });
+    return { downMs: performance.now() - startMs, revive: () => agent.release() };
+  };
+  const hostNamed = async (host: string) =>
+    (await untilAnswered(() => hosts.cluster.api.hosts.listHosts({}))).hosts.find((it) => it.name === `hosts/${host}`);
+  const untilReady = (host: string) =>
+    eventually(async () => (await hostNamed(host))?.state === "HOST_STATE_READY", { deadlineMs: 30_000 });
+  /** The most of its processes that were seen at once, looking each 200 ms until it is told to end. */
+  const watchProcesses = () => {
+    const stop = new AbortController();
+    const watching = (async () => {
+      let most = 0;
+      while (!stop.signal.aborted) {
+        const [one, two] = await Promise.all(["n1", "n2"].map((host) => findQemus(hosts.data(host))));
+        most = Math.max(most, (one?.length ?? 0) + (two?.length ?? 0));
+        await new Promise((resolve) => setTimeout(resolve, 200));
+      }
+      return most;
+    })();
+    return async () => {
+      stop.abort();
+      return watching;
+    };
+  };
+  const recovered = (host: string) =>
+    eventually(
+      async () => {
+        const { host: at, state, stateReason, operation } = await get();
+        const wanted = { host: `hosts/${host}`, state: "VM_STATE_RUNNING", stateReason: "", operation: "" };
+        expect({ host: at, state, stateReason, operation }).toEqual(wanted);
+        return true;
+      },
+      { deadlineMs: 60_000, everyMs: 200 },
+    );
+
+  test("a host fails: its VM starts on the other one from its last point, once", async () => {
+    const { cluster } = hosts;
+    await carryThrough(cluster, (requestId) => cluster.api.vms.stopVm({ name, requestId }));
+    await untilAnswered(() =>
+      cluster.api.vms.updateVm({ name, recovery: "RECOVERY_RESTART", recoveryPoint: { seconds: 60 } }),
+    );
+    await carryThrough(cluster, (requestId) => cluster.api.vms.startVm({ name, requestId }));
+    const { recoveryPoint } = await eventually(
+      async () => {
+        const vm = await get();
+        return (vm.recoveryPoint?.reference ?? "") !== "" && vm.operation === "" && vm;
+      },
+      { deadlineMs: 90_000 },
+    );
+    expect(recoveryPoint?.reference).toMatch(/^recovery\/default\/db@sha256:/);
+    await shell("echo late >/root/late; sync");
+    const from = hostOf(await get());
+    const to = other(from);
+    const most = watchProcesses();
+    const { downMs, revive } = await killHost(from);
+    expect(downMs).toBeLessThan(10_500);
+    await recovered(to);
+    expect(await shell("cat /root/file; ls /root/late 2>/dev/null || echo lost")).toBe("data\nlost\n");
+    const [told] = await happened("recovered");
+    expect(told).toMatchObject({
+      ...{ from: `hosts/${from}`, to: `hosts/${to}`, checkpoint: recoveryPoint?.checkpoint },
+      ...{ pointTime: recoveryPoint?.time?.toISOString(), ageSeconds: expect.any(Number) as number },
+    });
+    revive();
+    await untilReady(from);
+    await expectOn(to);
+    expect(await most()).toBe(1);
+  }, 240_000);
+
+  const happened = async (word: string) => {
+    const seen: unknown[] = [];
+    for await (const { type, data } of hosts.cluster.api.events.watchEvents({ filter: "evt.vm.v1.*.default.db" })) {
+      if (type.endsWith(`.${word}`)) seen.push(data);
+    }
+    return seen;
+  };
+
+  test.for(chosen(recoverPoints))("a recovery and kill -9 at %s of the %s", { timeout: 180_000 }, async ([at, who]) => {
+    const from = hostOf(await get());
+    const to = other(from);
+    const victim = who === "vm" ? hosts.cluster.services.vm : hosts.agent(to);
+    const before = victim.deaths;
+    await hosts.failpoints.arm(at);
+    const most = watchProcesses();
+    // Its host cannot end what holds it then.
+    await eventually(() =>
+      hosts.cluster.api.checkpoints.createCheckpoint({ parent: name }).catch(() => false as const),
+    );
+    const { revive } = await killHost(from);
+    try {
+      await recovered(to);
+      await victim.untilDead(before, 10_000);
+    } finally {
+      await hosts.failpoints.disarm(at);
+      revive();
+    }
+    await untilReady(from);
+    await expectOn(to);
+    expect(await shell("cat /root/file")).toBe("data\n");
+    expect(await most()).toBe(1);
   });
 });

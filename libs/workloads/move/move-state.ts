@@ -76,4 +76,3 @@ export function uuidOf(operationId: string): string {
 }
 
 export const atSource = (context: MoveContext) => ({ host: placeOf(context).from, uid: context.input.uid });
-export const atTarget = (context: MoveContext) => ({ host: placeOf(context).to, uid: context.input.uid });

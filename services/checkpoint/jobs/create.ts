@@ -52,7 +52,7 @@ export function prepareStep(deps: JobDeps): Step<CreateInput> {
       const { asked, workloadUid, excludeDisks = [] } = context.input;
       const choice = chooseType(asked, policyType(vm.spec?.checkpointType, await projectType(deps, vm.name)));
       if (!choice.allowed) throw typeRefused(vm.name, choice.why, asked);
-      const parent = await parentOfNext(deps, context);
+      const parent = await parentOfNext(deps, context, vm.host);
       const workload = await deps.agents.getWorkload({ host: vm.host, uid: workloadUid }, context.signal);
       const condition = workload && conditionOfWorkload(workload);
       if (condition === undefined) throw wrongState(vm.name, vm.state);
@@ -71,12 +71,17 @@ export function prepareStep(deps: JobDeps): Step<CreateInput> {
 }
 
 /** The checkpoint that the next one stands on. Fails when there is no room for it, or its name is taken. */
-async function parentOfNext({ store, limit }: JobDeps, { target, input }: JobContext<CreateInput>): Promise<string> {
+async function parentOfNext(
+  { store, limit }: JobDeps,
+  { target, input }: JobContext<CreateInput>,
+  host: string,
+): Promise<string> {
   const tree = treeOf(await store.tree({ name: target, uid: input.workloadUid }));
   if (tree.nodes.length >= limit) throw full(target, limit);
   if (tree.nodes.some(({ displayName }) => displayName === input.displayName))
     throw nameTaken(target, input.displayName);
-  return tree.head;
+  // One that stayed behind on another host is nothing that it can stand on.
+  return tree.nodes.find(({ uid }) => uid === tree.head)?.host === host ? tree.head : "";
 }
 
 async function conclude(

@@ -7,7 +7,7 @@ import { subtreeOf } from "../domain/tree.ts";
 import type { ApplyInput } from "../jobs/apply.ts";
 import type { DeleteInput } from "../jobs/delete.ts";
 import { treeOf } from "../records/checkpoint-store.ts";
-import { type AcceptDeps, accept, acceptOrRepeat, asked, checkReady, inputOf } from "./accept.ts";
+import { type AcceptDeps, accept, acceptOrRepeat, asked, checkHere, checkReady, inputOf } from "./accept.ts";
 import { newCheckpoint } from "./accept-create.ts";
 import { findCheckpoint } from "./find-checkpoint.ts";
 import { isProtected } from "./refusals.ts";
@@ -36,6 +36,7 @@ export async function acceptApply(
     };
     return accept(deps, { ...named, input: { ...input } }, found.vm, (held) => {
       checkReady(held, found);
+      checkHere(held, found);
       first?.check(held);
     });
   });

@@ -12,7 +12,7 @@ import { policyType } from "../records/contract-words.ts";
 import { workloadCodec } from "../records/workload-record.ts";
 import { checkSettled, type FindDeps, type Found } from "./find-checkpoint.ts";
 import type { ProjectDeps } from "./projects.ts";
-import { notReady, typeRefused } from "./refusals.ts";
+import { elsewhere, notReady, typeRefused } from "./refusals.ts";
 
 export interface AcceptDeps extends FindDeps, Pick<ProjectDeps, "projects"> {
   readonly operations: Pick<Operations, "accept" | "repeated">;
@@ -91,6 +91,12 @@ export function checkPolicy(vm: StoredRecord<Vm>, { asked: type, inherited }: Wa
 export function checkReady(vm: StoredRecord<Vm>, { checkpoint }: Found): void {
   checkSettled(vm);
   if (checkpoint.body.state !== CheckpointState.READY) throw notReady(checkpoint.name);
+}
+
+/** Refuses a checkpoint whose files stayed behind when its workload came to another host. */
+export function checkHere(vm: StoredRecord<Vm>, { checkpoint }: Found): void {
+  const { host } = checkpoint.body;
+  if (host !== vm.body.host) throw elsewhere(checkpoint.name, host, vm.body.host);
 }
 
 /** What every job on a checkpoint has to know of it. */

@@ -65,6 +65,10 @@ export function notReady(checkpoint: string): StillpointError {
   return new StillpointError("CHECKPOINT_STATE", `${checkpoint} is not ready`);
 }
 
+export function elsewhere(checkpoint: string, host: string, here: string): StillpointError {
+  return new StillpointError("CHECKPOINT_ELSEWHERE", `${checkpoint} stayed on ${host}; its workload is on ${here} now`);
+}
+
 export function isProtected(checkpoint: string): StillpointError {
   return new StillpointError("CHECKPOINT_PROTECTED", `${checkpoint} is protected`);
 }

@@ -1,8 +1,9 @@
 import { CreateCheckpointRequest, DeleteCheckpointRequest } from "#contracts/checkpoint/v1/checkpoint";
 import type { Operation } from "#contracts/operation/v1/operation";
 import type { CheckpointType } from "#contracts/vm/v1/vm";
-import { authorise } from "#libs/auth";
+import { authorise, type Principal } from "#libs/auth";
 import { isStillpointError, type Reason } from "#libs/errors";
+import { isRecoveryName } from "#libs/names";
 import type { CallScope } from "#libs/rpc";
 import type { CloneDeps } from "../copies/clone.ts";
 import type { Workload } from "../records/checkpoint-store.ts";
@@ -16,7 +17,7 @@ import type { Acted, Failure } from "./run-state.ts";
 export type ActDeps = AcceptDeps & CloneDeps & ChildDeps;
 
 export interface Act {
-  /** Resource name. */
+  /** Resource name; `<workload>/recovery` for recovery points. */
   readonly schedule: string;
   readonly vm: Workload;
   /** Of this run and VM: request ids are made from it. */
@@ -63,7 +64,8 @@ export async function deleteExpired(
   return { vm: vm.name, deleted, failures };
 }
 
-type Attempt =
+/** What came of an operation: its output, or why it failed. */
+export type Attempt =
   | { readonly output: Readonly<Record<string, unknown>>; readonly failure?: undefined }
   | { readonly failure: Pick<Failure, "reason" | "message"> };
 
@@ -83,10 +85,12 @@ export async function attempt(signal: AbortSignal, work: () => Promise<Operation
   }
 }
 
-/** The call by which a schedule asks for something. */
+/** The call by which a schedule, or what keeps recovery points, asks for something. */
 export const callOf = (schedule: string, call: Pick<CallScope, "requestId" | "signal">): CallScope => ({
-  principal: schedulePrincipal(schedule),
+  principal: isRecoveryName(schedule) ? recoveryPrincipal : schedulePrincipal(schedule),
   callId: call.requestId,
   previousAttempts: 0,
   ...call,
 });
+
+export const recoveryPrincipal: Principal = { name: "recovery", kind: "service" };

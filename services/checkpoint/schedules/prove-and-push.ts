@@ -2,27 +2,37 @@ import { CheckpointState, DrillCheckpointRequest, PushCheckpointRequest } from "
 import { authorise } from "#libs/auth";
 import { drillCheckpoint } from "../copies/drill.ts";
 import { acceptPush } from "../copies/push.ts";
-import { type Act, type ActDeps, attempt, callOf } from "./act-on-vm.ts";
+import { type Act, type ActDeps, type Attempt, attempt, callOf } from "./act-on-vm.ts";
 import { runChild } from "./child-operations.ts";
 import type { Acted } from "./run-state.ts";
 
-export interface PushOptions extends Act {
-  /** Undefined when none was taken. */
-  readonly checkpoint: string | undefined;
+interface PushOptions extends Act {
+  readonly checkpoint: string;
   readonly reference: string;
 }
 
-/** Pushes as PushCheckpoint does what was taken of the VM. */
-export async function pushTaken(deps: ActDeps, options: PushOptions): Promise<Acted> {
-  const { schedule, vm, key, checkpoint: name, reference, signal } = options;
-  if (name === undefined) return { vm: vm.name, failures: [] };
+interface PushTakenOptions extends Omit<PushOptions, "checkpoint"> {
+  /** Undefined when none was taken. */
+  readonly checkpoint: string | undefined;
+}
+
+/** Pushes what was taken of the VM. */
+export async function pushTaken(deps: ActDeps, options: PushTakenOptions): Promise<Acted> {
+  const { vm, checkpoint } = options;
+  if (checkpoint === undefined) return { vm: vm.name, failures: [] };
+  const { failure } = await pushCheckpoint(deps, { ...options, checkpoint });
+  return { vm: vm.name, failures: failure === undefined ? [] : [{ action: "push", checkpoint, ...failure }] };
+}
+
+/** Pushes as PushCheckpoint does. */
+export async function pushCheckpoint(deps: ActDeps, options: PushOptions): Promise<Attempt> {
+  const { schedule, key, checkpoint: name, reference, signal } = options;
   const ask = (requestId: string) => {
     const call = callOf(schedule, { requestId, signal });
     authorise(call.principal, "get", name);
     return acceptPush(deps, PushCheckpointRequest.fromPartial({ name, reference, requestId }), call);
   };
-  const { failure } = await attempt(signal, () => runChild(deps, { key: `${key} push`, ask, signal }));
-  return { vm: vm.name, failures: failure === undefined ? [] : [{ action: "push", checkpoint: name, ...failure }] };
+  return attempt(signal, () => runChild(deps, { key: `${key} push`, ask, signal }));
 }
 
 /** Drills as DrillCheckpoint does the newest checkpoint of the VM, with the VM's own command. */

@@ -55,14 +55,14 @@ export function hasRoom({ capacity, used }: Pick<Host, "capacity" | "used">, nee
 }
 
 /** Whether it may be this very host, with the ports that are free on it. */
-export function isFreeFor({ name, ports }: Host, { host, notHost, hostPorts }: Requirements): boolean {
-  if (name === notHost || (host !== "" && host !== name)) return false;
+export function isFreeFor({ name, ports }: Host, { host, notHost, notHosts, hostPorts }: Requirements): boolean {
+  if (name === notHost || notHosts.includes(name) || (host !== "" && host !== name)) return false;
   for (const port of hostPorts) if (ports.has(port)) return false;
   return true;
 }
 
-function identity({ name }: Host, { host, notHost }: Requirements): Failure[] {
-  if (name === notHost) return [{ rule: "host", detail: "is the one that it has to leave" }];
+function identity({ name }: Host, { host, notHost, notHosts }: Requirements): Failure[] {
+  if (name === notHost || notHosts.includes(name)) return [{ rule: "host", detail: "is the one that it has to leave" }];
   return host === "" || host === name ? [] : [{ rule: "host", detail: `is not ${host}, where it has to be` }];
 }
 

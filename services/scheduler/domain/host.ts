@@ -17,6 +17,7 @@ export interface Requirements extends Amounts {
   readonly host: string;
   /** hosts/<host>: anywhere but there; empty for none. */
   readonly notHost: string;
+  readonly notHosts: readonly string[];
 }
 
 /** Capacity that is taken for a workload by one operation. */

@@ -19,9 +19,10 @@ export function toCapacity({ cpuMillis, memoryBytes, diskBytes }: Amounts): Capa
 
 /** A reservation as it is written. */
 export function toWritten({ uid, workload, operation, requirements }: Held): Reservation {
-  const { hostPorts, hostSelector, capabilities, host, notHost } = requirements;
+  const { hostPorts, hostSelector, capabilities, host, notHost, notHosts } = requirements;
   const copied = { hostPorts: [...hostPorts], hostSelector: { ...hostSelector }, capabilities: [...capabilities] };
-  return { uid, workload, operation, requirements: { ...toCapacity(requirements), ...copied, host, notHost } };
+  const where = { host, notHost, notHosts: [...notHosts] };
+  return { uid, workload, operation, requirements: { ...toCapacity(requirements), ...copied, ...where } };
 }
 
-const nothing = { hostPorts: [], hostSelector: {}, capabilities: [], host: "", notHost: "" };
+const nothing = { hostPorts: [], hostSelector: {}, capabilities: [], host: "", notHost: "", notHosts: [] };

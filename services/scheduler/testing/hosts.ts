@@ -26,6 +26,7 @@ export function requirements(differs: Partial<Requirements> = {}): Requirements 
     hostSelector: {},
     host: "",
     notHost: "",
+    notHosts: [],
     capabilities: ["qemu"],
     ...differs,
   };

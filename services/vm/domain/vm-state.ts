@@ -21,7 +21,17 @@ type State =
   | "VM_STATE_FAILED";
 
 /** What may be asked of a VM that exists. */
-export type Action = "start" | "stop" | "reboot" | "pause" | "resume" | "delete" | "exec" | "update" | "move";
+export type Action =
+  | "start"
+  | "stop"
+  | "reboot"
+  | "pause"
+  | "resume"
+  | "delete"
+  | "exec"
+  | "update"
+  | "move"
+  | "recover";
 
 /** In these states an action makes sense; what is there already (start of a running VM) is success with nothing to do. */
 const allowed: Readonly<Record<Action, readonly State[]>> = {
@@ -32,6 +42,8 @@ const allowed: Readonly<Record<Action, readonly State[]>> = {
   resume: ["VM_STATE_PAUSED", "VM_STATE_RUNNING"],
   delete: ["VM_STATE_STOPPED", "VM_STATE_CRASHED", "VM_STATE_FAILED", "VM_STATE_DELETING", "VM_STATE_CREATING"],
   exec: ["VM_STATE_RUNNING"],
+  // As its record says, which knows nothing newer of a host that is down.
+  recover: ["VM_STATE_RUNNING"],
   move: ["VM_STATE_RUNNING", "VM_STATE_STOPPED", "VM_STATE_CRASHED"],
   // Of what its host has to know: whether it is guarded is decided when it starts.
   update: ["VM_STATE_STOPPED", "VM_STATE_CRASHED"],

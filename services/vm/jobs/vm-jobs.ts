@@ -1,6 +1,15 @@
 import type { Vm } from "#contracts/vm/v1/vm";
 import type { Job } from "#libs/operations";
-import { createJob, deleteJob, hostJob, type MoveDeps, moveJob, type WorkloadInput } from "#libs/workloads";
+import {
+  createJob,
+  deleteJob,
+  hostJob,
+  type MoveDeps,
+  moveJob,
+  type RecoverDeps,
+  recoverJob,
+  type WorkloadInput,
+} from "#libs/workloads";
 import { making, start } from "./making.ts";
 import { moving } from "./moving.ts";
 import { updateJob } from "./update.ts";
@@ -15,7 +24,7 @@ interface RebootInput extends WorkloadInput {
 }
 
 /** Every long job of a VM's life. */
-export function vmJobs(deps: Omit<MoveDeps<Vm>, "moving">): Job[] {
+export function vmJobs(deps: Omit<MoveDeps<Vm> & RecoverDeps<Vm>, "moving">): Job[] {
   return [
     createJob(deps, making),
     // Done when the guest runs, which is before its agent answers.
@@ -37,6 +46,7 @@ export function vmJobs(deps: Omit<MoveDeps<Vm>, "moving">): Job[] {
     hostJob(deps, { kind: "vm.resume", step: "resume", action: () => ({ $case: "resumeVm", value: {} }) }),
     updateJob(deps),
     moveJob({ ...deps, moving }),
+    recoverJob({ ...deps, moving }),
     deleteJob(deps, making.destroy),
   ] as Job[];
 }

@@ -1,0 +1,111 @@
+import { isStillpointError, type Reason, type StillpointError } from "#libs/errors";
+import { operationName } from "#libs/names";
+import type { JobOutput, Step } from "#libs/operations";
+import { heldWorkload } from "../held-workload.ts";
+import type { WorkloadBody } from "../kind.ts";
+import { applyThere, makeThere, receiveThere, unmakeThere } from "../move/there.ts";
+import { pointOf, type RecoverContext, type RecoverDeps, type RecoverInput, type Try } from "./recover-state.ts";
+
+/** Holds capacity on another host. `again`: on a third one, where the first could not take it. */
+export function placeStep<Body extends WorkloadBody>(deps: RecoverDeps<Body>, again: boolean): Step<RecoverInput> {
+  const { scheduler, clock, moving } = deps;
+  const name = again ? "place-again" : "place";
+  return {
+    name,
+    skip: (context) => again && failureIn(context) === undefined,
+    async run(context) {
+      const { uid, body } = await heldWorkload(deps, context);
+      const { from } = context.input;
+      const tried = again ? [String(context.outputs.place?.to)] : [];
+      const requirements = { ...moving.requirements(body), notHost: from, notHosts: tried };
+      const operation = `${operationName(context.operationId)}`;
+      const { host } = await scheduler.place({ workload: context.target, uid, operation, requirements });
+      return { to: host, since: clock.now().toISOString() } satisfies Try;
+    },
+    async undo(context) {
+      // Where it was cut off, nobody knows the host: the scheduler gives back what an operation has taken and not used.
+      const to = context.outputs[name]?.to;
+      if (to !== undefined) await scheduler.release({ uid: context.input.uid, host: String(to) });
+    },
+  };
+}
+
+/**
+ * Makes it there, off, as it was at its point. The first host that cannot take it is given up, and the output says why;
+ * on the second one the recovery fails.
+ */
+export function bringStep<Body extends WorkloadBody>(deps: RecoverDeps<Body>, again: boolean): Step<RecoverInput> {
+  const placed = again ? "place-again" : "place";
+  return {
+    name: again ? "bring-again" : "bring",
+    skip: (context) => again && failureIn(context) === undefined,
+    async run(context) {
+      const attempt = context.outputs[placed] as unknown as Try;
+      try {
+        return await bring(deps, context, attempt.to);
+      } catch (error) {
+        if (again || !isOfHost(deps, context, error, attempt)) throw error;
+        return { failure: await giveUp(deps, context, attempt.to, error) };
+      }
+    },
+    async undo(context) {
+      const to = context.outputs[placed]?.to;
+      if (to === undefined || (!again && failureIn(context) !== undefined)) return;
+      await unmakeThere(deps, context, String(to));
+    },
+  };
+}
+
+async function bring<Body extends WorkloadBody>(
+  deps: RecoverDeps<Body>,
+  context: RecoverContext,
+  host: string,
+): Promise<JobOutput | undefined> {
+  const there = { host, reference: pointOf(context).reference };
+  await makeThere(deps, context, there);
+  await receiveThere(deps, context, there);
+  return applyThere(deps, context, host);
+}
+
+/** Nothing that another host would do better. */
+const everywhere: ReadonlySet<Reason> = new Set([
+  ...(["REGISTRY_UNREACHABLE", "OUTCOME_UNKNOWN", "UNAVAILABLE", "EPOCH_STALE", "OPERATION_CANCELLED"] as const),
+]);
+/** These may pass, and are waited for. */
+const passing: ReadonlySet<Reason> = new Set(["HOST_UNREACHABLE", "DEADLINE_EXCEEDED", "ENGINE_UNAVAILABLE"] as const);
+const patienceMs = 30_000;
+
+function isOfHost<Body extends WorkloadBody>(
+  { clock }: RecoverDeps<Body>,
+  { signal }: RecoverContext,
+  error: unknown,
+  { since }: Try,
+): error is StillpointError {
+  if (signal.aborted || !isStillpointError(error) || everywhere.has(error.reason)) return false;
+  return !passing.has(error.reason) || clock.now().getTime() - Date.parse(since) > patienceMs;
+}
+
+/** Takes back what was made there; what a host does not answer to stays, and is told. */
+async function giveUp<Body extends WorkloadBody>(
+  deps: RecoverDeps<Body>,
+  context: RecoverContext,
+  host: string,
+  { reason, message }: StillpointError,
+): Promise<string> {
+  const why = `${host}: ${reason}: ${message}`;
+  try {
+    await unmakeThere(deps, context, host);
+  } catch (error) {
+    if (context.signal.aborted || !isStillpointError(error) || error.reason === "EPOCH_STALE") throw error;
+    return `${why} (its files stay there: ${error.message})`;
+  } finally {
+    await deps.scheduler.release({ uid: context.input.uid, host });
+  }
+  return why;
+}
+
+/** Why the first host was given up; undefined when it was not. */
+export function failureIn({ outputs }: Pick<RecoverContext, "outputs">): string | undefined {
+  const failure = outputs.bring?.failure;
+  return failure === undefined ? undefined : String(failure);
+}

@@ -1,0 +1,132 @@
+import { type Host, HostState } from "#contracts/scheduler/v1/scheduler";
+import type { VmsClient } from "#contracts/vm/v1/vm";
+import type { Clock } from "#libs/clock";
+import { isStillpointError, type Reason } from "#libs/errors";
+import type { Logger } from "#libs/logger";
+import { ledgerName, parseOperationName } from "#libs/names";
+import type { Operations } from "#libs/operations";
+import type { Json, StoredRecord } from "#libs/records";
+import type { HostRecords } from "../hosts/host-records.ts";
+
+export interface RecoveriesDeps {
+  readonly records: HostRecords;
+  /** A workload as it stands now, from the leader. */
+  readonly readWorkload: (name: string) => Promise<StoredRecord<Json> | undefined>;
+  readonly vms: Pick<VmsClient, "recoverVm">;
+  readonly operations: Pick<Operations, "get">;
+  /** True for hosts that this replica decides over. */
+  readonly owns: (host: string) => boolean;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+/** Where the recovery of one workload stands, as far as this replica knows. */
+interface Recovery {
+  /** Counts from 1; a part of the request id, so that an attempt that ended is not its own repetition. */
+  readonly attempt: number;
+  /** Nothing is asked before that monotonic time. */
+  readonly notBeforeMs: number;
+  /** operations/<id> that is under way. */
+  readonly operation?: string;
+  /** Nothing is asked any more while the host is down. */
+  readonly isOver?: boolean;
+}
+
+interface Wanted {
+  readonly host: StoredRecord<Host>;
+  readonly workload: string;
+  readonly uid: string;
+}
+
+const askedAtOnce = 16;
+const firstPauseMs = 2_000;
+const longestPauseMs = 60_000;
+/** A workload that is not to be recovered is looked at again after so long: it may have been held by its deletion. */
+const lookAgainMs = 5_000;
+/** Asking again would give the same answer. */
+const final: ReadonlySet<Reason | string> = new Set(["RECOVERY_POINT_MISSING", "RECOVERY_NOT_NEEDED", "VM_NOT_FOUND"]);
+const nothingKnown: Recovery = { attempt: 1, notBeforeMs: 0 };
+
+/**
+ * Has every workload recovered, of the hosts that this replica owns, that is to be restarted and has its reservation on a host that is down. What it knows is in
+ * memory only: a replica that begins anew asks again, and is given the operations that there are by their request ids.
+ */
+export class Recoveries {
+  readonly #deps: RecoveriesDeps;
+  /** By request id without the attempt. */
+  readonly #known = new Map<string, Recovery>();
+
+  constructor(deps: RecoveriesDeps) {
+    this.#deps = deps;
+  }
+
+  /** One look at all hosts; call it each second or so. */
+  async tick(): Promise<void> {
+    const wanted = this.#wanted();
+    const keys = new Set(wanted.map(keyOf));
+    for (const key of this.#known.keys()) if (!keys.has(key)) this.#known.delete(key);
+    const worker = async () => {
+      for (let next = wanted.shift(); next !== undefined; next = wanted.shift()) await this.#seeTo(next);
+    };
+    await Promise.all(Array.from({ length: askedAtOnce }, worker));
+  }
+
+  #wanted(): Wanted[] {
+    const { records, owns } = this.#deps;
+    const down = records.hosts.list().filter(({ name, body }) => body.state === HostState.DOWN && owns(name));
+    return down.flatMap((host) => {
+      const reservations = records.ledgers.get(ledgerName(host.name))?.body.reservations ?? [];
+      const vms = reservations.filter(({ workload }) => workload.split("/")[2] === "vms");
+      return vms.map(({ workload, uid }) => ({ workload, uid, host }));
+    });
+  }
+
+  async #isToRecover({ workload, uid, host }: Wanted): Promise<boolean> {
+    const record = await this.#deps.readWorkload(workload);
+    if (record?.uid !== uid) return false;
+    const { host: at, state, spec } = record.body as { host?: string; state?: string; spec?: { recovery?: string } };
+    return at === host.name && state === "VM_STATE_RUNNING" && spec?.recovery === "RECOVERY_RESTART";
+  }
+
+  async #seeTo(wanted: Wanted): Promise<void> {
+    const key = keyOf(wanted);
+    const known = this.#known.get(key) ?? nothingKnown;
+    if (known.isOver === true || this.#deps.clock.monotonicMs() < known.notBeforeMs) return;
+    const next =
+      known.operation === undefined ? await this.#ask(wanted, known) : await this.#look(known, known.operation);
+    this.#known.set(key, next);
+  }
+
+  async #ask(wanted: Wanted, known: Recovery): Promise<Recovery> {
+    const { vms, clock, logger } = this.#deps;
+    const { workload: name, host } = wanted;
+    if (!(await this.#isToRecover(wanted))) return { ...known, notBeforeMs: clock.monotonicMs() + lookAgainMs };
+    const requestId = `${keyOf(wanted)}-${known.attempt}`;
+    try {
+      const { name: operation } = await vms.recoverVm({ name, host: host.name, requestId });
+      return { ...known, operation };
+    } catch (err) {
+      logger.warn({ err, workload: name, host: host.name }, "it is not recovered yet");
+      if (!isStillpointError(err) || unanswered.has(err.reason)) return known;
+      return this.#after(known, err.reason);
+    }
+  }
+
+  /** The workload's record tells of success: it has left the host. */
+  async #look(known: Recovery, operation: string): Promise<Recovery> {
+    const found = await this.#deps.operations.get(parseOperationName(operation));
+    if (found?.done === false) return known;
+    return this.#after(known, found?.error?.reason ?? "");
+  }
+
+  #after({ attempt }: Recovery, reason: string): Recovery {
+    if (final.has(reason)) return { attempt, notBeforeMs: 0, isOver: true };
+    const pauseMs = Math.min(firstPauseMs * 2 ** Math.min(attempt - 1, 10), longestPauseMs);
+    return { attempt: attempt + 1, notBeforeMs: this.#deps.clock.monotonicMs() + pauseMs };
+  }
+}
+
+const unanswered: ReadonlySet<Reason> = new Set(["UNAVAILABLE", "OUTCOME_UNKNOWN", "DEADLINE_EXCEEDED"] as const);
+
+/** One for each time that the host went down: the version of that write. */
+const keyOf = ({ host, uid }: Wanted): string => `recover-${host.name.replace("/", ".")}-${host.version}-${uid}`;
