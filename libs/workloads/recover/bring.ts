@@ -1,4 +1,4 @@
-import { isStillpointError, type Reason, type StillpointError } from "#libs/errors";
+import { isStillpointError, type Reason, StillpointError } from "#libs/errors";
 import { operationName } from "#libs/names";
 import type { JobOutput, Step } from "#libs/operations";
 import { heldWorkload } from "../held-workload.ts";
@@ -16,7 +16,7 @@ export function placeStep<Body extends WorkloadBody>(deps: RecoverDeps<Body>, ag
     async run(context) {
       const { uid, body } = await heldWorkload(deps, context);
       const { from } = context.input;
-      const tried = again ? [String(context.outputs.place?.to)] : [];
+      const tried = again ? [tryIn(context, "place")?.to ?? ""] : [];
       const requirements = { ...moving.requirements(body), notHost: from, notHosts: tried };
       const operation = `${operationName(context.operationId)}`;
       const { host } = await scheduler.place({ workload: context.target, uid, operation, requirements });
@@ -24,8 +24,8 @@ export function placeStep<Body extends WorkloadBody>(deps: RecoverDeps<Body>, ag
     },
     async undo(context) {
       // Where it was cut off, nobody knows the host: the scheduler gives back what an operation has taken and not used.
-      const to = context.outputs[name]?.to;
-      if (to !== undefined) await scheduler.release({ uid: context.input.uid, host: String(to) });
+      const placed = tryIn(context, name);
+      if (placed !== undefined) await scheduler.release({ uid: context.input.uid, host: placed.to });
     },
   };
 }
@@ -40,7 +40,8 @@ export function bringStep<Body extends WorkloadBody>(deps: RecoverDeps<Body>, ag
     name: again ? "bring-again" : "bring",
     skip: (context) => again && failureIn(context) === undefined,
     async run(context) {
-      const attempt = context.outputs[placed] as unknown as Try;
+      const attempt = tryIn(context, placed);
+      if (attempt === undefined) throw new StillpointError("INTERNAL", `step ${placed} has no output`);
       try {
         return await bring(deps, context, attempt.to);
       } catch (error) {
@@ -49,9 +50,9 @@ export function bringStep<Body extends WorkloadBody>(deps: RecoverDeps<Body>, ag
       }
     },
     async undo(context) {
-      const to = context.outputs[placed]?.to;
-      if (to === undefined || (!again && failureIn(context) !== undefined)) return;
-      await unmakeThere(deps, context, String(to));
+      const attempt = tryIn(context, placed);
+      if (attempt === undefined || (!again && failureIn(context) !== undefined)) return;
+      await unmakeThere(deps, context, attempt.to);
     },
   };
 }
@@ -106,6 +107,9 @@ async function giveUp<Body extends WorkloadBody>(
 
 /** Why the first host was given up; undefined when it was not. */
 export function failureIn({ outputs }: Pick<RecoverContext, "outputs">): string | undefined {
-  const failure = outputs.bring?.failure;
-  return failure === undefined ? undefined : String(failure);
+  return (outputs.bring as { readonly failure?: string } | undefined)?.failure;
 }
+
+/** What a step that places it has found; undefined when it was cut off. */
+const tryIn = ({ outputs }: Pick<RecoverContext, "outputs">, step: string): Try | undefined =>
+  outputs[step] as unknown as Try | undefined;

@@ -61,7 +61,7 @@ export class QemuHypervisor implements Hypervisor {
   }
 
   async adopt({ uid, root, fenced }: Pick<MachineSpec, "uid" | "root" | "fenced">): Promise<Machine | undefined> {
-    const identity = await findProcess(PROGRAM, `guest=${uid},debug-threads=on`);
+    const identity = await findProcess(PROGRAM, `guest=${uid},debug-threads=on`, root);
     if (identity === undefined) return undefined;
     if (fenced && !this.#isFenced(await parentOf(identity))) {
       await killAndWait(identity);

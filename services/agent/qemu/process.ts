@@ -1,5 +1,5 @@
 import { spawn } from "node:child_process";
-import { mkdir, open, readdir, readFile, stat, writeFile } from "node:fs/promises";
+import { mkdir, open, readdir, readFile, readlink, realpath, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { StillpointError } from "#libs/errors";
@@ -93,17 +93,27 @@ export async function waitGone(identity: ProcessIdentity): Promise<void> {
   }
 }
 
-/** The process whose command line has both arguments, found by looking at every process. */
-export async function findProcess(program: string, argument: string): Promise<ProcessIdentity | undefined> {
+/**
+ * The process that works in a folder and whose command line has both arguments, found by looking at every process. By the
+ * arguments alone it may be another agent's, on the same machine, to whose host a workload came.
+ */
+export async function findProcess(
+  program: string,
+  argument: string,
+  folder: string,
+): Promise<ProcessIdentity | undefined> {
+  const root = await realpath(folder).catch(() => folder);
   for (const name of await readdir("/proc")) {
     if (!/^\d+$/.test(name)) continue;
     const words = (await readFile(`/proc/${name}/cmdline`, "utf8").catch(() => "")).split("\0");
     if (!words[0]?.endsWith(program) || !words.includes(argument)) continue;
-    const found = await readStat(Number(name));
-    if (found !== undefined && found.state !== "Z") return { pid: Number(name), startTicks: found.startTicks };
+    const found = await identityOf(Number(name));
+    if (found !== undefined && (await folderOf(name)) === root) return found;
   }
   return undefined;
 }
+
+const folderOf = (pid: string): Promise<string> => readlink(`/proc/${pid}/cwd`).catch(() => "");
 
 /** When a process was started, by the wall clock. */
 export async function startTimeOf({ startTicks }: ProcessIdentity): Promise<Date> {

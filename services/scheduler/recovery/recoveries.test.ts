@@ -42,10 +42,10 @@ function stage(vm: Readonly<Record<string, unknown>>, answers: readonly (string 
     asked,
     fail,
     tick: () => recoveries.tick(),
-    pass(ms: number) {
+    pass: (ms: number) => {
       nowMs += ms;
     },
-    bringBack() {
+    bringBack: () => {
       state = HostState.READY;
     },
   };

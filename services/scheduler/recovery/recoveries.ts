@@ -44,7 +44,7 @@ const longestPauseMs = 60_000;
 /** A workload that is not to be recovered is looked at again after so long: it may have been held by its deletion. */
 const lookAgainMs = 5_000;
 /** Asking again would give the same answer. */
-const final: ReadonlySet<Reason | string> = new Set(["RECOVERY_POINT_MISSING", "RECOVERY_NOT_NEEDED", "VM_NOT_FOUND"]);
+const final: ReadonlySet<string> = new Set(["RECOVERY_POINT_MISSING", "RECOVERY_NOT_NEEDED", "VM_NOT_FOUND"]);
 const nothingKnown: Recovery = { attempt: 1, notBeforeMs: 0 };
 
 /**
