@@ -20,6 +20,7 @@ const parent = "projects/default";
 const subject = `${parent}/vms/subject`;
 const twice = `${parent}/vms/twice`;
 const late = `${parent}/vms/late`;
+const fenced = `${parent}/vms/fenced`;
 const worker = `${parent}/containers/worker`;
 
 interface Rebuilt {
@@ -44,7 +45,7 @@ describe("when NATS's data is gone", () => {
     stack.defer(removeAll);
     const pushing = pushImage(engine, await busyboxImage(engine), new URL(cluster.registryUrl).host, "busybox");
     await Promise.all([ensureVm(cluster, subject, { start: true }), ensureVm(cluster, twice, {}), pushing]);
-    await create({ containerId: "worker" });
+    await createWorker();
     await untilVm(cluster.api.vms, subject, ({ guestAgent }) => guestAgent?.connected === true);
     const base = await takeCheckpoint(cluster, subject, CheckpointType.STANDARD);
     await takeCheckpoint(cluster, subject, CheckpointType.PRODUCTION_ONLY);
@@ -55,14 +56,20 @@ describe("when NATS's data is gone", () => {
   }, 240_000);
   afterAll(() => stack.disposeAsync());
 
-  const create = ({ containerId }: { containerId: string }) => {
+  const createWorker = () => {
     const spec = ContainerSpec.fromPartial({ image: "busybox", command: ["sleep", "infinity"] });
-    return carryThrough(cluster, (requestId) =>
-      cluster.api.containers.createContainer({ parent, containerId, spec, start: true, requestId }),
-    );
+    const asked = { parent, containerId: "worker", spec, start: true };
+    return carryThrough(cluster, (requestId) => cluster.api.containers.createContainer({ ...asked, requestId }));
   };
+  const createFenced = () => {
+    const spec = { image: "linux:guest", cpus: 1, memoryBytes: 256 * 2 ** 20, recovery: "RECOVERY_RESTART" as const };
+    const asked = { parent, vmId: "fenced", spec, start: true };
+    return carryThrough(cluster, (requestId) => cluster.api.vms.createVm({ ...asked, requestId }));
+  };
+  const stateOf = async (name: string) =>
+    (await manifests()).find(({ workload }) => workload?.name === name)?.workload?.state;
   const removeAll = async () => {
-    for (const name of [subject, twice, late]) await deleteVm(cluster, name).catch(() => undefined);
+    for (const name of [subject, twice, late, fenced]) await deleteVm(cluster, name).catch(() => undefined);
     await carryThrough(cluster, (requestId) =>
       cluster.api.containers.deleteContainer({ name: worker, force: true, withCheckpoints: true, requestId }),
     ).catch(() => undefined);
@@ -104,9 +111,10 @@ describe("when NATS's data is gone", () => {
       { deadlineMs: 15_000 },
     );
 
-  /** Its servers come back empty, and the services by themselves. */
-  const loseNats = async () => {
+  /** It comes back empty, and the services by themselves. */
+  const loseNats = async (untilThen: () => Promise<unknown> = async () => undefined) => {
     await cluster.nats.stop("SIGKILL");
+    await untilThen();
     await rm(join(cluster.nats.folder, "jetstream"), { recursive: true });
     await cluster.nats.start();
     const isReady = async () => {
@@ -180,12 +188,17 @@ describe("when NATS's data is gone", () => {
   };
 
   test("the hosts alone do too; of two with one name the lower epoch is put into quarantine", async () => {
+    await createFenced();
     const [tree, running] = [await treeOf(subject), await pids()];
+    expect(running).toHaveLength(2);
+    // As it is found by the agent there.
+    expect((await cluster.api.vms.getVm({ name: fenced })).host).toBe("hosts/n1");
     const older = (await cluster.api.vms.getVm({ name: twice })).uid;
     await areKept([subject, worker, ...tree.checkpoints.map(({ name }) => name)]);
     const newerOn = older === undefined ? "" : await hostWithout(older);
 
-    await loseNats();
+    // It may be recovered elsewhere, for all that its host knows: it stands still, and no word ends it.
+    await loseNats(() => eventually(async () => (await stateOf(fenced)) === "WORKLOAD_STATE_PAUSED"));
     // Somebody goes on as if nothing were missing.
     const spec = { image: "linux:guest", cpus: 1, memoryBytes: 256 * 2 ** 20, host: newerOn };
     await carryThrough(cluster, (requestId) => cluster.api.vms.createVm({ parent, vmId: "twice", spec, requestId }));
@@ -205,6 +218,7 @@ describe("when NATS's data is gone", () => {
     expect(await hostWithout(older)).toBe(newerOn);
 
     expect(await pids()).toEqual(running);
+    await eventually(async () => (await stateOf(fenced)) === "WORKLOAD_STATE_RUNNING", { deadlineMs: 15_000 });
     expect(await treeOf(subject)).toEqual(tree);
     expect((await cluster.api.containers.getContainer({ name: worker })).state).toBe("CONTAINER_STATE_RUNNING");
     expect((await cluster.api.schedules.getSchedule({ name: `${parent}/schedules/yearly` })).cron).toBe("0 3 1 1 *");
