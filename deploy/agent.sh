@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs the agent of this host against a control plane elsewhere, with the files that deploy/prepare.sh made for it in
-# hosts/NAME: deploy/agent.sh FOLDER
+# hosts/NAME, or that `stillpoint host join` has written: deploy/agent.sh FOLDER
 # registry-password there, if any, is the secret of the account host-NAME of the registry, for the container engine.
 # AGENT_DATA, AGENT_ADDRESS (0.0.0.0:7071), AGENT_REACHED_AT (the host's name, 7071) and the other variables of
 # docs/configuration.md are heeded.
@@ -11,11 +11,21 @@ set -euo pipefail
 }
 files=$(realpath "$1")
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+if [ -e "$files/agent.env" ]; then
+  # What is set already counts more.
+  while IFS='=' read -r name value; do
+    if [ -n "$name" ] && [ -z "${!name:-}" ]; then
+      value=${value#\'}
+      export "$name=${value%\'}"
+    fi
+  done <"$files/agent.env"
+fi
 export AGENT_HOST_NAME=${AGENT_HOST_NAME:-$(basename "$files")}
 export AGENT_ADDRESS=${AGENT_ADDRESS:-0.0.0.0:7071}
 export AGENT_REACHED_AT=${AGENT_REACHED_AT:-$(hostname -f):${AGENT_ADDRESS##*:}}
 export TLS_CA=$files/ca.crt TLS_CERT=$files/tls.crt TLS_KEY=$files/tls.key
-export NATS_URL_FILE=$files/nats-url REGISTRY_HTTP_URL_FILE=$files/registry-url
+[ ! -e "$files/nats-url" ] || export NATS_URL_FILE=$files/nats-url
+[ ! -e "$files/registry-url" ] || export REGISTRY_HTTP_URL_FILE=$files/registry-url
 if [ -e "$files/registry-password" ]; then
   export STILLPOINT_REGISTRY_USER=${STILLPOINT_REGISTRY_USER:-host-$AGENT_HOST_NAME}
   export STILLPOINT_REGISTRY_PASSWORD_FILE=$files/registry-password

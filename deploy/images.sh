@@ -8,7 +8,7 @@ PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 
 readonly tag=${1:-latest}
 readonly cache=${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/stillpoint/images
-readonly base_packages=base-files,base-passwd,usr-is-merged,bash,coreutils,grep,libc-bin,libstdc++6
+readonly base_packages=base-files,base-passwd,usr-is-merged,bash,coreutils,grep,libc-bin,libstdc++6,openssl
 readonly server_packages=$base_packages,redis-server,redis-tools,nginx-light
 
 say() { printf 'images: %s\n' "$*"; }

@@ -10,6 +10,7 @@
 # --admin  a person who may do everything: files in admins/NAME
 # --cluster  three nodes of NATS, three of Redis with sentinels (`docker-compose --profile cluster`); once said, it stays.
 #          NATS begins empty then: docs/operations.md tells how to take along what a single one has
+# --join   machines may join by a token: the scheduler gets the authority's key; once said, it stays
 # --state  the folder, default deploy/state (STILLPOINT_STATE)
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -18,7 +19,7 @@ readonly services=(operation scheduler vm container checkpoint registry)
 readonly nats_nodes=(nats nats-2 nats-3) redis_nodes=(redis redis-2 redis-3) sentinels=(sentinel-1 sentinel-2 sentinel-3)
 readonly container_uid=10001
 state=${STILLPOINT_STATE:-deploy/state}
-new_names=() hosts=() admins=() renew= cluster=
+new_names=() hosts=() admins=() renew= cluster= joining=
 
 fail() {
   printf 'prepare: %s\n' "$@" >&2
@@ -29,6 +30,7 @@ while [ $# -gt 0 ]; do
   case $1 in
     --renew) renew=--force && shift && continue ;;
     --cluster) cluster=yes && shift && continue ;;
+    --join) joining=yes && shift && continue ;;
     --name | --host | --admin | --state) [ $# -gt 1 ] || fail "$1 needs a value" ;;
     *) fail "what is $1?" 'the first lines of this file tell what it takes' ;;
   esac
@@ -60,6 +62,7 @@ if [ -n "$cluster" ] && [ ! -e "$state/clustered" ]; then
   renamed=--force
 fi
 if [ -e "$state/clustered" ]; then cluster=yes; fi
+if [ -e "$state/scheduler/authority" ]; then joining=yes; fi
 
 cert() { bin/stillpoint cert "$@" --folder "$state/certificates" -o json >/dev/null; }
 
@@ -105,6 +108,7 @@ host_users() {
     host=$(basename "$folder")
     sed -e "s/@host@/$host/; s/@password@/$(password "host-$host")/" deploy/nats/host.conf
   done
+  [ -z "$joining" ] || sed -e "s/@password@/$(password joined)/" deploy/nats/joined.conf
 }
 
 [ -e "$state/certificates/ca.key" ] || cert ca
@@ -149,6 +153,17 @@ for host in ${hosts[@]+"${hosts[@]}"}; do
   write "$state/hosts/$host/nats-url" <<<"$(nats_url "host-$host" "${public_nats[@]}")"
   write "$state/hosts/$host/registry-url" <<<"https://$public:${STILLPOINT_REGISTRY_PORT:-7080}"
 done
+joined_nats= joined_registry=
+if [ -n "$joining" ]; then
+  mkdir -p "$state/scheduler/authority"
+  cp "$state"/certificates/ca.{crt,key} "$state/scheduler/authority/"
+  joined_nats=$(nats_url joined "${public_nats[@]}")
+  joined_registry=https://$public:${STILLPOINT_REGISTRY_PORT:-7080}
+  cat "$state"/proxy/{tls,ca}.crt | write "$state/proxy/chain.crt"
+  write "$state/proxy/joining.conf" <deploy/nginx/joining.conf
+fi
+write "$state/scheduler/join-nats-url" <<<"$joined_nats"
+write "$state/scheduler/join-registry-url" <<<"$joined_registry"
 [ -s "$state/container/secrets-key" ] || openssl rand -base64 32 | write "$state/container/secrets-key"
 passwords hashed <deploy/redis/users.acl | write "$state/redis/users.acl"
 {

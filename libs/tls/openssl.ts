@@ -20,7 +20,9 @@ export async function openssl(
   try {
     return await run("openssl", [...args], { timeout: 30_000 });
   } catch (cause) {
-    throw new StillpointError(reason, `openssl could not make ${what}: ${reasonOf(cause)}`, { cause });
+    const isThere = (cause as { code?: unknown }).code !== "ENOENT";
+    const told = `openssl could not make ${what}: ${reasonOf(cause)}`;
+    throw new StillpointError(isThere ? reason : "CERTIFICATE_FAILED", told, { cause });
   }
 }
 

@@ -1,6 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { get } from "node:https";
 import { join } from "node:path";
+import { parseEnv } from "node:util";
 import { connect } from "@nats-io/transport-node";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { OperationsDefinition } from "#contracts/operation/v1/operation";
@@ -10,6 +11,7 @@ import { TlsIdentity } from "#libs/tls";
 import { bringBackDatabase } from "../demo/database-story.ts";
 import { Report } from "../demo/report.ts";
 import { buildGuest } from "../guest/build.ts";
+import { repository, runCommand } from "../harness/command.ts";
 import { type ComposedProduct, startCompose, whyNoCompose } from "../harness/compose.ts";
 import type { CommandLine } from "../harness/product.ts";
 import { busyboxImage, pushImage } from "../images/build.ts";
@@ -95,6 +97,30 @@ describe.skipIf(missing !== undefined)("docker-compose.yml", () => {
     await product.json("host", "uncordon", "n1");
     expect(await product.compose("logs", "--no-color", "nats")).not.toContain("Violation");
     await product.json("container", "delete", "sleeper", "--force");
+  });
+
+  test("a machine joins by a token, through the proxy", async () => {
+    const { token } = (await product.json("host", "join-token")) as { token: string };
+    const folder = join(product.folder, "m1");
+    const env = { STILLPOINT_JOIN_TOKEN: token, TLS_CA: "", TLS_CERT: "", TLS_KEY: "" };
+    const line = ["host", "join", product.joinAddress, "--name", "m1", "--folder", folder];
+    const { code, stderr } = await runCommand(join(repository, "bin/stillpoint"), line, { env });
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    const told = parseEnv(await readFile(join(folder, "agent.env"), "utf8"));
+    expect(told).toMatchObject({ AGENT_HOST_NAME: "m1", REGISTRY_HTTP_URL: product.registryUrl });
+    const url = new URL((told.NATS_URL ?? "").split(",")[0] ?? "");
+    const [ca, cert, key] = await Promise.all(
+      ["ca.crt", "tls.crt", "tls.key"].map((name) => readFile(join(folder, name), "utf8")),
+    );
+    const login = { user: url.username, pass: url.password, inboxPrefix: `_INBOX_${url.username}` };
+    const nats = await connect({ ...login, servers: url.host, reconnect: false, tls: { ca, cert, key } } as never);
+    try {
+      nats.publish("hb.host.v1.m1", "{}");
+      await nats.flush();
+      await expect(nats.request("rec.hosts.m1", "{}", { timeout: 5_000 })).rejects.toThrow("Permissions Violation");
+    } finally {
+      await nats.close();
+    }
   });
 
   test("nobody gets in without a certificate", async () => {

@@ -18,6 +18,8 @@ export interface ComposedProduct extends CommandLine, AsyncDisposable {
   /** Where gRPC is reached. */
   readonly address: string;
   readonly registryUrl: string;
+  /** Where machines join. */
+  readonly joinAddress: string;
   /** Of the account of the host's container engine, which may push too. */
   readonly registryLogin: { readonly username: string; readonly password: string };
   /** `docker-compose ARGS` on it. Fails with what was printed when that does not end with 0. */
@@ -62,7 +64,11 @@ export async function startCompose(
   const setting = await settings(engine, folder, cluster);
   const { env } = setting;
   await succeed("deploy/images.sh", [setting.tag], env);
-  await succeed("deploy/prepare.sh", ["--host", host, "--admin", admin, ...(cluster ? ["--cluster"] : [])], env);
+  await succeed(
+    "deploy/prepare.sh",
+    ["--host", host, "--admin", admin, "--join", ...(cluster ? ["--cluster"] : [])],
+    env,
+  );
   const [program, ...words] = (await findCompose()) ?? ["docker-compose"];
   const compose = (...args: string[]) => succeed(program, [...words, ...args], env);
   stack.defer(async () => void (await compose("down", "--volumes", "--timeout", "5")));
@@ -78,6 +84,7 @@ export async function startCompose(
     ...product,
     registryLogin,
     address: `localhost:${setting.port}`,
+    joinAddress: `localhost:${setting.joinPort}`,
     registryUrl: `https://localhost:${setting.registryPort}`,
     crash: async (container) => {
       const { State } = await engine.docker.getContainer(container).inspect();
@@ -91,6 +98,7 @@ type Setting = Awaited<ReturnType<typeof settings>>;
 
 async function settings(engine: TestEngine, folder: string, cluster: boolean) {
   const [port, registryPort, natsPort, agentPort] = await Promise.all([freePort(), freePort(), freePort(), freePort()]);
+  const joinPort = await freePort();
   const profile = {
     COMPOSE_PROFILES: "cluster",
     STILLPOINT_NATS_2_PORT: `${await freePort()}`,
@@ -109,10 +117,11 @@ async function settings(engine: TestEngine, folder: string, cluster: boolean) {
     STILLPOINT_PORT: `${port}`,
     STILLPOINT_REGISTRY_PORT: `${registryPort}`,
     STILLPOINT_NATS_PORT: `${natsPort}`,
+    STILLPOINT_JOIN_PORT: `${joinPort}`,
     OPERATION_TTL_MS: "2000",
     ...(cluster && profile),
   };
-  return { port, registryPort, natsPort, agentPort, state, tag, project, env };
+  return { port, registryPort, joinPort, natsPort, agentPort, state, tag, project, env };
 }
 
 function commandLine(folder: string, { port, registryPort, state }: Setting): CommandLine {
