@@ -1,6 +1,6 @@
 import { StillpointError } from "#libs/errors";
 import type { Logger } from "#libs/logger";
-import { identityOf, killAndWait, type ProcessIdentity } from "../qemu/process.ts";
+import { identityOf, killAndWait, type ProcessIdentity, stopNow } from "../qemu/process.ts";
 import type { BootClock } from "./boot-clock.ts";
 import { endSilentGuard, launchGuard, reachGuard } from "./fence-launch.ts";
 import type { FenceLink } from "./fence-link.ts";
@@ -129,15 +129,13 @@ export class Fence {
     if (child !== undefined) await killAndWait(child);
   }
 
-  /** Pauses a child although the guard does not answer. It hears of it when it does. */
-  async holdByForce(uid: string): Promise<void> {
+  /** Pauses a child although the guard does not answer, which hears of it when it does. At once: a word of it may follow. */
+  holdByForce(uid: string): void {
     const child = this.#children.get(uid);
     if (child === undefined || child.heldAtMs !== undefined) return;
-    child.heldAtMs = this.#deps.clock();
+    stopNow(child);
     this.#send({ hold: uid });
-    const found = await identityOf(child.pid);
-    if (found?.startTicks === child.startTicks) process.kill(child.pid, "SIGSTOP");
-    this.#listener({ held: uid, atMs: child.heldAtMs });
+    this.#note(uid, this.#deps.clock());
   }
 
   /** Leaves the guard to itself: it keeps its children, and ends when it has none. */
@@ -209,9 +207,10 @@ export class Fence {
     for (const { reject } of this.#starting.values()) reject(lost);
     if (this.#children.size > 0) this.#deps.logger.error("the fence guard has ended, and its VMs with it");
     for (const [uid, child] of this.#children) {
-      killAndWait(child)
-        .catch((error: unknown) => this.#deps.logger.error({ err: error, uid }, "a VM without a guard does not end"))
-        .finally(() => this.#forget(uid));
+      this.#forget(uid); // at once: it may be started under another guard meanwhile
+      killAndWait(child).catch((error: unknown) => {
+        this.#deps.logger.error({ err: error, uid }, "a VM without a guard does not end");
+      });
     }
   }
 }

@@ -133,7 +133,7 @@ export class HostLease {
     const running = fence.list().filter((uid) => fence.find(uid)?.heldAtMs === undefined);
     if (running.length === 0) return;
     const isLate = nowMs >= fence.deadlineMs + GRACE_MS;
-    if (isLate || fence.isSilent()) for (const uid of running) this.#own(fence.holdByForce(uid), uid);
+    if (isLate || fence.isSilent()) for (const uid of running) fence.holdByForce(uid);
     else fence.renew(lease.deadlineMs);
   }
 

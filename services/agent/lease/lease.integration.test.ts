@@ -1,94 +1,45 @@
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { jetstreamManager } from "@nats-io/jetstream";
-import type { NatsConnection } from "@nats-io/transport-node";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { LeaseHappened, Observation, type VmDefinition, WorkloadState } from "#contracts/host/v1/agent";
 import { Recovery } from "#contracts/vm/v1/vm";
 import { systemRandom } from "#libs/clock";
-import { openNats, openStreams } from "#libs/records";
-import { eventually, startNats, temporaryFolder } from "#libs/testing";
-import { buildGuest } from "../../../test/guest/build.ts";
-import { AgentProcess } from "../testing/agent-process.ts";
-import { TestOwner } from "../testing/owner.ts";
+import { eventually } from "#libs/testing";
+import type { AgentProcess } from "../testing/agent-process.ts";
+import { LeaseStage } from "../testing/lease-stage.ts";
+import type { TestOwner } from "../testing/owner.ts";
 import { isGone, isStopped, statOf } from "../testing/process-state.ts";
-import { cacheImage, vmDefinition } from "../testing/test-host.ts";
+import { vmDefinition } from "../testing/test-host.ts";
 
-const resources = new AsyncDisposableStack();
-let data: string;
-let nats: NatsConnection;
-let owner: TestOwner;
+let stage: LeaseStage;
 let agent: AgentProcess;
+let owner: TestOwner;
 /** With recovery RESTART. */
 let fenced: VmDefinition;
 let plain: VmDefinition;
 
 beforeAll(async () => {
-  const folder = resources.use(temporaryFolder());
-  const server = resources.use(await startNats());
-  nats = await openNats({ url: server.url });
-  resources.defer(() => nats.close());
-  await openStreams(nats);
-  owner = new TestOwner(nats);
-  data = join(folder.path, "agent");
-  const image = await cacheImage(data, await buildGuest());
-  fenced = vmDefinition(image, { name: "projects/default/vms/fenced", recovery: Recovery.RESTART });
-  plain = vmDefinition(image, { name: "projects/default/vms/plain", recovery: Recovery.NONE });
-  resources.defer(endGuard);
-  agent = new AgentProcess({ AGENT_DATA: data, NATS_URL: server.url, LOG_LEVEL: "error" });
-  await agent.start();
-  for (const vm of [fenced, plain]) {
-    await agent.host.act(vm.uid, { $case: "createVm", value: { definition: vm } });
-    await startWhenLeased(vm);
-  }
-  await eventually(guestAnswers, { deadlineMs: 60_000 });
+  stage = await LeaseStage.open();
+  ({ agent, owner, vm: fenced } = stage);
+  plain = vmDefinition(stage.image, { name: "projects/default/vms/plain", recovery: Recovery.NONE });
+  await stage.make(plain);
+  await eventually(() => agent.host.exec(plain.uid, "/bin/echo", "up"), { deadlineMs: 60_000 });
 }, 120_000);
 
-afterAll(async () => {
-  for (const { uid } of [fenced, plain]) await agent.host.act(uid, { $case: "deleteVm", value: {} });
-  await agent.end("SIGTERM");
-  await resources.disposeAsync();
-});
+afterAll(() => stage[Symbol.asyncDispose]());
 
 beforeEach(() => {
   Object.assign(owner, { answers: true, word: "resume", epoch: owner.heard?.ownerEpoch ?? owner.epoch });
 });
 
-const workload = ({ uid } = fenced) => agent.host.client.getWorkload({ uid });
-const guestAnswers = async () => (await agent.host.exec(fenced.uid, "/bin/echo", "up")) === "up\n";
-const startWhenLeased = (vm: VmDefinition) =>
-  eventually(
-    async () => {
-      await agent.host.act(vm.uid, { $case: "startVm", value: {} });
-      return true;
-    },
-    { deadlineMs: 20_000 },
-  );
-
-const guardPid = async () => Number(await readFile(join(data, "fence.pid"), "utf8"));
-
-/** Where a test has failed before its VMs were deleted, they end with it. */
-async function endGuard(): Promise<void> {
-  const pid = await guardPid().catch(() => 0);
-  const command = await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "");
-  if (pid !== 0 && command.includes("fence-guard.ts")) process.kill(pid, "SIGKILL");
-}
-
-async function untilStopped(pid: number): Promise<void> {
-  await eventually(() => isStopped(pid), { deadlineMs: owner.ttlMs + 2_000, everyMs: 50 });
-}
-
-async function untilRunning(pid: number): Promise<void> {
-  await eventually(async () => !(await isStopped(pid)) && (await workload()).leaseHoldTime === undefined, {
-    deadlineMs: 10_000,
-  });
-  expect(await workload()).toMatchObject({ pid });
-}
+const workload = (vm = fenced) => stage.workload(vm);
+const guestAnswers = () => stage.guestAnswers();
 
 /** What was told of the lease, so far. */
 async function leaseChanges(): Promise<LeaseHappened[]> {
-  const { state } = await (await jetstreamManager(nats)).streams.info("OBS");
-  const manager = await jetstreamManager(nats);
+  const { state } = await (await jetstreamManager(stage.nats)).streams.info("OBS");
+  const manager = await jetstreamManager(stage.nats);
   const told: LeaseHappened[] = [];
   for (let seq = state.first_seq; seq <= state.last_seq; seq++) {
     const message = await manager.streams.getMessage("OBS", { seq });
@@ -101,19 +52,19 @@ async function leaseChanges(): Promise<LeaseHappened[]> {
 test("a VM that must not run twice is a child of the guard, with its own user, and dies with nobody else", async () => {
   const { pid } = await workload();
   const [, parent] = await statOf(pid);
-  expect(Number(parent)).toBe(await guardPid());
+  expect(Number(parent)).toBe(await stage.guardPid());
   const status = await readFile(`/proc/${pid}/status`, "utf8");
   const ours = process.getuid?.() ?? 0;
   if (ours === 0) expect(Number(/^Uid:\s+(\d+)/m.exec(status)?.[1])).toBeGreaterThanOrEqual(200_000);
   expect(/^Seccomp:\s+2/m.test(status)).toBe(true);
   const plainParent = (await statOf((await workload(plain)).pid))[1];
-  expect(Number(plainParent)).not.toBe(await guardPid());
+  expect(Number(plainParent)).not.toBe(await stage.guardPid());
 });
 
 test("a host that is not answered pauses it, leaves the other alone, and lets it go on when the owner says so", async () => {
   const { pid } = await workload();
   owner.answers = false;
-  await untilStopped(pid);
+  await stage.untilStopped(pid);
   await eventually(async () => (await workload()).leaseHoldTime);
   expect(await workload()).toMatchObject({ state: WorkloadState.PAUSED, pid });
   expect(await workload(plain)).toMatchObject({ state: WorkloadState.RUNNING });
@@ -139,7 +90,7 @@ test("a host that is not answered pauses it, leaves the other alone, and lets it
   expect(await isStopped(pid)).toBe(true);
 
   owner.word = "resume";
-  await untilRunning(pid);
+  await stage.untilRunning(pid);
   await eventually(guestAnswers, { deadlineMs: 10_000 });
   await eventually(async () => (await leaseChanges()).length >= 2);
   expect((await leaseChanges()).slice(0, 2)).toEqual([LeaseHappened.PAUSED, LeaseHappened.RESUMED]);
@@ -149,9 +100,9 @@ test("one that its user had paused stays paused, and a checkpoint that it cuts t
   const { pid } = await workload();
   await agent.host.act(fenced.uid, { $case: "pauseVm", value: {} });
   owner.answers = false;
-  await untilStopped(pid);
+  await stage.untilStopped(pid);
   owner.answers = true;
-  await untilRunning(pid);
+  await stage.untilRunning(pid);
   expect(await workload()).toMatchObject({ state: WorkloadState.PAUSED });
   await agent.host.act(fenced.uid, { $case: "resumeVm", value: {} });
   await eventually(guestAnswers, { deadlineMs: 10_000 });
@@ -167,45 +118,45 @@ test("one that its user had paused stays paused, and a checkpoint that it cuts t
   };
   owner.answers = false;
   const taking = agent.host.act(fenced.uid, { $case: "takeProduction", value });
-  await untilStopped(pid);
+  await stage.untilStopped(pid);
   owner.answers = true;
   expect((await taking).checkpoint?.refusedReason).toMatch(/^(freeze.window_exceeded|agent.unresponsive)$/);
-  await untilRunning(pid);
+  await stage.untilRunning(pid);
   await eventually(guestAnswers, { deadlineMs: 20_000 });
 }, 90_000);
 
 test("the guard pauses it alone while the agent is stopped, or dead, and the next agent finds it", async () => {
   const { pid } = await workload();
   agent.kill("SIGSTOP");
-  await untilStopped(pid);
+  await stage.untilStopped(pid);
   agent.kill("SIGCONT");
-  await untilRunning(pid);
+  await stage.untilRunning(pid);
   await agent.end("SIGKILL");
-  await untilStopped(pid);
+  await stage.untilStopped(pid);
   owner.word = "none";
   await agent.start();
   expect(await workload()).toMatchObject({ state: WorkloadState.PAUSED, pid: 0 });
   owner.word = "resume";
-  await untilRunning(pid);
+  await stage.untilRunning(pid);
   await eventually(guestAnswers, { deadlineMs: 10_000 });
 }, 60_000);
 
 test("the agent pauses it for a guard that does not answer", async () => {
   const { pid } = await workload();
-  const guard = await guardPid();
+  const guard = await stage.guardPid();
   process.kill(guard, "SIGSTOP");
   await eventually(() => isStopped(pid), { deadlineMs: 10_000 });
   owner.answers = false;
   process.kill(guard, "SIGCONT");
   owner.answers = true;
-  await untilRunning(pid);
+  await stage.untilRunning(pid);
   await eventually(guestAnswers, { deadlineMs: 10_000 });
 }, 60_000);
 
 test("it can be ended while it is paused, and is not started without a lease", async () => {
   const { pid } = await workload();
   owner.answers = false;
-  await untilStopped(pid);
+  await stage.untilStopped(pid);
   await eventually(async () => (await workload()).leaseHoldTime);
   await agent.host.act(fenced.uid, { $case: "stopVm", value: { force: true, timeoutSeconds: 0 } });
   expect(await isGone(pid)).toBe(true);
@@ -213,7 +164,7 @@ test("it can be ended while it is paused, and is not started without a lease", a
   const start = agent.host.act(fenced.uid, { $case: "startVm", value: {} });
   await expect(start).rejects.toMatchObject({ reason: "LEASE_EXPIRED" });
   owner.answers = true;
-  await startWhenLeased(fenced);
+  await stage.start();
   for (let round = 0; round < 3; round++) {
     await agent.host.act(fenced.uid, { $case: "stopVm", value: { force: true, timeoutSeconds: 0 } });
     await agent.host.act(fenced.uid, { $case: "startVm", value: {} });
@@ -223,18 +174,18 @@ test("it can be ended while it is paused, and is not started without a lease", a
 
 test("it dies with the guard, and starts under a new one", async () => {
   const { pid } = await workload();
-  process.kill(await guardPid(), "SIGKILL");
+  process.kill(await stage.guardPid(), "SIGKILL");
   await eventually(() => isGone(pid), { deadlineMs: 5_000 });
   await eventually(async () => (await workload()).state === WorkloadState.CRASHED);
   expect((await workload(plain)).state).toBe(WorkloadState.RUNNING);
-  await startWhenLeased(fenced);
-  expect(Number((await statOf((await workload()).pid))[1])).toBe(await guardPid());
+  await stage.start();
+  expect(Number((await statOf((await workload()).pid))[1])).toBe(await stage.guardPid());
 }, 60_000);
 
 test("one that runs elsewhere is ended; its files stay, and no agent starts it again", async () => {
   const { pid } = await workload();
   owner.answers = false;
-  await untilStopped(pid);
+  await stage.untilStopped(pid);
   Object.assign(owner, { answers: true, word: "end" });
   await eventually(() => isGone(pid), { deadlineMs: 10_000 });
   await eventually(() => owner.heard?.leftBehind.some(({ uid }) => uid === fenced.uid), { deadlineMs: 10_000 });
@@ -244,7 +195,7 @@ test("one that runs elsewhere is ended; its files stay, and no agent starts it a
   await agent.end("SIGKILL");
   await agent.start();
   expect(await workload()).toMatchObject({ state: WorkloadState.STOPPED, leftBehind: true });
-  expect(await readdir(join(data, "workloads", fenced.uid, "disks/root"))).not.toEqual([]);
+  expect(await readdir(join(stage.data, "workloads", fenced.uid, "disks/root"))).not.toEqual([]);
   expect((await workload(plain)).state).toBe(WorkloadState.RUNNING);
   expect((await leaseChanges()).at(-1)).toBe(LeaseHappened.ENDED);
 }, 60_000);

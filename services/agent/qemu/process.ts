@@ -1,4 +1,5 @@
 import { spawn } from "node:child_process";
+import { readFileSync } from "node:fs";
 import { mkdir, open, readdir, readFile, readlink, realpath, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
@@ -84,6 +85,15 @@ export async function killAndWait(identity: ProcessIdentity): Promise<void> {
   await waitGone(identity);
 }
 
+/** Sends SIGSTOP to that very process before anything else happens here; nothing when it is gone. */
+export function stopNow({ pid, startTicks }: ProcessIdentity): void {
+  try {
+    if (statFields(readFileSync(`/proc/${pid}/stat`, "utf8")).startTicks === startTicks) process.kill(pid, "SIGSTOP");
+  } catch (error) {
+    if (!["ENOENT", "ESRCH"].includes((error as NodeJS.ErrnoException).code ?? "")) throw error;
+  }
+}
+
 /** Waits until a process that is about to end is gone. @throws StillpointError QEMU_FAILED after 20 s */
 export async function waitGone(identity: ProcessIdentity): Promise<void> {
   const giveUp = performance.now() + 20_000;
@@ -124,7 +134,10 @@ export async function startTimeOf({ startTicks }: ProcessIdentity): Promise<Date
 
 async function readStat(pid: number): Promise<{ state: string; parent: number; startTicks: string } | undefined> {
   const text = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => undefined);
-  if (text === undefined) return undefined;
+  return text === undefined ? undefined : statFields(text);
+}
+
+function statFields(text: string): { state: string; parent: number; startTicks: string } {
   // The second field is the name in brackets and may hold anything: count from its end (proc(5)).
   const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
   return { state: fields[0] ?? "", parent: Number(fields[1]), startTicks: fields[19] ?? "" };

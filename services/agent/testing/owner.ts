@@ -8,6 +8,8 @@ export class TestOwner {
   answers = true;
   /** Its word on those that are held. */
   word: "resume" | "end" | "none" = "resume";
+  /** When it last answered, on the process's own monotonic clock: it counts the lease from there. */
+  answeredMs = 0;
   /** The newest heartbeat. */
   heard: Heartbeat | undefined;
 
@@ -16,7 +18,9 @@ export class TestOwner {
       callback: (_error, message) => {
         const heartbeat = Heartbeat.fromJSON(message.json());
         this.heard = heartbeat;
-        if (this.answers) message.respond(JSON.stringify(HeartbeatAck.toJSON(this.answer(heartbeat))));
+        if (!this.answers) return;
+        this.answeredMs = performance.now();
+        message.respond(JSON.stringify(HeartbeatAck.toJSON(this.answer(heartbeat))));
       },
     });
   }
