@@ -14,6 +14,8 @@ const benchmarks: Record<string, () => Promise<{ benchmark: Benchmark }>> = {
   "container-run": () => import("./container-run.ts"),
   registry: () => import("./registry.ts"),
   "registry-memory": () => import("./registry-memory.ts"),
+  placement: () => import("./placement.ts"),
+  heartbeats: () => import("./heartbeats.ts"),
   memory: () => import("./memory.ts"),
 };
 

@@ -86,6 +86,7 @@ export class HostRegistry {
     if (this.#writing.has(host)) return false;
     if (known !== undefined && this.#isUpToDate(heartbeat, known)) return true;
     if (standing === "waiting") return this.#isSurelyHeard(known);
+    if (this.#writing.size >= writesAtOnce) return false;
     const stored = await this.#alone(host, () => this.#write(heartbeat, known));
     return stored !== undefined && stored.uid === hostUid && isHeard(stored.body) && this.#owns(host);
   }
@@ -198,6 +199,9 @@ export class HostRegistry {
     return takeIn(heartbeat, before, { now: clock.now(), used, twin }, limits);
   }
 }
+
+/** When thousands come back at once, the others are written after their next heartbeat. */
+const writesAtOnce = 64;
 
 const isHeard = ({ state, suspected }: Host): boolean => state !== HostState.DOWN && !suspected;
 
