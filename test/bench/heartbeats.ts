@@ -63,7 +63,7 @@ async function fillLedgers({ nats }: SchedulerStage): Promise<void> {
             memoryBytes: 4 * gib,
             diskBytes: 40 * gib,
           },
-          ...{ hostPorts: [], hostSelector: {}, capabilities: ["qemu"], host: "", notHost: "" },
+          ...{ hostPorts: [], hostSelector: {}, capabilities: ["qemu"], host: "", notHost: "", notHosts: [] },
         },
       }));
       const name = `hosts/h-${host}/ledger`;

@@ -57,7 +57,7 @@ function* wishList(): Generator<PlaceRequest> {
       operation: `operations/op-0192f0c1-0000-7000-8000-${id}`,
       requirements: {
         ...{ cpus, cpuMillis: 0, memoryBytes: cpus * (index % 3 === 0 ? 2 : 4) * gib, diskBytes: 20 * gib },
-        ...{ hostPorts: [], hostSelector: {}, capabilities: ["qemu"], host: "", notHost: "" },
+        ...{ hostPorts: [], hostSelector: {}, capabilities: ["qemu"], host: "", notHost: "", notHosts: [] },
       },
     };
   }
