@@ -24,6 +24,7 @@ export {
   workloadEvent,
 } from "./kind.ts";
 export { tellOfLease } from "./lease-change.ts";
+export { leasePaused } from "./lease-reason.ts";
 export { type LostDeps, markLost } from "./mark-lost.ts";
 export { moveJob } from "./move/move-job.ts";
 export type { MoveDeps, Moving } from "./move/move-state.ts";

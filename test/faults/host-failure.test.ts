@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Vm, VmSpec } from "#contracts/vm/v1/vm";
 import { eventually } from "#libs/testing";
-import { findGuards, findQemus } from "../harness/qemu-process.ts";
+import { findQemus } from "../harness/qemu-process.ts";
 import { carryThrough, carryToEnd, untilAnswered } from "./patient-api.ts";
 import { deleteVm, runInGuest } from "./stage.ts";
 import { startTwoHosts, type TwoHosts } from "./two-hosts.ts";
@@ -130,16 +130,12 @@ describe("two hosts", () => {
     expect(await shell("cat /root/file")).toBe("data\n");
   });
 
-  /** All of the host ends at once: its agent, which stays away, its guards and its guests. Gives what brings it back. */
+  /** Gives what brings it back. */
   const killHost = async (host: string) => {
-    const agent = hosts.agent(host);
-    agent.hold();
-    agent.kill("SIGKILL");
-    const guards = await findGuards(hosts.data(host));
-    for (const { pid } of [...guards, ...(await findQemus(hosts.data(host)))]) process.kill(pid, "SIGKILL");
+    const { revive } = await hosts.kill(host);
     const startMs = performance.now();
     await eventually(async () => (await hostNamed(host))?.state === "HOST_STATE_DOWN", { deadlineMs: 15_000 });
-    return { downMs: performance.now() - startMs, revive: () => agent.release() };
+    return { downMs: performance.now() - startMs, revive };
   };
   const hostNamed = async (host: string) =>
     (await untilAnswered(() => hosts.cluster.api.hosts.listHosts({}))).hosts.find((it) => it.name === `hosts/${host}`);

@@ -1,4 +1,4 @@
-import { mkdir } from "node:fs/promises";
+import { mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { createRegistryClient, importVmImage } from "#libs/oci";
 import { eventually, temporaryFolder } from "#libs/testing";
@@ -6,6 +6,7 @@ import { buildGuest } from "../guest/build.ts";
 import { type Cluster, startCluster } from "../harness/cluster.ts";
 import { repository } from "../harness/command.ts";
 import { type FailpointAction, FailpointSwitch } from "../harness/failpoint-switch.ts";
+import { findGuards, findQemus } from "../harness/qemu-process.ts";
 import { SupervisedProcess } from "../harness/supervised-process.ts";
 
 /** A cluster of two hosts on this machine, n1 and n2, each with an agent and a data folder of its own. */
@@ -15,6 +16,8 @@ export interface TwoHosts extends AsyncDisposable {
   agent(host: string): SupervisedProcess;
   /** Its data folder. */
   data(host: string): string;
+  /** All of the host ends at once: its agent, which stays away until `revive`, its guards and its guests. */
+  kill(host: string): Promise<{ revive(this: void): void }>;
 }
 
 /**
@@ -50,11 +53,35 @@ export async function startTwoHosts(
   );
   const owned = stack.move();
   const agents: Readonly<Record<string, SupervisedProcess>> = { n1: cluster.services.agent, n2: agent };
+  const dataOf = (host: string) => (host === "n1" ? cluster.agentData : data);
+  const agentOf = (host: string) => agents[host] ?? agent;
   return {
     cluster,
     failpoints,
-    agent: (host) => agents[host] ?? agent,
-    data: (host) => (host === "n1" ? cluster.agentData : data),
+    agent: agentOf,
+    data: dataOf,
+    async kill(host) {
+      agentOf(host).hold();
+      agentOf(host).kill("SIGKILL");
+      await endAllOf(dataOf(host));
+      return { revive: () => agentOf(host).release() };
+    },
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
+}
+
+/** Guards and guests of a host. */
+async function endAllOf(data: string): Promise<void> {
+  const fence = Number(await readFile(join(data, "fence.pid"), "utf8").catch(() => ""));
+  const others = [...(await findGuards(data)), ...(await findQemus(data))].map(({ pid }) => pid);
+  for (const pid of [fence, ...others]) if (pid > 0) endAtOnce(pid);
+}
+
+/** One may have died with another. */
+function endAtOnce(pid: number): void {
+  try {
+    process.kill(pid, "SIGKILL");
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
+  }
 }

@@ -9,6 +9,7 @@ import type { Json, RecordStore, StoredRecord } from "#libs/records";
 import type { CallScope } from "#libs/rpc";
 import { type AcceptDeps, accepting, findWorkload, refuseUnless } from "../accept.ts";
 import type { WorkloadBody } from "../kind.ts";
+import { leasePaused } from "../lease-reason.ts";
 import { notDown } from "./recover-job.ts";
 
 export interface AcceptRecoveryDeps<Body extends WorkloadBody> extends AcceptDeps<Body> {
@@ -57,7 +58,7 @@ export async function acceptRecovery<Body extends WorkloadBody>(
       expect(held) {
         if (held.body.host !== host) throw notDown(name, host);
         refuseUnguarded(held);
-        refuseUnless(kind, held, "recover");
+        refuseUnless(kind, held, "recover", held.body.stateReason === leasePaused);
       },
       supersedes: (holder) => mayMakeRoom(holder, host),
       change: ({ body }) => ({ body: { ...body, stateReason: `${host} is down; it is being recovered` } }),

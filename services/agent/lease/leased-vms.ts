@@ -1,4 +1,5 @@
 import { type HeldWorkload, LeaseHappened, WorkloadState } from "#contracts/host/v1/agent";
+import { leasePaused } from "#libs/workloads";
 import type { AgentParts } from "../actions/agent-parts.ts";
 import type { StepRunner } from "../steps/step-runner.ts";
 import type { Workload } from "../workload.ts";
@@ -12,7 +13,7 @@ export interface LeasedVmsDeps {
   readonly bootClock: BootClock;
 }
 
-const AWAY = "host cannot reach the control plane";
+const AWAY = leasePaused;
 const BACK = "the host reaches the control plane again";
 
 /** What the host's lease does to VMs. Their processes are stopped as a whole: one that its user paused stays so inside. */

@@ -2,6 +2,7 @@ import {
   type CheckpointOutcome,
   type FenceRequest,
   type HostAgentServiceImplementation,
+  PushOutcome,
   type RunStepRequest,
   type Workload,
   WorkloadState,
@@ -10,7 +11,7 @@ import { CheckpointReadiness, type CheckpointStorage } from "#contracts/vm/v1/vm
 import { StillpointError } from "#libs/errors";
 
 type Outcome = Partial<CheckpointOutcome>;
-type Answer = { readonly checkpoint?: Outcome };
+type Answer = { readonly checkpoint?: Outcome; readonly pushed?: PushOutcome };
 type StepAnswer = Answer & { readonly workload: Workload };
 
 /** A host with one VM, whose checkpoints are a map from uid to parent. What goes wrong is set by the test. */
@@ -27,6 +28,8 @@ export class MemoryAgent {
   /** Why verification fails. */
   unclean: { reason: string; detail: string } | undefined;
   failStandard: StillpointError | undefined;
+  /** What a push fails with. */
+  failPush: StillpointError | undefined;
   /** What it answers when it is asked for that. */
   readiness: Partial<CheckpointReadiness> = {};
   generationId = "";
@@ -113,6 +116,9 @@ export class MemoryAgent {
       case "takeOffline":
         this.excludedDisks = action.value.excludeDisks;
         return { checkpoint: this.#take(action.value.checkpointUid, WorkloadState.STOPPED, {}) };
+      case "pushCheckpoint":
+        if (this.failPush !== undefined) throw this.failPush;
+        return { pushed: PushOutcome.fromPartial({ digest: `sha256:${action.value.checkpointUid}` }) };
       case "verifyCheckpoint":
         return { checkpoint: this.#verify() };
       case "discardCheckpoint":

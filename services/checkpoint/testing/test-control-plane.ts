@@ -1,6 +1,12 @@
 import { jetstream } from "@nats-io/jetstream";
 import type { NatsConnection } from "@nats-io/transport-node";
-import { Checkpoint, type CheckpointsClient, CheckpointsDefinition, Head } from "#contracts/checkpoint/v1/checkpoint";
+import {
+  Checkpoint,
+  type CheckpointsClient,
+  CheckpointsDefinition,
+  Head,
+  RecoveryState,
+} from "#contracts/checkpoint/v1/checkpoint";
 import { GroupsDefinition } from "#contracts/checkpoint/v1/group";
 import { ProjectsDefinition } from "#contracts/checkpoint/v1/project";
 import { SchedulesDefinition } from "#contracts/checkpoint/v1/schedule";
@@ -110,6 +116,9 @@ function createActions({ agent, operations, client, vms }: Parts) {
       vms.modify(vmName, ({ body }) => ({
         body: { ...body, spec: VmSpec.fromPartial({ ...body.spec, checkpointType }) },
       })),
+    /** A VM that is to be recovered, with a point each 15 minutes. */
+    createRecovered: () =>
+      createVm(vms, agent, { checkpointType: CheckpointType.PRODUCTION, disks: [], recovery: "RECOVERY_RESTART" }),
     createVm: (checkpointType: CheckpointType, disks: readonly Disk[] = []) =>
       createVm(vms, agent, { checkpointType, disks: [...disks] }),
     /** Fails when the checkpoint could not be taken. */
@@ -172,6 +181,7 @@ function openRecords(log: Log) {
     hosts: open<Host>(Host),
     checkpoints: open<Checkpoint>(Checkpoint),
     heads: open<Head>(Head),
+    recoveryStates: open<RecoveryState>(RecoveryState),
   };
 }
 
@@ -193,7 +203,11 @@ async function startService(config: ReturnType<typeof readCheckpointConfig>, ser
 type Vms = RecordStore<Vm>;
 
 /** What the VM service does: a record, and the host's state folded into it. */
-async function createVm(vms: Vms, agent: MemoryAgent, spec: Pick<VmSpec, "checkpointType" | "disks">): Promise<void> {
+async function createVm(
+  vms: Vms,
+  agent: MemoryAgent,
+  spec: Pick<VmSpec, "checkpointType" | "disks"> & Partial<VmSpec>,
+): Promise<void> {
   const state = stateOf[agent.state] ?? VmState.PAUSED;
   const body = Vm.fromPartial({ name: vmName, uid: agent.uid, spec, state, host: "hosts/n1" });
   await vms.create(vmName, { uid: agent.uid, body });

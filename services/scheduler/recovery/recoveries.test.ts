@@ -93,7 +93,15 @@ test("without a point nothing is asked again until the host has been back", asyn
   expect(asked).toHaveLength(1);
 });
 
+test("one that its host's guard has paused is recovered; one that a person has paused is not", async () => {
+  const paused = { state: "VM_STATE_PAUSED", stateReason: "host cannot reach the control plane" };
+  const { asked, tick } = stage(paused, []);
+  await tick();
+  expect(asked).toHaveLength(1);
+});
+
 test.each([
+  ["was paused by a person", { state: "VM_STATE_PAUSED", stateReason: "paused" }],
   ["is not to be recovered", { spec: { recovery: "RECOVERY_NONE" } }],
   ["does not run", { state: "VM_STATE_STOPPED" }],
   ["is elsewhere by now", { host: "hosts/n2" }],

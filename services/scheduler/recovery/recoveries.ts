@@ -1,11 +1,12 @@
 import { type Host, HostState } from "#contracts/scheduler/v1/scheduler";
-import type { VmsClient } from "#contracts/vm/v1/vm";
+import { Recovery, type Vm, VmState, type VmsClient } from "#contracts/vm/v1/vm";
 import type { Clock } from "#libs/clock";
 import { isStillpointError, type Reason } from "#libs/errors";
 import type { Logger } from "#libs/logger";
 import { ledgerName, parseOperationName } from "#libs/names";
 import type { Operations } from "#libs/operations";
 import type { Json, StoredRecord } from "#libs/records";
+import { leasePaused } from "#libs/workloads";
 import type { HostRecords } from "../hosts/host-records.ts";
 
 export interface RecoveriesDeps {
@@ -21,7 +22,7 @@ export interface RecoveriesDeps {
 }
 
 /** Where the recovery of one workload stands, as far as this replica knows. */
-interface Recovery {
+interface Standing {
   /** Counts from 1; a part of the request id, so that an attempt that ended is not its own repetition. */
   readonly attempt: number;
   /** Nothing is asked before that monotonic time. */
@@ -45,7 +46,7 @@ const longestPauseMs = 60_000;
 const lookAgainMs = 5_000;
 /** Asking again would give the same answer. */
 const final: ReadonlySet<string> = new Set(["RECOVERY_POINT_MISSING", "RECOVERY_NOT_NEEDED", "VM_NOT_FOUND"]);
-const nothingKnown: Recovery = { attempt: 1, notBeforeMs: 0 };
+const nothingKnown: Standing = { attempt: 1, notBeforeMs: 0 };
 
 /**
  * Has every workload recovered, of the hosts that this replica owns, that is to be restarted and has its reservation on a host that is down. What it knows is in
@@ -54,7 +55,7 @@ const nothingKnown: Recovery = { attempt: 1, notBeforeMs: 0 };
 export class Recoveries {
   readonly #deps: RecoveriesDeps;
   /** By request id without the attempt. */
-  readonly #known = new Map<string, Recovery>();
+  readonly #known = new Map<string, Standing>();
 
   constructor(deps: RecoveriesDeps) {
     this.#deps = deps;
@@ -84,8 +85,14 @@ export class Recoveries {
   async #isToRecover({ workload, uid, host }: Wanted): Promise<boolean> {
     const record = await this.#deps.readWorkload(workload);
     if (record?.uid !== uid) return false;
-    const { host: at, state, spec } = record.body as { host?: string; state?: string; spec?: { recovery?: string } };
-    return at === host.name && state === "VM_STATE_RUNNING" && spec?.recovery === "RECOVERY_RESTART";
+    const {
+      host: at,
+      state,
+      stateReason,
+      spec,
+    } = record.body as Partial<Pick<Vm, "host" | "state" | "stateReason" | "spec">>;
+    const ran = state === VmState.RUNNING || (state === VmState.PAUSED && stateReason === leasePaused);
+    return at === host.name && ran && spec?.recovery === Recovery.RESTART;
   }
 
   async #seeTo(wanted: Wanted): Promise<void> {
@@ -97,7 +104,7 @@ export class Recoveries {
     this.#known.set(key, next);
   }
 
-  async #ask(wanted: Wanted, known: Recovery): Promise<Recovery> {
+  async #ask(wanted: Wanted, known: Standing): Promise<Standing> {
     const { vms, clock, logger } = this.#deps;
     const { workload: name, host } = wanted;
     if (!(await this.#isToRecover(wanted))) return { ...known, notBeforeMs: clock.monotonicMs() + lookAgainMs };
@@ -113,13 +120,13 @@ export class Recoveries {
   }
 
   /** The workload's record tells of success: it has left the host. */
-  async #look(known: Recovery, operation: string): Promise<Recovery> {
+  async #look(known: Standing, operation: string): Promise<Standing> {
     const found = await this.#deps.operations.get(parseOperationName(operation));
     if (found?.done === false) return known;
     return this.#after(known, found?.error?.reason ?? "");
   }
 
-  #after({ attempt }: Recovery, reason: string): Recovery {
+  #after({ attempt }: Standing, reason: string): Standing {
     if (final.has(reason)) return { attempt, notBeforeMs: 0, isOver: true };
     const pauseMs = Math.min(firstPauseMs * 2 ** Math.min(attempt - 1, 10), longestPauseMs);
     return { attempt: attempt + 1, notBeforeMs: this.#deps.clock.monotonicMs() + pauseMs };
