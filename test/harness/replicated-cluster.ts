@@ -45,6 +45,8 @@ export interface ReplicatedOptions {
   readonly replicas?: number;
   /** Names of the hosts, an agent each; n1 and n2 if unsaid. */
   readonly hosts?: readonly string[];
+  /** Whether NATS syncs each write, as in production, or when it likes, its own default; it does if unsaid. */
+  readonly syncAlways?: boolean;
   /** Added to every process's environment. */
   readonly env?: Environment;
   /** Added to that of one replica ("vm-1") or host ("n1"); asked at each of its starts. */
@@ -87,7 +89,7 @@ export async function startReplicatedCluster(options: ReplicatedOptions = {}): P
   stack.defer(async () => {
     for (const { pid } of await findQemus(folder)) process.kill(pid, "SIGKILL");
   });
-  const nats = options.nats?.nodes[0] ?? stack.use(await startNats({ syncAlways: true }));
+  const nats = options.nats?.nodes[0] ?? stack.use(await startNats({ syncAlways: options.syncAlways ?? true }));
   const redis = options.redis?.servers[0] ?? stack.use(await startRedis());
   const ports = { port: await freePort(), registryPort: await freePort(), healthPort: await freePort() };
   const address = `127.0.0.1:${ports.port}`;
