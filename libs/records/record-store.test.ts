@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { systemClock as clock, systemRandom as random } from "#libs/clock";
 import { createOnce } from "./create-once.ts";
+import type { Log } from "./log.ts";
 import { createMemoryLog } from "./memory-log.ts";
 import type { BodyCodec } from "./record.ts";
 import { decodeRecord, mergeBody } from "./record-message.ts";
@@ -28,6 +29,35 @@ function world() {
   const store = createRecordStore({ log, codec: rawCodec, clock, random });
   return { log, store, old: createRecordStore({ log, codec: oldVm, clock, random }) };
 }
+
+test("a view that lags behind catches up with what another replica has written", async () => {
+  const { log, store } = world();
+  const gate = Promise.withResolvers<void>();
+  const slow: Log = {
+    read: (subject) => log.read(subject),
+    append: (...given) => log.append(...given),
+    newest: (filter) => log.newest(filter),
+    lastSequence: () => log.lastSequence(),
+    async *follow(...given) {
+      await gate.promise;
+      yield* log.follow(...given);
+    },
+  };
+  const stop = new AbortController();
+  const view = await RecordView.start({
+    log: slow,
+    filter: "rec.projects.*.vms.*",
+    codec: rawCodec,
+    signal: stop.signal,
+  });
+  await view.catchUp();
+  await store.create(name, { uid: "vm-1", body: {} });
+  const caught = view.catchUp().then(() => view.get(name)?.uid);
+  expect(view.get(name)).toBeUndefined();
+  gate.resolve();
+  expect(await caught).toBe("vm-1");
+  stop.abort();
+});
 
 describe("a record", () => {
   test("is made once by repetitions with its uid, and not again when it is gone", async () => {

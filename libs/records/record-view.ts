@@ -109,6 +109,12 @@ export class RecordView<Body> {
     }
   }
 
+  /** Resolves when the view knows what was written before this call, by whatever replica. */
+  async catchUp(signal: AbortSignal = this.#options.signal): Promise<void> {
+    const newest = await this.#options.log.read(this.#options.filter);
+    await this.waitFor(newest?.sequence ?? 0, signal);
+  }
+
   /** Snapshot, `synced`, changes, and a `bookmark` each 30 s. Fails with RESYNC when `since` is too old. */
   async *watch({ since, prefix = "", signal }: WatchOptions): AsyncGenerator<ViewChange<Body>> {
     const token = since ?? this.#token;

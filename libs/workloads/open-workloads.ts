@@ -80,7 +80,9 @@ function openClients(config: WorkloadsConfig, lifecycle: Lifecycle) {
 /** Agents are found by their host's record, which follows them when they come back elsewhere. */
 async function followAgentAddresses(log: Log, signal: AbortSignal) {
   const hosts = await RecordView.start({ log, filter: "rec.hosts.*", codec: Host, signal });
-  return (name: string): string => {
+  return async (name: string): Promise<string> => {
+    // A workload may be placed on a host that has joined a moment ago.
+    if (hosts.get(name) === undefined) await hosts.catchUp();
     const host = hosts.get(name);
     if (host === undefined) throw new StillpointError("HOST_NOT_FOUND", `there is no host ${name}`);
     return host.body.agentAddress;

@@ -38,6 +38,7 @@ describe("observations", () => {
   test("the guest's agent is seen at once, and gone with the guest", async () => {
     const { uid } = await vm.made({ start: true });
     const guestAgent = { connected: true, version: "7.2" };
+    plane.agent.set(uid, { guestAgent });
     const began = performance.now();
     await plane.observe({ uid, workload: name, happened: { $case: "guestAgent", value: guestAgent } });
     await eventually(async () => (await vm.get()).guestAgent?.connected, { everyMs: 2 });
@@ -45,6 +46,18 @@ describe("observations", () => {
     await plane.succeeded(await plane.vms.stopVm({ name }));
     expect((await vm.get()).guestAgent?.connected).toBe(false);
     expect(await plane.happened(name)).toEqual(["created", "started", "agent_connected", "stopped"]);
+  });
+
+  test("an old word about the guest's agent, which may come to another replica, says how it is now", async () => {
+    const { uid } = await vm.made({ start: true });
+    const tell = async (connected: boolean) =>
+      plane.observe({ uid, workload: name, happened: { $case: "guestAgent", value: { connected, version: "7.2" } } });
+    plane.agent.set(uid, { guestAgent: { connected: true, version: "7.2" } });
+    await tell(false);
+    await eventually(async () => (await vm.get()).guestAgent?.connected);
+    plane.agent.set(uid, { guestAgent: { connected: false, version: "7.2" } });
+    await tell(true);
+    await eventually(async () => (await vm.get()).guestAgent?.connected === false);
   });
 
   test("what is old, of another host or of another incarnation changes nothing", async () => {

@@ -3,7 +3,7 @@ import { type Vm, VmState } from "#contracts/vm/v1/vm";
 import { isStillpointError } from "#libs/errors";
 import type { HostAgents } from "#libs/host-agent";
 import type { RecordStore, StoredRecord } from "#libs/records";
-import { foldObserved, foldStorage, observed, type Readiness, tellOfLease } from "#libs/workloads";
+import { type Folded, foldObserved, foldStorage, observed, type Readiness, tellOfLease } from "#libs/workloads";
 import { hasGuest } from "./domain/vm-state.ts";
 import { foldGuestAgent, foldWorkload, vmEvent } from "./vm-record.ts";
 
@@ -15,17 +15,14 @@ export interface ObservationsDeps {
 
 /** From this attempt on the host is believed, whatever was seen before. */
 const believedAtAttempt = 4;
-const rememberedWorkloads = 10_000;
 
 /**
  * Folds what agents saw into the records of VMs, also while an operation holds them; never touches who holds them.
- * An observation may come late or twice. So a change of state is only the reason to ask the host how it is now, and
- * of the guest's agent, which has to be told quickly, the newest word counts.
+ * An observation may come late or twice, and each to another replica. So it is only the reason to ask the host how it
+ * is now.
  */
 export class Observations {
   readonly #deps: ObservationsDeps;
-  /** Newest sequence about the guest's agent by workload and host, as far as this replica saw it. */
-  readonly #newest = new Map<string, number>();
 
   constructor(deps: ObservationsDeps) {
     this.#deps = deps;
@@ -49,7 +46,7 @@ export class Observations {
       case "state":
         return this.#foldState(stored, observation, attempt);
       case "guestAgent":
-        return this.#foldGuestAgent(observation, happened.value);
+        return this.#foldGuestAgent(stored, observation, attempt);
       case "foundFrozen":
         return this.#tell(observation, "found_frozen");
       case "readiness": {
@@ -69,7 +66,7 @@ export class Observations {
   }
 
   async #foldState(stored: StoredRecord<Vm>, observation: Observation, attempt: number): Promise<boolean> {
-    const { vms, agents } = this.#deps;
+    const { agents } = this.#deps;
     const { host, uid, happened, reason } = observation;
     // The operation that makes or removes it reads the host's state itself, at its end.
     if (!isWhole(stored.body)) return true;
@@ -80,43 +77,39 @@ export class Observations {
     // Something is on its way: it is looked at again before an old word, or half a change, becomes an event.
     const isAsSeen = happened?.$case === "state" && happened.value === workload.state;
     if (!isAsSeen && attempt < believedAtAttempt) return false;
-    try {
-      await vms.update(stored, { body, events });
-      return true;
-    } catch (error) {
-      // Someone else wrote meanwhile: what the host said may be older than that.
-      if (isStillpointError(error, "RECORD_CONFLICT")) return this.fold(observation, attempt);
-      throw error;
-    }
+    return this.#write(stored, { body, events }, () => this.fold(observation, attempt));
   }
 
-  async #foldGuestAgent(observation: Observation, guestAgent: NonNullable<Vm["guestAgent"]>): Promise<boolean> {
-    const { workload, uid, host, sequence } = observation;
-    if (!this.#isNewest(`${host} ${uid}`, sequence)) return true;
-    await this.#deps.vms.modify(workload, ({ body, operation }) => {
-      const before = body.guestAgent ?? { connected: false, version: "" };
-      const isSame = before.connected === guestAgent.connected && before.version === guestAgent.version;
-      // While an operation holds it the guest may be up before the record says so.
-      const isLate = guestAgent.connected && !hasGuest(body.state) && operation === undefined;
-      if (body.uid !== uid || isSame || isLate) return undefined;
-      return foldGuestAgent(body, guestAgent);
-    });
-    return true;
+  async #foldGuestAgent(stored: StoredRecord<Vm>, observation: Observation, attempt: number): Promise<boolean> {
+    const { agents } = this.#deps;
+    const { body, operation } = stored;
+    const { host, uid } = observation;
+    const workload = await agents.getWorkload({ host, uid }, AbortSignal.timeout(askWithinMs));
+    if (workload?.guestAgent === undefined) return true;
+    const { guestAgent } = workload;
+    const before = body.guestAgent ?? { connected: false, version: "" };
+    const isSame = before.connected === guestAgent.connected && before.version === guestAgent.version;
+    // While an operation holds it the guest may be up before the record says so.
+    const isLate = guestAgent.connected && !hasGuest(body.state) && operation === undefined;
+    if (isSame || isLate) return true;
+    return this.#write(stored, foldGuestAgent(body, guestAgent), () => this.fold(observation, attempt));
+  }
+
+  /** What the host said may be older than what someone else has written meanwhile: then it is asked again. */
+  async #write(stored: StoredRecord<Vm>, change: Folded<Vm>, again: () => Promise<boolean>): Promise<boolean> {
+    try {
+      await this.#deps.vms.update(stored, change);
+      return true;
+    } catch (error) {
+      if (isStillpointError(error, "RECORD_CONFLICT")) return again();
+      throw error;
+    }
   }
 
   async #tell({ workload, uid, reason }: Observation, happened: string): Promise<boolean> {
     await this.#deps.vms.modify(workload, ({ body }) =>
       body.uid === uid ? { events: [vmEvent(happened, body, { reason })] } : undefined,
     );
-    return true;
-  }
-
-  #isNewest(workload: string, sequence: number): boolean {
-    if (sequence < (this.#newest.get(workload) ?? 0)) return false;
-    this.#newest.delete(workload);
-    this.#newest.set(workload, sequence);
-    const [oldest] = this.#newest.keys();
-    if (this.#newest.size > rememberedWorkloads && oldest !== undefined) this.#newest.delete(oldest);
     return true;
   }
 }

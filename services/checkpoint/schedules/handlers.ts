@@ -37,9 +37,10 @@ export function schedulesHandlers(deps: ScheduleDeps): SchedulesServiceImplement
       return toApi(await findSchedule(schedules, name));
     },
 
-    async listSchedules({ parent }, { principal }) {
+    async listSchedules({ parent }, { principal, signal }) {
       authorise(principal, "list", parent);
       parseProject(parent);
+      await view.catchUp(signal);
       return { schedules: view.list(`${parent}/schedules/`).map(toApi) };
     },
 

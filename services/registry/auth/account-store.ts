@@ -52,7 +52,8 @@ export class AccountStore {
     return account;
   }
 
-  list(): AccountRecord[] {
+  async list(): Promise<AccountRecord[]> {
+    await this.#view.catchUp();
     return this.#view.list(PREFIX).map(({ body }) => body);
   }
 

@@ -41,7 +41,7 @@ export function accountsHandlers({ accounts, keys, clock }: AccountsDeps): Accou
 
     async listAccounts(_request, { principal }) {
       authorise(principal, "list", "registry/accounts");
-      return { accounts: accounts.list().map(shown) };
+      return { accounts: (await accounts.list()).map(shown) };
     },
 
     async setAccountRights({ name, rights }, { principal }) {

@@ -44,16 +44,18 @@ export function hostsHandlers(deps: HostsDeps): HostsServiceImplementation<CallS
   };
 
   return {
-    async getHost({ name }, { principal }) {
+    async getHost({ name }, { principal, signal }) {
       authorise(principal, "get", name);
       parseHostName(name);
+      await records.hosts.catchUp(signal);
       const host = records.hosts.get(name);
       if (host === undefined) throw notFound(name);
       return show(host.body);
     },
 
-    async listHosts(_request, { principal }) {
+    async listHosts(_request, { principal, signal }) {
       authorise(principal, "list", "hosts/-");
+      await records.hosts.catchUp(signal);
       return { hosts: records.hosts.list().map(({ body }) => show(body)) };
     },
 
