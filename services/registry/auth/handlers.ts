@@ -69,9 +69,9 @@ export function accountsHandlers({ accounts, keys, clock }: AccountsDeps): Accou
       return {};
     },
 
-    async rotateTokenKey(_request, { principal }) {
-      authorise(principal, "update", "registry/token-keys");
-      return { keyId: await keys.rotate() };
+    async rotateTokenKey(_request, call) {
+      authorise(call.principal, "update", "registry/token-keys");
+      return { keyId: await keys.rotate(callUid("key", call, "registry/token-keys")) };
     },
   };
 }

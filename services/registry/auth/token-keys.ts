@@ -63,12 +63,14 @@ export class TokenKeySet {
     return key && (await this.#load(key)).publicKey;
   }
 
-  /** Adds a key, and lets the oldest go when there are more than three. Gives the new key's id. */
-  async rotate(): Promise<string> {
-    const key = await makeKey(this.#clock);
-    const stored = await this.#records.modify(NAME, ({ body }) => ({
-      body: { keys: [...body.keys, key].slice(-KEPT_KEYS) },
-    }));
+  /** Adds a key with a new id, once, and lets the oldest go when there are more than three. Gives the id. */
+  async rotate(id: string): Promise<string> {
+    const key = await makeKey(this.#clock, id);
+    const stored = await this.#records.modify(NAME, ({ body }) =>
+      body.keys.some((known) => known.id === id)
+        ? undefined
+        : { body: { keys: [...body.keys, key].slice(-KEPT_KEYS) } },
+    );
     await this.#view.waitFor(stored?.version ?? 0);
     return key.id;
   }
@@ -94,9 +96,8 @@ async function ensureOne(records: RecordStore<TokenKeys>, clock: Clock): Promise
   }
 }
 
-async function makeKey(clock: Clock): Promise<TokenKey> {
+async function makeKey(clock: Clock, id = systemRandom.id("key")): Promise<TokenKey> {
   const { privateKey } = await generateKeyPair(ALGORITHM, { extractable: true });
-  const id = systemRandom.id("key");
   return { id, privateJwk: JSON.stringify(await exportJWK(privateKey)), createTime: clock.now() };
 }
 

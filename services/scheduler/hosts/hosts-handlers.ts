@@ -93,9 +93,10 @@ function comingAndGoing(
       return deps.joining.tokens.create(deps.joining.authority(), request);
     },
 
-    async forgetHost(request, { principal }) {
+    async forgetHost(request, { principal, previousAttempts }) {
       authorise(principal, "delete", request.name);
-      await forgetHost(deps, request);
+      const isGone = previousAttempts > 0 && (await deps.store.get(request.name)) === undefined;
+      if (!isGone) await forgetHost(deps, request);
       return {};
     },
   };
