@@ -5,11 +5,12 @@
 
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { temporaryFolder } from "#libs/testing";
+import { runningEngine, temporaryFolder } from "#libs/testing";
 import { buildGuest } from "../guest/build.ts";
 import { type DeployedCluster, startDeployedCluster } from "../harness/deployed-cluster.ts";
 import { natsNodes } from "../harness/deployed-servers.ts";
 import { whyNoNetwork } from "../harness/network.ts";
+import { bringBackContainer } from "./container-story.ts";
 import { bringBackDatabase } from "./database-story.ts";
 import { Report } from "./report.ts";
 
@@ -36,10 +37,14 @@ async function run(): Promise<void> {
   const guest = await buildGuest();
   await using folder = temporaryFolder();
   say(`everything is in ${folder.path}`);
-  await using cluster = await startDeployedCluster({ folder: folder.path, hosts, say, signal: interruption.signal });
+  await using engine = await runningEngine();
+  if (engine === undefined) say("no Docker engine answers: there will be no containers");
+  const options = { folder: folder.path, hosts, say, signal: interruption.signal, engineSocket: engine?.socketPath };
+  await using cluster = await startDeployedCluster(options);
   say(howToReach(cluster));
   const report = new Report();
   await Promise.race([bringBackDatabase(cluster, guest, report), interrupted.promise]);
+  if (engine) await Promise.race([bringBackContainer(cluster, engine, report), interrupted.promise]);
   report.print();
   await nobodyWasRefused(folder.path);
   if (keep) {

@@ -2,7 +2,7 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type Operation, OperationState } from "#contracts/operation/v1/operation";
-import { isStillpointError } from "#libs/errors";
+import { isStillpointError, StillpointError } from "#libs/errors";
 import { createRegistryClient, importVmImage } from "#libs/oci";
 import { eventually } from "#libs/testing";
 import type { Api } from "../harness/api.ts";
@@ -36,6 +36,7 @@ export class OperationLoad implements AsyncDisposable {
   readonly #clients: Promise<void>[] = [];
   #ended = 0;
   #abandoned = 0;
+  #notSeen = 0;
   #slowestMs = 0;
 
   private constructor(api: Api) {
@@ -60,7 +61,13 @@ export class OperationLoad implements AsyncDisposable {
   /** How many operations have been accepted, how many of them have ended, and how many were given up before that. */
   get counts() {
     const slowestMs = Math.round(this.#slowestMs);
-    return { accepted: this.#accepted.length, ended: this.#ended, abandoned: this.#abandoned, slowestMs };
+    return {
+      accepted: this.#accepted.length,
+      ended: this.#ended,
+      abandoned: this.#abandoned,
+      notSeen: this.#notSeen,
+      slowestMs,
+    };
   }
 
   /** Lets each client finish what it has begun. */
@@ -105,10 +112,21 @@ export class OperationLoad implements AsyncDisposable {
     while (name === undefined) name = await this.#accept(what, ask);
     this.#accepted.push({ name, what });
     const accepted = name;
-    const ended = await this.#patiently(() => untilDone(this.#api.operations, accepted));
+    const ended = await this.#patiently(() => this.#follow(accepted));
     await this.#confirm(ended, what);
     this.#ended++;
     this.#slowestMs = Math.max(this.#slowestMs, performance.now() - begunMs);
+  }
+
+  /** A replica that has just lost its NATS may not see it at once: that is counted. What is lost shows at the end. */
+  async #follow(name: string): Promise<Operation> {
+    try {
+      return await untilDone(this.#api.operations, name);
+    } catch (error) {
+      if (!isStillpointError(error, "OPERATION_NOT_FOUND")) throw error;
+      this.#notSeen++;
+      throw new StillpointError("UNAVAILABLE", `${name} was accepted and is not seen`, { cause: error });
+    }
   }
 
   /** Asks twice with one id. Undefined when it was given up before anybody was told that it is accepted. */

@@ -5,7 +5,7 @@ import { ContainersDefinition } from "#contracts/container/v1/container";
 import { EventsDefinition } from "#contracts/event/v1/event";
 import { type HostsClient, HostsDefinition } from "#contracts/scheduler/v1/scheduler";
 import { createRpcClient, type RpcClientOptions } from "#libs/rpc";
-import { eventually } from "#libs/testing";
+import { accepts, eventually } from "#libs/testing";
 import { connectVms } from "./vm-client.ts";
 
 /** Every service of the control plane but the agents. */
@@ -34,4 +34,12 @@ export async function untilHostsReady(hosts: HostsClient, count: number): Promis
     return listed?.hosts.filter(({ state }) => state === "HOST_STATE_READY").length === count;
   };
   await eventually(areReady, { deadlineMs: 60_000 });
+}
+
+/** Waits until somebody listens at each host:port. */
+export async function untilListening(addresses: readonly string[]): Promise<void> {
+  for (const address of addresses) {
+    const [host = "", port] = address.split(":");
+    await eventually(() => accepts(Number(port), host), { deadlineMs: 90_000, everyMs: 50 });
+  }
 }

@@ -1,7 +1,7 @@
-import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { accepts, eventually } from "#libs/testing";
-import { controlPlane } from "./api.ts";
+import { eventually } from "#libs/testing";
+import { controlPlane, untilListening } from "./api.ts";
 import { type CommandResult, repository, runCommand } from "./command.ts";
 import { DeployedServers, natsNodes, redisNodes, sentinelNodes } from "./deployed-servers.ts";
 import { type Machine, type Network, startNetwork } from "./network.ts";
@@ -38,12 +38,16 @@ export interface DeployedCluster extends CommandLine, AsyncDisposable {
   readonly processes: ReadonlyMap<string, SupervisedProcess>;
   /** Folder of deploy/prepare.sh. */
   readonly state: string;
+  /** Of the account of the engine, if there is one. */
+  readonly engineLogin: { readonly username: string; readonly password: string };
 }
 
 export interface DeployedOptions {
   /** Empty, and for this alone. */
   readonly folder: string;
   readonly hosts: readonly string[];
+  /** Docker Engine of the first host; the others have none. It trusts the registry until the end. */
+  readonly engineSocket?: string | undefined;
   /** Added to the environment of a process, by its name. */
   readonly envOf?: (name: string) => Readonly<Record<string, string>>;
   /** Told what is being done. */
@@ -79,12 +83,10 @@ export async function startDeployedCluster(options: DeployedOptions): Promise<De
   const tls = { TLS_CA: join(files, "ca.crt"), TLS_CERT: join(files, "tls.crt"), TLS_KEY: join(files, "tls.key") };
   const env = { STILLPOINT_ADDRESS: address, STILLPOINT_REGISTRY: registryUrl, ...tls };
   const line = commandLine(folder, env, options.signal);
+  const engineLogin =
+    options.engineSocket === undefined ? nobody : await welcomeEngine(deployment, line, hosts[0] ?? "");
   for (const host of hosts) startAgent(deployment, host);
-  // All at once, when no workload is left.
-  stack.defer(() => {
-    for (const process of deployment.processes.values()) process.end();
-  });
-  stack.defer(() => deleteEveryWorkload((...args) => runStillpoint(args, env)).catch(() => undefined));
+  endTogether(deployment, env);
   await hostsReady(line, hosts.length);
   const owned = stack.move();
   const { processes } = deployment;
@@ -96,6 +98,7 @@ export async function startDeployedCluster(options: DeployedOptions): Promise<De
     env,
     processes,
     state,
+    engineLogin,
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
 }
@@ -106,6 +109,14 @@ interface Deployment {
   readonly state: string;
   readonly processes: Map<string, SupervisedProcess>;
   readonly stack: AsyncDisposableStack;
+}
+
+/** Every workload is deleted, then all processes are told to end at once. */
+function endTogether({ stack, processes }: Deployment, env: Record<string, string>): void {
+  stack.defer(() => {
+    for (const process of processes.values()) process.end();
+  });
+  stack.defer(() => deleteEveryWorkload((...args) => runStillpoint(args, env)).catch(() => undefined));
 }
 
 async function prepare({ options: { hosts }, network, state }: Deployment): Promise<void> {
@@ -138,8 +149,8 @@ interface Program {
 async function startServices(deployment: Deployment): Promise<void> {
   const { network, state, options } = deployment;
   await mkdir(join(options.folder, "registry"), { mode: 0o700 });
-  for (const [index, control] of controls.entries()) {
-    for (const service of controlPlane) {
+  for (const service of controlPlane) {
+    for (const [index, control] of controls.entries()) {
       const own = join(state, service);
       const env = {
         LOG_LEVEL: "info",
@@ -160,23 +171,41 @@ async function startServices(deployment: Deployment): Promise<void> {
       const argv = [process.execPath, join(repository, "services", service, "main.ts")];
       run(deployment, `${service}-${index + 1}`, network.machine(control), { argv, env });
     }
+    // It alone may make the streams.
+    if (service === "operation") await untilListening(at(deployment, ports.operation));
   }
 }
 
-async function startNginx({ options, network, state, processes, stack }: Deployment): Promise<void> {
-  const at = (port: number) => controls.map((control) => `${network.machine(control).address}:${port}`);
-  const upstreams = Object.fromEntries(controlPlane.map((service) => [service, at(ports[service])]));
-  for (const address of [...Object.values(upstreams).flat(), ...at(7080)]) {
-    const [host = "", port] = address.split(":");
-    await eventually(() => accepts(Number(port), host), { deadlineMs: 90_000, everyMs: 200 });
-  }
+/** Where both replicas listen at a port. */
+const at = ({ network }: Deployment, port: number): string[] =>
+  controls.map((control) => `${network.machine(control).address}:${port}`);
+
+async function startNginx(deployment: Deployment): Promise<void> {
+  const { options, network, state, processes, stack } = deployment;
+  const upstreams = Object.fromEntries(controlPlane.map((service) => [service, at(deployment, ports[service])]));
+  await untilListening([...Object.values(upstreams).flat(), ...at(deployment, 7080)]);
   const proxy = await startProxy({
     place: network.machine("proxy"),
     folder: join(options.folder, "proxy"),
-    upstreams: { ...upstreams, "registry-http": at(7080) },
+    upstreams: { ...upstreams, "registry-http": at(deployment, 7080) },
     ...{ port: 7070, registryPort: 7080, healthPort: 7090, certificate: join(state, "proxy") },
   });
   processes.set("proxy", stack.use(proxy));
+}
+
+const nobody = { username: "", password: "" };
+
+/** An account of the registry for a host's engine, and the authority's certificate where the engine looks for it. */
+async function welcomeEngine({ network, state, stack }: Deployment, line: CommandLine, host: string) {
+  const username = `host-${host}`;
+  const made = await line.json("registry", "account", "create", username, "--robot", "--right", "*:pull,push");
+  const { secret: password } = made as { secret: string };
+  await writeFile(join(state, "hosts", host, "registry-password"), password, { mode: 0o600 });
+  const folder = `/etc/docker/certs.d/${network.machine("proxy").address}:7080`;
+  const madeHere = await mkdir(folder, { recursive: true });
+  stack.defer(() => rm(madeHere ?? folder, { recursive: true, force: true }));
+  await copyFile(join(state, "certificates/ca.crt"), join(folder, "ca.crt"));
+  return { username, password };
 }
 
 function startAgent(deployment: Deployment, host: string): void {
@@ -185,7 +214,7 @@ function startAgent(deployment: Deployment, host: string): void {
     AGENT_DATA: join(options.folder, host),
     AGENT_ADDRESS: `${network.machine(host).address}:7071`,
     AGENT_REACHED_AT: `${host}:7071`,
-    AGENT_DOCKER_HOST: "none",
+    AGENT_DOCKER_HOST: host === options.hosts[0] && options.engineSocket ? `unix://${options.engineSocket}` : "none",
     AGENT_QEMU_UID: `${200_000 + 10_000 * options.hosts.indexOf(host)}`,
   };
   const argv = [join(repository, "deploy/agent.sh"), join(state, "hosts", host)];

@@ -2,8 +2,6 @@ import { randomBytes } from "node:crypto";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import {
-  accepts,
-  eventually,
   freePort,
   loopback,
   type NatsCluster,
@@ -13,7 +11,14 @@ import {
   type TestServer,
   temporaryFolder,
 } from "#libs/testing";
-import { type Api, type ControlPlaneService, connectApi, controlPlane, untilHostsReady } from "./api.ts";
+import {
+  type Api,
+  type ControlPlaneService,
+  connectApi,
+  controlPlane,
+  untilHostsReady,
+  untilListening,
+} from "./api.ts";
 import { repository } from "./command.ts";
 import { startProxy } from "./proxy.ts";
 import { findQemus } from "./qemu-process.ts";
@@ -139,13 +144,6 @@ const fixed = (folder: string): Environment => ({
 
 const sameForAll = (address: string) =>
   Object.fromEntries(controlPlane.map((name) => [name, address])) as Record<ControlPlaneService, string>;
-
-async function untilListening(addresses: readonly string[]): Promise<void> {
-  for (const address of addresses) {
-    const [host = "", port] = address.split(":");
-    await eventually(() => accepts(Number(port), host), { deadlineMs: 60_000 });
-  }
-}
 
 /** Starts all, and tells the proxy where each is. */
 async function startReplicas(stage: Stage, stack: AsyncDisposableStack) {
