@@ -122,10 +122,12 @@ export class MemoryLog implements OrderedLog, PurgeableLog {
   }
 
   #after(position: number, filter: string): LogMessage[] {
-    if (position === this.#last) return [];
-    return [...this.#messages.values()].filter(
-      ({ sequence, subject }) => sequence > position && matchesFilter(filter, subject),
-    );
+    const found: LogMessage[] = [];
+    for (let sequence = position + 1; sequence <= this.#last; sequence++) {
+      const message = this.#messages.get(sequence);
+      if (message !== undefined && matchesFilter(filter, message.subject)) found.push(message);
+    }
+    return found;
   }
 
   #dropOld(sequences: readonly number[]): readonly number[] {

@@ -1,9 +1,11 @@
 import { zstdCompressSync, zstdDecompressSync } from "node:zlib";
+import { type Clock, systemClock } from "#libs/clock";
 import { isStillpointError, StillpointError } from "#libs/errors";
 import type { FollowedMessage, Log, LogMessage } from "./log.ts";
 import type { BodyCodec, StoredRecord } from "./record.ts";
 import { decodeRecord, toStored } from "./record-message.ts";
 import { Wakeup } from "./wakeup.ts";
+import { within } from "./within.ts";
 
 export interface RecordViewOptions<Body> {
   readonly log: Log;
@@ -19,6 +21,8 @@ export interface RecordViewOptions<Body> {
   readonly lean?: boolean;
   /** Is told of each change as the view takes it in. */
   readonly mirror?: Mirror<Body>;
+  /** The system's if unsaid. */
+  readonly clock?: Pick<Clock, "sleep">;
 }
 
 /** What goes with a view, change by change. */
@@ -104,7 +108,7 @@ export class RecordView<Body> {
   async waitFor(token: number, signal: AbortSignal = this.#options.signal): Promise<void> {
     while (this.#token < token) {
       signal.throwIfAborted();
-      const woken = await raceTimeout(this.#moved.next(signal), PUSH_WAIT_MS);
+      const woken = await within(this.#clock, PUSH_WAIT_MS, this.#moved.next(signal));
       if (!woken) await this.#skipForeign(token);
     }
   }
@@ -137,8 +141,13 @@ export class RecordView<Body> {
       const changes = this.#after(position);
       position = Math.max(position, this.#token);
       for (const { kind, record } of changes) yield { kind, record, token: record.version };
-      if (changes.length === 0 && !(await raceTimeout(woken, BOOKMARK_MS))) yield { kind: "bookmark", token: position };
+      if (changes.length === 0 && !(await within(this.#clock, BOOKMARK_MS, woken)))
+        yield { kind: "bookmark", token: position };
     }
+  }
+
+  get #clock(): Pick<Clock, "sleep"> {
+    return this.#options.clock ?? systemClock;
   }
 
   async #load(): Promise<void> {
@@ -160,7 +169,7 @@ export class RecordView<Body> {
       } catch (error) {
         if (!isStillpointError(error, "UNAVAILABLE") || signal.aborted) throw error;
       }
-      await pause(RESTART_MS);
+      await this.#clock.sleep(RESTART_MS);
     }
   }
 
@@ -171,8 +180,8 @@ export class RecordView<Body> {
         for await (const message of log.follow(filter, { afterSequence: this.#token, signal })) this.#take(message);
       } catch (error) {
         // RESYNC: the stream was made again. Anything else has no other cure either.
-        await this.#load().catch(() => pause(RESTART_MS));
-        if (!isStillpointError(error, "RESYNC")) await pause(RESTART_MS);
+        await this.#load().catch(() => this.#clock.sleep(RESTART_MS));
+        if (!isStillpointError(error, "RESYNC")) await this.#clock.sleep(RESTART_MS);
       }
     }
     this.#moved.wake();
@@ -238,17 +247,4 @@ function withoutRaw<Body>(stored: StoredRecord<Body>, data: Uint8Array): StoredR
       return { ...decodeRecord(zstdDecompressSync(packed)) };
     },
   };
-}
-
-/** True when the promise came first. */
-async function raceTimeout(promise: Promise<void>, ms: number): Promise<boolean> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<boolean>((resolve) => {
-    timer = setTimeout(() => resolve(false), ms);
-  });
-  return await Promise.race([promise.then(() => true), late]).finally(() => clearTimeout(timer));
-}
-
-function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
 }

@@ -16,6 +16,8 @@ export function nameOfSubject(subject: string): string {
 
 /** True when a NATS subject filter (`*` is one token, a last `>` one or more) covers the subject. */
 export function matchesFilter(filter: string, subject: string): boolean {
+  const wildcard = filter.search(/[*>]/);
+  if (wildcard > 0 && !subject.startsWith(filter.slice(0, wildcard))) return false;
   const wanted = filter.split(".");
   const tokens = subject.split(".");
   for (const [index, want] of wanted.entries()) {

@@ -86,3 +86,14 @@ export class SimRandom implements Random {
     return Math.floor(this.next() * limit);
   }
 }
+
+/** The clock of one machine: what it says differs from the others', and it goes a little faster or slower. */
+export function machineClock(clock: SimClock, random: SimRandom): Clock {
+  const aheadMs = random.below(5 * 3_600_000);
+  const rate = 1 + (random.next() - 0.5) / 1_000;
+  return {
+    now: () => new Date(clock.monotonicMs() + aheadMs),
+    monotonicMs: () => aheadMs + clock.monotonicMs() * rate,
+    sleep: (ms, signal) => clock.sleep(ms / rate, signal),
+  };
+}

@@ -13,11 +13,18 @@ export interface Faults {
   /** A write whose answer is lost, applied or not. */
   readonly unknown: number;
   readonly unavailable: number;
+  /** A write whose answer is lost, and which comes later, up to twice a ttl. */
+  readonly late: number;
+  /** A message that a follower of the log gets later, up to a ttl; those after it wait behind it. */
+  readonly lag: number;
   readonly lostHint: number;
   readonly repeatedHint: number;
 }
 
-export const noFaults: Faults = { crash: 0, pause: 0, unknown: 0, unavailable: 0, lostHint: 0, repeatedHint: 0 };
+export const noFaults: Faults = {
+  ...{ crash: 0, pause: 0, unknown: 0, unavailable: 0, late: 0, lag: 0 },
+  ...{ lostHint: 0, repeatedHint: 0 },
+};
 
 export interface ProcessWorld {
   readonly clock: SimClock;
@@ -37,9 +44,20 @@ export class SimProcess {
   readonly #world: ProcessWorld;
   readonly #died = new AbortController();
   #pausedUntilMs = 0;
+  #withoutLogUntilMs = 0;
+  /** Its own: processes on different machines do not agree about the time. */
+  readonly clock: Clock;
 
-  constructor(world: ProcessWorld) {
+  constructor(world: ProcessWorld, clock: Clock = world.clock) {
     this.#world = world;
+    this.clock = {
+      now: () => clock.now(),
+      monotonicMs: () => clock.monotonicMs(),
+      sleep: async (ms, signal) => {
+        await clock.sleep(ms, signal);
+        await this.awake();
+      },
+    };
   }
 
   get signal(): AbortSignal {
@@ -54,14 +72,10 @@ export class SimProcess {
     this.#died.abort(new Error("the process died"));
   }
 
-  readonly clock: Clock = {
-    now: () => this.#world.clock.now(),
-    monotonicMs: () => this.#world.clock.monotonicMs(),
-    sleep: async (ms, signal) => {
-      await this.#world.clock.sleep(ms, signal);
-      await this.#wake();
-    },
-  };
+  /** It reaches no log for so long. */
+  cutOffFromLog(ms: number): void {
+    this.#withoutLogUntilMs = this.#world.clock.monotonicMs() + ms;
+  }
 
   /** A call to something outside: dies or stands still before or after it, in the middle of everything. */
   async port<Result>(call: () => Promise<Result>): Promise<Result> {
@@ -82,10 +96,11 @@ export class SimProcess {
     if (!this.isDead && random.chance(faults.crash)) this.die();
     if (random.chance(faults.pause)) this.#pausedUntilMs = clock.monotonicMs() + ttlMs * (1 + 2 * random.next());
     await clock.sleep(random.below(4));
-    await this.#wake();
+    await this.awake();
   }
 
-  async #wake(): Promise<void> {
+  /** Resolves when it stands still no more; never when it has died. */
+  async awake(): Promise<void> {
     const { clock } = this.#world;
     while (!this.isDead && clock.monotonicMs() < this.#pausedUntilMs) {
       await clock.sleep(this.#pausedUntilMs - clock.monotonicMs());
@@ -96,15 +111,16 @@ export class SimProcess {
   log(log: Log): Log {
     const { random } = this.#world;
     const fault = async (applied: () => Promise<number>): Promise<number> => {
-      const { unknown, unavailable } = this.#world.faults();
-      if (random.chance(unavailable)) throw new StillpointError("UNAVAILABLE", "the log is away");
+      const { unknown, late } = this.#world.faults();
+      await this.#reachLog();
+      if (late > 0 && random.chance(late)) return await this.#late(applied);
       if (!random.chance(unknown)) return await applied();
       // The answer is lost, whatever it was.
       if (random.chance(0.5)) await applied().catch(() => undefined);
       throw new StillpointError("OUTCOME_UNKNOWN", "no answer");
     };
     const reading = async <Answer>(read: () => Promise<Answer>): Promise<Answer> => {
-      if (random.chance(this.#world.faults().unavailable)) throw new StillpointError("UNAVAILABLE", "the log is away");
+      await this.#reachLog();
       return await read();
     };
     return {
@@ -117,12 +133,36 @@ export class SimProcess {
     };
   }
 
+  async #reachLog(): Promise<void> {
+    const { random, clock } = this.#world;
+    const isCutOff = clock.monotonicMs() < this.#withoutLogUntilMs;
+    if (isCutOff) await clock.sleep(1_000);
+    if (isCutOff || random.chance(this.#world.faults().unavailable)) {
+      throw new StillpointError("UNAVAILABLE", "the log is away");
+    }
+  }
+
+  async #late(applied: () => Promise<number>): Promise<never> {
+    const { random, clock, ttlMs } = this.#world;
+    void clock.sleep(random.below(2 * ttlMs)).then(() => applied().catch(() => undefined));
+    await clock.sleep(random.below(ttlMs / 2));
+    throw new StillpointError("OUTCOME_UNKNOWN", "no answer");
+  }
+
   async *#follow(log: Log, filter: string, options: FollowOptions): AsyncGenerator<FollowedMessage> {
     for await (const message of log.follow(filter, options)) {
-      await this.#world.clock.sleep(this.#world.random.below(6));
-      await this.#wake();
+      await this.#onTheWay();
       yield message;
     }
+  }
+
+  async #onTheWay(): Promise<void> {
+    const { random, clock, ttlMs } = this.#world;
+    const { lag } = this.#world.faults();
+    await clock.sleep(random.below(lag > 0 && random.chance(lag) ? ttlMs : 6));
+    const cutOffMs = this.#withoutLogUntilMs - clock.monotonicMs();
+    if (cutOffMs > 0) await clock.sleep(cutOffMs);
+    await this.awake();
   }
 
   jobState(jobState: JobState): JobState {
@@ -170,7 +210,7 @@ export class SimProcess {
   async *#take(jobs: JobQueue, service: string, options: TakeOptions): AsyncGenerator<JobHint> {
     const signal = AbortSignal.any([options.signal, this.signal]);
     for await (const hint of jobs.take(service, { ...options, signal })) {
-      await this.#wake();
+      await this.awake();
       yield hint;
     }
   }

@@ -67,6 +67,8 @@ class Simulation {
       pause: this.random.next() * 0.01,
       unknown: this.random.next() * 0.1,
       unavailable: this.random.next() * 0.1,
+      late: 0,
+      lag: 0,
       lostHint: this.random.next() * 0.5,
       repeatedHint: this.random.next() * 0.5,
     };

@@ -1,5 +1,5 @@
 import { Host, HostIdentity } from "#contracts/scheduler/v1/scheduler";
-import { systemClock as clock, systemRandom as random } from "#libs/clock";
+import { type Clock, type Random, systemClock, systemRandom } from "#libs/clock";
 import { createRecordStore, type Log, type RecordStore, RecordView } from "#libs/records";
 import { FreeCapacity } from "../placement/free-capacity.ts";
 import { type HeldLedger, ledgerCodec } from "./held-ledger.ts";
@@ -14,9 +14,13 @@ export interface OpenHostRecords {
 }
 
 /** Hosts and ledgers: in memory, what they leave free, and to be written. */
-export async function openHostRecords(log: Log, signal: AbortSignal): Promise<OpenHostRecords> {
+export async function openHostRecords(
+  log: Log,
+  signal: AbortSignal,
+  { clock, random }: { readonly clock: Clock; readonly random: Random } = { clock: systemClock, random: systemRandom },
+): Promise<OpenHostRecords> {
   const free = new FreeCapacity();
-  const lean = { log, signal, lean: true };
+  const lean = { log, signal, clock, lean: true };
   const hosts = await RecordView.start({ ...lean, filter: "rec.hosts.*", codec: Host, mirror: free.hosts });
   const ledgers = await RecordView.start({
     ...lean,

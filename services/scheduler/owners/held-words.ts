@@ -42,18 +42,32 @@ export async function wordsOn(
   return words;
 }
 
-async function wordOn(
-  { readWorkload, readDeleted, readOperation }: HeldWordsDeps,
-  host: string,
-  { uid, workload }: HeldWorkload,
-): Promise<keyof HeldWords | "wait"> {
+type Word = keyof HeldWords | "wait";
+
+async function wordOn(deps: HeldWordsDeps, host: string, { uid, workload }: HeldWorkload): Promise<Word> {
   parseWorkloadName(workload);
-  const record = await readWorkload(workload);
+  const record = await deps.readWorkload(workload);
   // Without a word on its end its record was lost, and nobody knows yet: rebuilt, it says what is to be.
-  if (record === undefined) return (await readDeleted(workload)) === uid ? "endUids" : "wait";
-  if (record.uid !== uid || record.body.host !== host) return "endUids";
-  if (record.operation === undefined) return "resumeUids";
-  const operation = await readOperation(record.operation);
-  const isRecovered = operation !== undefined && !operation.done && /^\w+\.recover$/.test(operation.kind);
-  return isRecovered ? "wait" : "resumeUids";
+  if (record === undefined) return (await deps.readDeleted(workload)) === uid ? "endUids" : "wait";
+  if (record.uid !== uid) return "endUids";
+  return record.body.host === host ? await wordHere(deps, record) : await wordElsewhere(deps, record);
+}
+
+async function wordHere(deps: HeldWordsDeps, record: StoredRecord<Json>): Promise<Word> {
+  const holder = await unfinished(deps, record);
+  return holder !== undefined && /^\w+\.recover$/.test(holder.kind) ? "wait" : "resumeUids";
+}
+
+/** What is made here, or comes here, has its host written at the end, before its operation is over. */
+async function wordElsewhere(deps: HeldWordsDeps, record: StoredRecord<Json>): Promise<Word> {
+  if (record.operation === undefined) return "endUids";
+  if ((await unfinished(deps, record)) !== undefined) return "wait";
+  const isStill = (await deps.readWorkload(record.name))?.version === record.version;
+  return isStill ? "endUids" : "wait";
+}
+
+/** The operation that holds it. */
+async function unfinished({ readOperation }: HeldWordsDeps, { operation }: StoredRecord<Json>) {
+  const holder = operation === undefined ? undefined : await readOperation(operation);
+  return holder?.done === false ? holder : undefined;
 }

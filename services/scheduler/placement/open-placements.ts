@@ -31,10 +31,16 @@ export function openPlacements(parts: PlacementParts): Placements {
   const writes = new LedgerWrites({ records, ledgers, free, mayWrite });
   const ready = async () => {
     if (membership.name !== undefined) return;
-    const late = AbortSignal.timeout(readyWithinMs);
-    await membership.isJoined(late).catch((cause: unknown) => {
+    const waiting = new AbortController();
+    const late = () => waiting.abort(new Error(`it has none after ${readyWithinMs} ms`));
+    clock.sleep(readyWithinMs, waiting.signal).then(late, () => undefined);
+    try {
+      await membership.isJoined(waiting.signal);
+    } catch (cause) {
       throw new StillpointError("UNAVAILABLE", "this replica of the scheduler has no hosts at the moment", { cause });
-    });
+    } finally {
+      waiting.abort();
+    }
   };
   const caughtUp = async () => {
     const newest = await log.read(ledgersFilter);

@@ -1,0 +1,97 @@
+import { type PlaceResponse, Requirements } from "#contracts/scheduler/v1/scheduler";
+import { Recovery, Vm, VmState } from "#contracts/vm/v1/vm";
+import { isStillpointError, StillpointError } from "#libs/errors";
+import type { HostAgents, WorkloadOnHost } from "#libs/host-agent";
+import type { Job, Operations } from "#libs/operations";
+import { createRecordStore, type Log, type RecordStore } from "#libs/records";
+import type { CallScope } from "#libs/rpc";
+import { acceptDelete, createJob, deleteJob, type WorkloadJobDeps } from "#libs/workloads";
+import type { Reservation } from "../../../services/scheduler/domain/host.ts";
+import { toNeeds } from "../../../services/scheduler/hosts/written.ts";
+import { making } from "../../../services/vm/jobs/making.ts";
+import { vmKind } from "../../../services/vm/vm-kind.ts";
+import type { SimRandom } from "../sim-clock.ts";
+import type { SimProcess } from "../sim-process.ts";
+import { gib } from "./host-size.ts";
+import type { SimHost } from "./sim-host.ts";
+import type { SimNet } from "./sim-net.ts";
+
+export interface VmWorld {
+  readonly random: SimRandom;
+  readonly net: SimNet;
+  host(name: string): SimHost | undefined;
+  place(wanted: Reservation): Promise<PlaceResponse>;
+  release(uid: string, host: string | undefined): Promise<void>;
+}
+
+/** What a replica accepts with. */
+export interface VmGateway {
+  readonly operations: Operations;
+  readonly records: RecordStore<Vm>;
+}
+
+const STEP_MS = 3_000;
+
+/** The jobs of VMs, as the VM service has them, over a simulated scheduler's API and simulated agents. */
+export function vmJobsOf(world: VmWorld, process: SimProcess, log: Log, address: string): Job[] {
+  const deps: WorkloadJobDeps<Vm> = {
+    kind: vmKind,
+    records: createRecordStore({ log, codec: vmKind.codec, clock: process.clock, random: world.random }),
+    scheduler: {
+      async place({ workload = "", uid = "", operation = "", requirements }) {
+        const needs = toNeeds(Requirements.fromPartial(requirements ?? {}));
+        return await process.port(() => world.place({ workload, uid, operation, requirements: needs }));
+      },
+      async release({ uid = "", host = "" }) {
+        await process.port(() => world.release(uid, host === "" ? undefined : host));
+        return {};
+      },
+    },
+    agents: agentsOf(world, process, address),
+  };
+  return [createJob(deps, making), deleteJob(deps, making.destroy)] as Job[];
+}
+
+function agentsOf(world: VmWorld, process: SimProcess, address: string): HostAgents {
+  const ask = async <Answer>({ host }: WorkloadOnHost, work: (host: SimHost) => Promise<Answer>): Promise<Answer> => {
+    const asked = world.host(host);
+    if (asked === undefined) throw new StillpointError("HOST_NOT_FOUND", `there is no ${host}`);
+    return await process.port(() => world.net.call(address, host, STEP_MS, () => work(asked)).catch(unreachable));
+  };
+  const never = () => {
+    throw new Error("nothing simulated asks for that");
+  };
+  return {
+    async runStep(context, at, step, action) {
+      await ask(at, (host) => host.step(context, at.uid, step, action));
+      return { workload: undefined, checkpoint: undefined };
+    },
+    getWorkload: (at) => ask(at, async (host) => host.find(at.uid)),
+    ...{ settle: never, inspectReadiness: never, exec: never, close: () => undefined },
+  };
+}
+
+function unreachable(error: unknown): never {
+  if (!isStillpointError(error, "UNAVAILABLE")) throw error;
+  throw new StillpointError("HOST_UNREACHABLE", error.message);
+}
+
+/** As the VM service accepts it, but for images and secrets. */
+export async function acceptCreate(operations: Operations, name: string, uid: string, requestId: string) {
+  const spec = { cpus: 1, memoryBytes: gib / 2, rootSizeBytes: gib, recovery: Recovery.RESTART };
+  const body = Vm.fromPartial({ name, uid, state: VmState.CREATING, spec });
+  const request = { kind: "vm.create", target: name, input: { uid, start: true }, fingerprint: {}, requestId };
+  const create = { uid, body };
+  return await operations.accept<Vm>(
+    { ...request, principal: "client", project: "sim" },
+    { create, codec: vmKind.codec, existsReason: "VM_EXISTS" },
+  );
+}
+
+/** As the VM service accepts it. */
+export async function acceptRemoval({ operations, records }: VmGateway, name: string, requestId: string) {
+  const call = { principal: { name: "client", kind: "user" }, requestId } as CallScope;
+  const deps = { kind: vmKind, records, operations, countCheckpoints: async () => ({ all: 0, guarded: 0, points: 0 }) };
+  const request = { name, requestId, force: true, withCheckpoints: false, withProtected: false };
+  return await acceptDelete<Vm>(deps, call, request);
+}
