@@ -1,6 +1,6 @@
 import { AckPolicy, DeliverPolicy, type JsMsg, jetstream, jetstreamManager } from "@nats-io/jetstream";
 import { type NatsConnection, nanos } from "@nats-io/transport-node";
-import type { Host } from "#contracts/scheduler/v1/scheduler";
+import { type Host, HostState } from "#contracts/scheduler/v1/scheduler";
 import type { Clock } from "#libs/clock";
 import type { HostManifests } from "#libs/host-agent";
 import type { Logger } from "#libs/logger";
@@ -29,8 +29,9 @@ const consumer = {
 };
 const BATCH = { max_messages: 256, expires: 1_000 };
 const RESTART_MS = 1_000;
-/** A host that does not answer is asked again after this. */
+/** A host that does not answer is asked again after this, so often: one that is away must not keep others waiting. */
 const AGAIN_MS = 30_000;
+const TRIES = 20;
 const ASK_WITHIN_MS = 10_000;
 
 /**
@@ -80,7 +81,7 @@ async function keepBatch(deps: KeeperDeps, batch: readonly JsMsg[]): Promise<voi
     }),
   );
   for (const message of batch) {
-    if (late.has(message.subject)) message.nak(AGAIN_MS);
+    if (late.has(message.subject) && message.info.deliveryCount < TRIES) message.nak(AGAIN_MS);
     else message.ack();
   }
 }
@@ -88,11 +89,14 @@ async function keepBatch(deps: KeeperDeps, batch: readonly JsMsg[]): Promise<voi
 async function keepSet(deps: KeeperDeps, { workload, messages }: RecordSet): Promise<void> {
   const signal = AbortSignal.any([deps.signal, AbortSignal.timeout(ASK_WITHIN_MS)]);
   if (workload !== undefined) return await keepWorkload(deps, workload, messages, signal);
-  const hosts = deps.hosts.list().map(({ name }) => name);
+  const there = deps.hosts.list().filter(({ body }) => body.state !== HostState.DOWN);
+  const hosts = there.map(({ name }) => name);
   for (const message of messages) {
     const kept = toKept(message);
-    for (const host of keepersOf(kept.name, hosts))
-      await deps.manifests.keep(host, { uid: "", records: [kept] }, signal);
+    const keep = (host: string) => deps.manifests.keep(host, { uid: "", records: [kept] }, signal);
+    const asked = await Promise.allSettled(keepersOf(kept.name, hosts).map(keep));
+    const refused = asked.find(({ status }) => status === "rejected");
+    if (refused?.status === "rejected") throw refused.reason;
   }
 }
 
