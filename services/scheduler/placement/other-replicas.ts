@@ -4,7 +4,7 @@ import { isStillpointError, StillpointError } from "#libs/errors";
 import type { Reservation } from "../domain/host.ts";
 import type { Ownership } from "../owners/ownership.ts";
 import type { FreeCapacity } from "./free-capacity.ts";
-import type { Open, Try } from "./placements.ts";
+import type { Open, Try } from "./wish.ts";
 
 export interface OtherReplicasDeps {
   readonly free: FreeCapacity;

@@ -8,6 +8,7 @@ import type { FreeCapacity } from "./free-capacity.ts";
 import type { LedgerWrites } from "./ledger-writes.ts";
 import type { OtherReplicas } from "./other-replicas.ts";
 import { Refusals } from "./refusals.ts";
+import type { Answer, Open, Try } from "./wish.ts";
 
 export interface PlacementsDeps {
   readonly records: HostRecords;
@@ -19,19 +20,6 @@ export interface PlacementsDeps {
   /** Resolves when the view of ledgers knows all that was written before now. */
   readonly caughtUp: () => Promise<void>;
 }
-
-/** What became of a wish: the host that holds it, or why none does. */
-export type Answer = PlaceResponse | StillpointError;
-
-/** One wish, while it is decided. */
-export interface Open {
-  readonly wanted: Reservation;
-  /** Replicas that have said no. */
-  readonly refusedBy: Set<string>;
-}
-
-/** "again": something has changed when it was written; look anew. */
-export type Try = Answer | "again";
 
 const rounds = 20;
 
