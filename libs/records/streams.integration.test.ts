@@ -1,7 +1,7 @@
 import { jetstreamManager } from "@nats-io/jetstream";
 import { expect, test } from "vitest";
 import { systemClock as clock, systemRandom as random } from "#libs/clock";
-import { startNats } from "#libs/testing";
+import { eventually, startNats } from "#libs/testing";
 import { openNats } from "./nats-connection.ts";
 import { createRecordStore, rawCodec } from "./record-store.ts";
 import { RecordView } from "./record-view.ts";
@@ -34,6 +34,45 @@ test("the sequences of a stream that was lost and made anew are above all that i
     await expect(late.next().then(() => late.next())).rejects.toMatchObject({ reason: "RESYNC" });
   } finally {
     stop.abort();
+    await nats.close();
+  }
+});
+
+test("a restart of the server keeps what streams hold, and where an empty one goes on", async () => {
+  await using server = await startNats();
+  const nats = await openNats({ url: server.url });
+  try {
+    const { rec, ops } = await openStreams(nats);
+    const began = Date.now() * 1_000 - 60e6;
+    const sequences: number[] = [];
+    for (const signal of ["SIGTERM", "SIGKILL"] as const) {
+      await server.stop(signal);
+      await server.start();
+      const expectedSequence = sequences.at(-1) ?? 0;
+      const append = () => rec.append("rec.projects.p", new Uint8Array(), { expectedSequence });
+      sequences.push(await eventually(append, { deadlineMs: 20_000 }));
+    }
+    expect(sequences[0]).toBeGreaterThan(began);
+    expect(sequences).toEqual(sequences.toSorted((a, b) => a - b));
+    const { state } = await (await jetstreamManager(nats)).streams.info("REC");
+    expect(state.messages).toBe(sequences.length);
+    expect(await ops.append("op.1", new Uint8Array(), { expectedSequence: 0 })).toBeGreaterThan(began);
+  } finally {
+    await nats.close();
+  }
+});
+
+test("several that make the streams at once, and one that was killed while it did, agree on where they begin", async () => {
+  await using server = await startNats();
+  const nats = await openNats({ url: server.url });
+  try {
+    const manager = await jetstreamManager(nats);
+    await manager.streams.add({ name: "REC", subjects: ["making.REC"], deny_delete: true });
+    await Promise.all(Array.from({ length: 4 }, () => openStreams(nats)));
+    const { created, config, state } = await manager.streams.info("REC");
+    expect(state.first_seq).toBe(Date.parse(created) * 1_000);
+    expect(config.subjects).toEqual(["rec.>"]);
+  } finally {
     await nats.close();
   }
 });

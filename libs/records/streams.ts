@@ -6,9 +6,8 @@ import {
   type StreamConfig,
 } from "@nats-io/jetstream";
 import { type NatsConnection, nanos } from "@nats-io/transport-node";
-import { type Clock, systemClock } from "#libs/clock";
 import { checkVersion } from "./check-servers.ts";
-import { ensureStream } from "./ensure-stream.ts";
+import { ensureGrowingStream, ensureStream } from "./ensure-stream.ts";
 import { JetStreamLog, openManager } from "./jetstream-log.ts";
 
 /** What a stream has to be; `complete` means that a reader must not miss a message. */
@@ -93,26 +92,13 @@ export async function openStreams(nats: NatsConnection): Promise<Streams> {
 }
 
 /** Makes every stream that is missing; gives the names of those that this call has made. */
-export async function ensureStreams(
-  nats: NatsConnection,
-  manager: JetStreamManager,
-  clock: Pick<Clock, "now"> = systemClock,
-): Promise<string[]> {
+export async function ensureStreams(nats: NatsConnection, manager: JetStreamManager): Promise<string[]> {
   const made: string[] = [];
   for (const { config, grows } of Object.values<StreamSpec>(streamSpecs)) {
-    const begin = grows === true ? { first_seq: firstSequence(clock) } : {};
-    if (await ensureStream(manager, replicated(nats, { ...config, ...begin }))) made.push(config.name);
+    const ensure = grows === true ? ensureGrowingStream : ensureStream;
+    if (await ensure(manager, replicated(nats, config))) made.push(config.name);
   }
   return made;
-}
-
-/**
- * Where the sequences of a stream begin that is made now: microseconds since 1970. No stream takes a million messages a
- * second, so that all of them are above those of any stream that was lost before (docs/adr/0014-disaster.md). Exact
- * in a double until the year 2255. A server older than 2.10 does not know the option and begins at 1.
- */
-function firstSequence(clock: Pick<Clock, "now">): number {
-  return clock.now().getTime() * 1_000;
 }
 
 /** The configuration of a stream of which every message is on three servers where there are several. */

@@ -24,6 +24,11 @@ const faults: Readonly<Record<string, (cluster: Cluster) => Promise<void>>> = {
     await nats.stop("SIGKILL");
     await nats.start();
   },
+  // It writes down what it knows of its streams before it ends, and believes that when it starts.
+  "NATS is stopped and started again": async ({ nats }) => {
+    await nats.stop();
+    await nats.start();
+  },
 };
 
 /** In the service that runs the job, and in the agent that it waits for. */
