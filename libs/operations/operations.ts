@@ -169,9 +169,9 @@ export class Operations {
       if (!isStillpointError(error, "RECORD_CONFLICT")) throw error;
     }
     const stored = await this.log.read(id);
-    if (stored?.record.fingerprint !== record.fingerprint) {
-      throw reused(request.requestId);
-    }
+    // What a leader refused for the sake of a write that it has not finished: that may yet be lost with the leader.
+    if (stored === undefined) throw new StillpointError("UNAVAILABLE", `${id} is just being accepted: ask again`);
+    if (stored.record.fingerprint !== record.fingerprint) throw reused(request.requestId);
     return { stored, isNew: false };
   }
 

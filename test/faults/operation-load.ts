@@ -10,6 +10,7 @@ import { untilDone } from "../harness/vm-client.ts";
 
 const parent = "projects/default";
 const PATIENCE_MS = 90_000;
+const SILENT_FOR_MS = 15_000;
 
 /** A disk of zeros as the image blank:1: a VM on it runs, and idles. */
 export async function importBlank({ folder, registryUrl }: { readonly folder: string; readonly registryUrl: string }) {
@@ -80,9 +81,10 @@ export class OperationLoad implements AsyncDisposable {
   async violations(): Promise<string[]> {
     const found = [...this.#violations];
     for (const { name, what } of this.#accepted) {
-      const { state, done } = await this.#patiently(() => this.#api.operations.getOperation({ name }));
+      const { state, done, error } = await this.#patiently(() => this.#api.operations.getOperation({ name }));
       if (!done) found.push(`${name} (${what}) is still ${state}`);
-      if (done && state !== OperationState.SUCCEEDED) found.push(`${name} (${what}) ended as ${state}`);
+      if (done && state !== OperationState.SUCCEEDED)
+        found.push(`${name} (${what}) ended as ${state}: ${error?.message}`);
     }
     return found;
   }
@@ -102,11 +104,14 @@ export class OperationLoad implements AsyncDisposable {
     const { vms } = this.#api;
     const name = `${parent}/vms/${vmId}`;
     const spec = { image, cpus: 1, memoryBytes: 64 * 2 ** 20 };
-    await this.#carry(`create ${vmId}`, (requestId) => vms.createVm({ parent, vmId, spec, start: true, requestId }));
+    const made = await this.#carry(`create ${vmId}`, (requestId) =>
+      vms.createVm({ parent, vmId, spec, start: true, requestId }),
+    );
+    if (made.state !== OperationState.SUCCEEDED) return;
     await this.#carry(`delete ${vmId}`, (requestId) => vms.deleteVm({ name, force: true, requestId }));
   }
 
-  async #carry(what: string, ask: (requestId: string) => Promise<{ name?: string }>): Promise<void> {
+  async #carry(what: string, ask: (requestId: string) => Promise<{ name?: string }>): Promise<Operation> {
     const begunMs = performance.now();
     let name = await this.#accept(what, ask);
     while (name === undefined) name = await this.#accept(what, ask);
@@ -116,12 +121,13 @@ export class OperationLoad implements AsyncDisposable {
     await this.#confirm(ended, what);
     this.#ended++;
     this.#slowestMs = Math.max(this.#slowestMs, performance.now() - begunMs);
+    return ended;
   }
 
   /** A replica that has just lost its NATS may not see it at once: that is counted. What is lost shows at the end. */
   async #follow(name: string): Promise<Operation> {
     try {
-      return await untilDone(this.#api.operations, name);
+      return await untilDone(this.#api.operations, name, SILENT_FOR_MS);
     } catch (error) {
       if (!isStillpointError(error, "OPERATION_NOT_FOUND")) throw error;
       this.#notSeen++;

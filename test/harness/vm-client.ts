@@ -6,12 +6,16 @@ import {
 } from "#contracts/operation/v1/operation";
 import { type Vm, type VmsClient, VmsDefinition } from "#contracts/vm/v1/vm";
 import { StillpointError } from "#libs/errors";
-import { createRpcClient, type RpcClientOptions } from "#libs/rpc";
+import { createRpcClient, type RpcCallOptions, type RpcClientOptions } from "#libs/rpc";
 
 /** The API of VMs and operations at one address, for tests that measure or race and cannot afford a process a call. */
 export function connectVms(address: string, operationsAddress = address, options: RpcClientOptions = {}) {
   const vms: VmsClient = createRpcClient(VmsDefinition, address, options);
-  const operations: OperationsClient = createRpcClient(OperationsDefinition, operationsAddress, options);
+  const operations: OperationsClient<RpcCallOptions> = createRpcClient(
+    OperationsDefinition,
+    operationsAddress,
+    options,
+  );
   return {
     vms,
     operations,
@@ -21,13 +25,18 @@ export function connectVms(address: string, operationsAddress = address, options
 }
 
 /** Waits for an operation; fails with its error unless it succeeded. */
-export async function finish(operations: OperationsClient, name: string): Promise<void> {
+export async function finish(operations: OperationsClient<RpcCallOptions>, name: string): Promise<void> {
   expectSuccess(await untilDone(operations, name));
 }
 
-/** Waits for an operation to end, however it does. */
-export async function untilDone(operations: OperationsClient, name: string): Promise<Operation> {
-  for await (const operation of operations.watchOperation({ name })) {
+/** Waits for an operation to end, however it does; fails with UNAVAILABLE when nothing is heard of it for so long. */
+export async function untilDone(
+  operations: OperationsClient<RpcCallOptions>,
+  name: string,
+  idleTimeoutMs?: number,
+): Promise<Operation> {
+  const options = idleTimeoutMs === undefined ? {} : { idleTimeoutMs };
+  for await (const operation of operations.watchOperation({ name }, options)) {
     if (operation.done) return operation;
   }
   throw new StillpointError("UNAVAILABLE", `the watch of ${name} ended before it did`);
