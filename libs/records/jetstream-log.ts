@@ -27,9 +27,6 @@ import type {
 const ANSWER_WITHIN_MS = 2_000;
 const READ_TRIES = 5;
 const READ_PAUSE_MS = 300;
-/** So long after a silence an absence is not believed at once, but when it has lasted for so long. */
-const SUSPECT_FOR_MS = 15_000;
-const SETTLED_AFTER_MS = 2_000;
 
 /** Opens a log on a stream of its own, making the stream where it is missing. */
 export async function openJetStreamLog(
@@ -55,7 +52,6 @@ export class JetStreamLog implements OrderedLog, PurgeableLog {
   readonly #manager: JetStreamManager;
   readonly #client: JetStreamClient;
   readonly #complete: boolean;
-  #silentAtMs = Number.NEGATIVE_INFINITY;
 
   constructor(nats: NatsConnection, manager: JetStreamManager, stream: string, complete: boolean) {
     this.stream = stream;
@@ -67,23 +63,9 @@ export class JetStreamLog implements OrderedLog, PurgeableLog {
 
   /** From the stream's leader, so that it sees every acknowledged write; `subject` may be a filter. */
   async read(subject: string): Promise<LogMessage | undefined> {
-    const ask = () => this.#manager.streams.getMessage(this.stream, { last_by_subj: subject });
-    const read = () => this.#untilAnswered(() => ask().catch(unlessAbsent));
-    let message = await read();
-    const begunMs = performance.now();
-    while (message === null && this.#mayBeBehind() && performance.now() - begunMs < SETTLED_AFTER_MS) {
-      await sleep(READ_PAUSE_MS);
-      message = await read();
-    }
+    const read = () => this.#manager.streams.getMessage(this.stream, { last_by_subj: subject });
+    const message = await this.#untilAnswered(() => read().catch(unlessAbsent));
     return message === null ? undefined : toLogMessage(message);
-  }
-
-  /**
-   * A leader that was just elected answers before it has applied all that was acknowledged (nats-server before 2.11):
-   * what it does not have yet may still come.
-   */
-  #mayBeBehind(): boolean {
-    return performance.now() - this.#silentAtMs < SUSPECT_FOR_MS;
   }
 
   async append(subject: string, data: Uint8Array, options: AppendOptions): Promise<number> {
@@ -147,14 +129,12 @@ export class JetStreamLog implements OrderedLog, PurgeableLog {
       const answer = await ask().then((value) => ({ value }), unlessSilent);
       if ("value" in answer) return answer.value;
       failure = answer.silence;
-      this.#silentAtMs = performance.now();
     }
     throw this.#unavailable(failure);
   }
 
   #refusal(subject: string, cause: unknown): StillpointError {
     if (isConflict(cause)) return new StillpointError("RECORD_CONFLICT", `${subject} has moved on`, { cause });
-    this.#silentAtMs = performance.now();
     const refused = cause instanceof JetStreamApiError || isNobodyThere(cause);
     if (refused) return this.#unavailable(cause);
     return new StillpointError("OUTCOME_UNKNOWN", `no answer about a write to ${subject}`, { cause });

@@ -2,7 +2,7 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type Operation, OperationState } from "#contracts/operation/v1/operation";
-import { isStillpointError, StillpointError } from "#libs/errors";
+import { isStillpointError } from "#libs/errors";
 import { createRegistryClient, importVmImage } from "#libs/oci";
 import { eventually } from "#libs/testing";
 import type { Api } from "../harness/api.ts";
@@ -37,7 +37,6 @@ export class OperationLoad implements AsyncDisposable {
   readonly #clients: Promise<void>[] = [];
   #ended = 0;
   #abandoned = 0;
-  #notSeen = 0;
   #slowestMs = 0;
 
   private constructor(api: Api) {
@@ -66,7 +65,6 @@ export class OperationLoad implements AsyncDisposable {
       accepted: this.#accepted.length,
       ended: this.#ended,
       abandoned: this.#abandoned,
-      notSeen: this.#notSeen,
       slowestMs,
     };
   }
@@ -117,22 +115,11 @@ export class OperationLoad implements AsyncDisposable {
     while (name === undefined) name = await this.#accept(what, ask);
     this.#accepted.push({ name, what });
     const accepted = name;
-    const ended = await this.#patiently(() => this.#follow(accepted));
+    const ended = await this.#patiently(() => untilDone(this.#api.operations, accepted, SILENT_FOR_MS));
     await this.#confirm(ended, what);
     this.#ended++;
     this.#slowestMs = Math.max(this.#slowestMs, performance.now() - begunMs);
     return ended;
-  }
-
-  /** A replica that has just lost its NATS may not see it at once: that is counted. What is lost shows at the end. */
-  async #follow(name: string): Promise<Operation> {
-    try {
-      return await untilDone(this.#api.operations, name, SILENT_FOR_MS);
-    } catch (error) {
-      if (!isStillpointError(error, "OPERATION_NOT_FOUND")) throw error;
-      this.#notSeen++;
-      throw new StillpointError("UNAVAILABLE", `${name} was accepted and is not seen`, { cause: error });
-    }
   }
 
   /** Asks twice with one id. Undefined when it was given up before anybody was told that it is accepted. */
