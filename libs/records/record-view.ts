@@ -29,6 +29,8 @@ export interface RecordViewOptions<Body> {
 export interface Mirror<Body> {
   /** The view begins anew: all records that there are come after this. */
   clear(): void;
+  /** They have come: what comes now happens in the log's order. */
+  loaded?(): void;
   set(record: StoredRecord<Body>): void;
   delete(name: string): void;
 }
@@ -65,6 +67,7 @@ const RESTART_MS = 200;
  */
 export class RecordView<Body> {
   readonly #options: RecordViewOptions<Body>;
+  readonly #clock: Pick<Clock, "sleep">;
   readonly #records = new Map<string, StoredRecord<Body>>();
   readonly #moved = new Wakeup();
   #changes: Change<Body>[] = [];
@@ -74,6 +77,7 @@ export class RecordView<Body> {
 
   private constructor(options: RecordViewOptions<Body>) {
     this.#options = options;
+    this.#clock = options.clock ?? systemClock;
   }
 
   /** Resolves when the view has read everything that was there. */
@@ -146,10 +150,6 @@ export class RecordView<Body> {
     }
   }
 
-  get #clock(): Pick<Clock, "sleep"> {
-    return this.#options.clock ?? systemClock;
-  }
-
   async #load(): Promise<void> {
     const { log, filter, signal } = this.#options;
     for (;;) {
@@ -161,6 +161,7 @@ export class RecordView<Body> {
         this.#changes = [];
         this.#token = 0;
         for (const message of newest) this.#apply(message);
+        this.#options.mirror?.loaded?.();
         // Also where nothing matches: a token from before the stream was made again is below what it begins with.
         this.#token = Math.max(this.#token, last);
         this.#floor = this.#token;

@@ -1,4 +1,4 @@
-import { isStillpointError, type Reason } from "#libs/errors";
+import { isStillpointError, type Reason, StillpointError } from "#libs/errors";
 import type { AgentAction } from "#libs/host-agent";
 import type { JobContext, JobOutput } from "#libs/operations";
 import { heldWorkload, outputOf, type WorkloadInput, type WorkloadJobDeps } from "../held-workload.ts";
@@ -96,6 +96,9 @@ export async function startThere<Body extends WorkloadBody>(
     return undefined;
   } catch (error) {
     if (context.signal.aborted || !isStillpointError(error) || passing.has(error.reason)) throw error;
+    // It is not heard by its owner at the moment, or its agent has just begun anew: tried again, as when it does not answer.
+    if (error.reason === "LEASE_EXPIRED")
+      throw new StillpointError("HOST_UNREACHABLE", error.message, { cause: error });
     return `${error.reason}: ${error.message}`;
   }
 }

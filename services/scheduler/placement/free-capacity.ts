@@ -28,6 +28,9 @@ export class FreeCapacity {
   readonly #holders = new Map<string, readonly string[]>();
   /** Reservations that came to a ledger while another one had the same. */
   readonly #late = new Set<string>();
+  /** Reservations that several ledgers had when the view began: which was first is not known here. */
+  readonly #unsure = new Set<string>();
+  #isLoading = false;
 
   /** Goes with the view of hosts. */
   readonly hosts: Mirror<HostRecord> = {
@@ -42,6 +45,12 @@ export class FreeCapacity {
   readonly ledgers: Mirror<HeldLedger> = {
     clear: () => {
       for (const name of this.#seats.keys()) this.#hold(name, []);
+      this.#late.clear();
+      this.#unsure.clear();
+      this.#isLoading = true;
+    },
+    loaded: () => {
+      this.#isLoading = false;
     },
     set: ({ name, body }) => this.#hold(hostOf(name), body.reservations),
     delete: (name) => this.#hold(hostOf(name), []),
@@ -66,9 +75,21 @@ export class FreeCapacity {
     return only.best(requirements, isAllowed);
   }
 
-  /** The host whose ledger has a reservation; undefined when none has. */
+  /**
+   * The host whose ledger has a reservation, of several the one that had it first; undefined when none has. "unsure": of
+   * several, and which is going to be given back is not known here.
+   */
   holderOf(wanted: Pick<Reservation, "uid" | "operation">): string | undefined {
-    return this.holdersOf(wanted.uid).find((host) => this.#seat(host).held.some((held) => isSame(held, wanted)));
+    const [first, second] = this.#holding(wanted);
+    if (second === undefined) this.#unsure.delete(keyOf(wanted));
+    return this.#unsure.has(keyOf(wanted)) ? "unsure" : first;
+  }
+
+  /** That host is the one of several that had a reservation first. */
+  makeSure(first: string, wanted: Pick<Reservation, "uid" | "operation">): void {
+    const holders = this.holdersOf(wanted.uid);
+    if (holders.includes(first)) this.#holders.set(wanted.uid, [first, ...holders.filter((host) => host !== first)]);
+    this.#unsure.delete(keyOf(wanted));
   }
 
   /** The hosts whose ledgers have anything of a workload. */
@@ -95,6 +116,10 @@ export class FreeCapacity {
     return this.#late.delete(lateKey(host, wanted));
   }
 
+  #holding(wanted: Pick<Reservation, "uid" | "operation">): string[] {
+    return this.holdersOf(wanted.uid).filter((host) => this.#seat(host).held.some((held) => isSame(held, wanted)));
+  }
+
   #seat(name: string): Seat {
     return this.#seats.get(name) ?? { held: [], assumed: [] };
   }
@@ -118,8 +143,9 @@ export class FreeCapacity {
 
   #take(reservation: Reservation, host: string): void {
     const others = this.holdersOf(reservation.uid).filter((other) => other !== host);
-    const had = others.some((other) => this.#seat(other).held.some((held) => isSame(held, reservation)));
-    if (had) this.#late.add(lateKey(host, reservation));
+    const had = this.#holding(reservation).some((other) => other !== host);
+    if (had && this.#isLoading) this.#unsure.add(keyOf(reservation));
+    else if (had) this.#late.add(lateKey(host, reservation));
     this.#holders.set(reservation.uid, [...others, host]);
   }
 
@@ -131,6 +157,8 @@ export class FreeCapacity {
 }
 
 const withoutFacts = ({ held, assumed }: Seat): Seat => ({ held, assumed });
+
+const keyOf = ({ uid, operation }: Pick<Reservation, "uid" | "operation">): string => `${uid} ${operation}`;
 
 const lateKey = (host: string, { uid, operation }: Reservation): string => `${host} ${uid} ${operation}`;
 

@@ -5,10 +5,11 @@ import type { HeldLedger } from "../hosts/held-ledger.ts";
 import type { HostRecords } from "../hosts/host-records.ts";
 import { ledgersFilter } from "../hosts/open-host-records.ts";
 import type { Membership } from "../owners/membership.ts";
+import { firstHolder } from "./first-holder.ts";
 import type { FreeCapacity } from "./free-capacity.ts";
 import { LedgerWrites } from "./ledger-writes.ts";
 import { OtherReplicas, type OtherReplicasDeps } from "./other-replicas.ts";
-import { Placements } from "./placements.ts";
+import { Placements, type PlacementsDeps } from "./placements.ts";
 
 export interface PlacementParts {
   readonly log: Log;
@@ -46,5 +47,6 @@ export function openPlacements(parts: PlacementParts): Placements {
     const newest = await log.read(ledgersFilter);
     await records.ledgers.waitFor(newest?.sequence ?? 0);
   };
-  return new Placements({ records, free, writes, others, ready, caughtUp });
+  const first: PlacementsDeps["firstHolder"] = (hosts, wanted) => firstHolder(log, hosts, wanted);
+  return new Placements({ records, free, writes, others, ready, caughtUp, firstHolder: first });
 }

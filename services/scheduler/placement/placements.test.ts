@@ -31,6 +31,22 @@ test("what does not fit on one host any more goes to the next", async () => {
   expect(hosts.map(({ host }) => host)).toEqual(["hosts/a", "hosts/a", "hosts/b"]);
 });
 
+test("a replica that finds a reservation on two hosts gives the one that had it first", async () => {
+  await using scheduler = await withHosts("a", "b");
+  const wanted = reservation("vm-1");
+  await scheduler.placements.place(wanted);
+  // Another replica that did not know of it has taken it, too, and has died before it gave it back.
+  const reservations = [...(scheduler.records.ledgers.get("hosts/a/ledger")?.body.reservations ?? [])];
+  const body = { name: "hosts/b/ledger", reservations };
+  const { version } = await scheduler.ledgers.create("hosts/b/ledger", { uid: "host-b", body });
+  await scheduler.records.ledgers.waitFor(version);
+  // Which ledger was written last says nothing.
+  await scheduler.placements.place(reservation("vm-2", { host: "hosts/a" }));
+  const later = await scheduler.another();
+  expect((await later.place(wanted)).host).toBe("hosts/a");
+  expect((await scheduler.placements.place(wanted)).host).toBe("hosts/a");
+});
+
 test("two replicas at once never over-commit", async () => {
   await using scheduler = await withHosts("a", "b");
   const { placements } = scheduler;

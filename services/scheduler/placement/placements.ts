@@ -17,6 +17,8 @@ export interface PlacementsDeps {
   readonly others: OtherReplicas;
   /** Resolves when this replica has its share of the hosts; fails with UNAVAILABLE when it does not get it soon. */
   readonly ready: () => Promise<void>;
+  /** Of several hosts the one that has held a reservation for longest; undefined when that cannot be known. */
+  readonly firstHolder: (hosts: readonly string[], wanted: Reservation) => Promise<string | undefined>;
   /** Resolves when the view of ledgers knows all that was written before now. */
   readonly caughtUp: () => Promise<void>;
 }
@@ -120,6 +122,7 @@ export class Placements {
     const known = this.#writing.get(key);
     if (known !== undefined) return known;
     const holder = free.holderOf(wanted);
+    if (holder === "unsure") return this.#makeSure(wanted);
     if (holder !== undefined) return Promise.resolve(this.#recorded(holder));
     const best = free.best(wanted.requirements, (host) => anywhere || others.isOwn(host));
     if (best === undefined) return undefined;
@@ -147,9 +150,19 @@ export class Placements {
       throw error;
     }
     if (kind === "refused") return "again";
+    if (free.holderOf(wanted) === "unsure") return await this.#makeSure(wanted);
     if (!free.wasLate(host, wanted)) return this.#recorded(host);
     // Another replica was asked, too, and was faster: one answer is enough.
     await this.reclaim(wanted, host);
+    return "again";
+  }
+
+  /** Finds out which of several hosts holds it. */
+  async #makeSure(wanted: Reservation): Promise<Try> {
+    const { free, firstHolder } = this.#deps;
+    const first = await firstHolder(free.holdersOf(wanted.uid), wanted);
+    if (first === undefined) return unsure(wanted);
+    free.makeSure(first, wanted);
     return "again";
   }
 
@@ -173,6 +186,9 @@ export class Placements {
 const keyOf = ({ uid, operation }: Reservation): string => `${uid} ${operation}`;
 
 const lost = () => new StillpointError("UNAVAILABLE", "the hosts change hands all the time");
+
+const unsure = ({ workload }: Reservation) =>
+  new StillpointError("UNAVAILABLE", `several hosts hold ${workload} at the moment`);
 
 const refusedHere = ({ workload }: Reservation) =>
   new StillpointError("NO_HOST_FITS", `no host of this replica fits ${workload}`);

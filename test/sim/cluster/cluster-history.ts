@@ -126,6 +126,10 @@ export class ClusterHistory {
     return found === undefined || terminal.has(found.state);
   }
 
+  uidOf(vm: string): string {
+    return this.vms.get(vm)?.uid ?? "";
+  }
+
   vmOf(uid: string): SeenVm | undefined {
     return [...this.vms.values()].find((vm) => vm.uid === uid);
   }

@@ -26,9 +26,13 @@ const CLIENTS = 3;
 const FAULTY_FOR_MS = 40_000;
 const SETTLE_WITHIN_MS = 240_000;
 
-/** Runs the scheduler's real replicas, and simulated hosts, in a world that one seed decides. */
-export async function simulateCluster(seed: number, mutations: Mutations = {}): Promise<ClusterResult> {
-  return await new ClusterSimulation(seed, mutations).run();
+/** `more`: faults of processes that are to be so often, whatever the seed says. Runs the scheduler's real replicas, and simulated hosts, in a world that one seed decides. */
+export async function simulateCluster(
+  seed: number,
+  mutations: Mutations = {},
+  more: Partial<Faults> = {},
+): Promise<ClusterResult> {
+  return await new ClusterSimulation(seed, mutations, more).run();
 }
 
 class ClusterSimulation {
@@ -50,10 +54,11 @@ class ClusterSimulation {
   #faults: { readonly process: Faults; readonly net: NetFaults };
   #crashes = 0;
 
-  constructor(seed: number, mutations: Mutations) {
+  constructor(seed: number, mutations: Mutations, more: Partial<Faults>) {
     this.random = new SimRandom(seed);
     this.mutations = mutations;
-    this.#faults = drawFaults(this.random);
+    const drawn = drawFaults(this.random);
+    this.#faults = { ...drawn, process: { ...drawn.process, ...more } };
     this.net = new SimNet(this);
     this.ops = createMemoryLog(this.clock, { maxPerSubject: 1 });
     this.records = createMemoryLog(this.clock);

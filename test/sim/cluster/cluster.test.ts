@@ -25,7 +25,17 @@ test("nothing runs twice and no host is over-committed, whatever dies, sleeps or
   console.log(`${seeds.length} seeds: ${JSON.stringify(seen)}`);
   if (only !== undefined) return;
   // A simulation in which nothing goes wrong shows nothing.
-  for (const what of ["down", "suspected", "membership", "paused", "resumed", "created", "crashes"]) {
+  for (const what of [
+    "down",
+    "suspected",
+    "membership",
+    "paused",
+    "resumed",
+    "ended",
+    "recovered",
+    "created",
+    "crashes",
+  ]) {
     expect(seen[what], what).toBeGreaterThan(0);
   }
 });

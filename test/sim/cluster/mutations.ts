@@ -14,6 +14,10 @@ export interface Mutations {
   readonly forgottenEpochs?: boolean;
   /** Guards pause their children so many ms after the deadline. */
   readonly lateGuardMs?: number;
+  /** A recovery takes its host for down without a look at its record. */
+  readonly unseenHosts?: boolean;
+  /** Held workloads go on although they are being recovered. */
+  readonly unseenRecoveries?: boolean;
   /** Hosts are told nothing of what they hold. */
   readonly noWords?: boolean;
 }

@@ -1,5 +1,6 @@
 import { Heartbeat, HeartbeatAck } from "#contracts/host/v1/agent";
 import { type PlaceResponse, SchedulerReplica } from "#contracts/scheduler/v1/scheduler";
+import type { RecoverVmRequest } from "#contracts/vm/v1/vm";
 import type { Leases } from "#libs/locks";
 import { silentLogger as logger } from "#libs/logger";
 import { type JobQueue, type JobState, Operations, startRunner } from "#libs/operations";
@@ -14,6 +15,7 @@ import { openPlacements } from "../../../services/scheduler/placement/open-place
 import { toResult } from "../../../services/scheduler/placement/other-replicas.ts";
 import type { Placements } from "../../../services/scheduler/placement/placements.ts";
 import { Reconciler } from "../../../services/scheduler/placement/reconciler.ts";
+import { Recoveries } from "../../../services/scheduler/recovery/recoveries.ts";
 import { repeat } from "../../../services/scheduler/repeat.ts";
 import { vmKind } from "../../../services/vm/vm-kind.ts";
 import type { SimRandom } from "../sim-clock.ts";
@@ -22,9 +24,9 @@ import type { ClusterHistory } from "./cluster-history.ts";
 import { mutatedAck, mutatedLog, mutatedOwnership, mutatedRegistry } from "./mutated.ts";
 import type { Mutations } from "./mutations.ts";
 import type { SimNet } from "./sim-net.ts";
-import { type VmGateway, type VmWorld, vmJobsOf } from "./sim-vms.ts";
+import { acceptRecover, type VmGateway, type VmWorld, vmJobsOf } from "./sim-vms.ts";
 
-export interface ReplicaWorld extends Omit<VmWorld, "place" | "release"> {
+export interface ReplicaWorld extends Omit<VmWorld, "place" | "release" | "uidOf"> {
   readonly random: SimRandom;
   readonly history: ClusterHistory;
   readonly net: SimNet;
@@ -40,7 +42,6 @@ export interface ReplicaWorld extends Omit<VmWorld, "place" | "release"> {
 
 export interface SimReplica extends VmGateway {
   readonly address: string;
-  readonly process: SimProcess;
   readonly placements: Placements;
   readonly membership: Membership;
   hear(heartbeat: string, answer: (ack: HeartbeatAck) => void): void;
@@ -59,17 +60,12 @@ export async function startReplica(world: ReplicaWorld, process: SimProcess, add
   const log = mutatedLog(process.log(world.records), mutations);
   const operations = await startOperations(world, process, log);
   const open = await openHostRecords(log, signal, { clock, random });
-  const view = await RecordView.start({ log, filter: "rec.schedulers.*", codec: SchedulerReplica, signal, clock });
-  const membership = new Membership({
-    store: createRecordStore({ log, codec: SchedulerReplica, clock, random, patienceMs: ttlMs }),
-    view,
-    knowsHostsAt: (version) => open.records.hosts.waitFor(version),
-    ...{ clock, random, logger, ttlMs, signal, address: () => address },
-  });
+  const membership = await membershipOf(world, { process, log, open }, address);
   const parts: OwnerParts = { world, process, log, membership, operations };
-  const { placements, registry, answers, reconciler } = ownerParts(parts, open, address);
+  const { placements, registry, answers, reconciler, recoveries } = ownerParts(parts, open, address);
   const vms = {
-    ...{ random, net: world.net, host: (name: string) => world.host(name) },
+    ...{ random, net: world.net, host: (name: string) => world.host(name), mutations },
+    uidOf: (name: string) => history.uidOf(name),
     place: (wanted: Reservation) => placeSomewhere(world, address, wanted),
     release: async (uid: string, host: string | undefined) => {
       history.ledgers.releasing(uid);
@@ -83,12 +79,41 @@ export async function startReplica(world: ReplicaWorld, process: SimProcess, add
   void repeat({ clock, logger, signal }, ttlMs / 3, () => membership.tick());
   void repeat({ clock, logger, signal }, 250, () => registry.sweep());
   void repeat({ clock, logger, signal }, 5_000, () => reconciler.round());
+  void repeat({ clock, logger, signal }, 500, () => recoveries.tick());
   await membership.tick().catch(() => undefined);
   const hear = (heartbeat: string, answer: (ack: HeartbeatAck) => void) => {
     void hearOne(process, answers, heartbeat, (ack) => answer(mutatedAck(ack, mutations)));
   };
   const vmRecords = createRecordStore({ log, codec: vmKind.codec, clock, random });
-  return { address, process, operations, records: vmRecords, placements, membership, hear };
+  return {
+    address,
+    process,
+    operations,
+    records: vmRecords,
+    hosts: open.store,
+    mutations,
+    placements,
+    membership,
+    hear,
+  };
+}
+
+interface MembershipParts {
+  readonly process: SimProcess;
+  readonly log: Log;
+  readonly open: OpenHostRecords;
+}
+
+async function membershipOf({ random }: ReplicaWorld, parts: MembershipParts, address: string): Promise<Membership> {
+  const { process, log, open } = parts;
+  const { signal, clock } = process;
+  const view = await RecordView.start({ log, filter: "rec.schedulers.*", codec: SchedulerReplica, signal, clock });
+  return new Membership({
+    store: createRecordStore({ log, codec: SchedulerReplica, clock, random, patienceMs: ttlMs }),
+    view,
+    knowsHostsAt: (version) => open.records.hosts.waitFor(version),
+    ...{ clock, random, logger, ttlMs, signal, address: () => address },
+  });
 }
 
 interface OwnerParts {
@@ -123,7 +148,7 @@ function ownerParts(
   const words = {
     readWorkload,
     readDeleted: (name: string) => deletedUid(log, name),
-    readOperation: (id: string) => operations.get(id),
+    readOperation: async (id: string) => (mutations.unseenRecoveries === true ? undefined : await operations.get(id)),
   };
   const heard = mutatedRegistry(registry, membership, mutations);
   const answers = new HeartbeatAnswers({ registry: heard, ownership: membership, leaseMs, ...words });
@@ -132,7 +157,12 @@ function ownerParts(
     owns: (host) => owns(membership, host),
     isUnfinished: async (name) => (await operations.get(name.slice("operations/".length)))?.done === false,
   });
-  return { placements, registry, answers, reconciler };
+  const recoveries = new Recoveries({
+    ...{ records, readWorkload, operations, clock, logger },
+    owns: (host) => owns(membership, host),
+    vms: { recoverVm: (asked) => recoverSomewhere(world, address, asked) },
+  });
+  return { placements, registry, answers, reconciler, recoveries };
 }
 
 /** As followHeartbeats does it. */
@@ -173,6 +203,11 @@ async function placeSomewhere(world: ReplicaWorld, from: string, wanted: Reserva
   const placed = await withSome(world, from, (replica) => replica.placements.place(wanted));
   world.history.ledgers.placed({ uid: wanted.uid, operation: wanted.operation, host: placed.host });
   return placed;
+}
+
+async function recoverSomewhere(world: ReplicaWorld, from: string, asked: Partial<RecoverVmRequest>) {
+  const { name = "", host = "", requestId = "" } = asked;
+  return await withSome(world, from, (replica) => acceptRecover(replica, { name, host, requestId }));
 }
 
 async function withSome<Answer>(

@@ -1,25 +1,39 @@
-import { type PlaceResponse, Requirements } from "#contracts/scheduler/v1/scheduler";
+import { RecoveryState } from "#contracts/checkpoint/v1/checkpoint";
+import { Host, HostState, type PlaceResponse, Requirements } from "#contracts/scheduler/v1/scheduler";
 import { Recovery, Vm, VmState } from "#contracts/vm/v1/vm";
 import { isStillpointError, StillpointError } from "#libs/errors";
 import type { HostAgents, WorkloadOnHost } from "#libs/host-agent";
 import type { Job, Operations } from "#libs/operations";
 import { createRecordStore, type Log, type RecordStore } from "#libs/records";
 import type { CallScope } from "#libs/rpc";
-import { acceptDelete, createJob, deleteJob, type WorkloadJobDeps } from "#libs/workloads";
+import {
+  acceptDelete,
+  acceptRecovery,
+  createJob,
+  deleteJob,
+  type RecoverDeps,
+  recoverJob,
+  type WorkloadJobDeps,
+} from "#libs/workloads";
 import type { Reservation } from "../../../services/scheduler/domain/host.ts";
 import { toNeeds } from "../../../services/scheduler/hosts/written.ts";
 import { making } from "../../../services/vm/jobs/making.ts";
+import { moving } from "../../../services/vm/jobs/moving.ts";
 import { vmKind } from "../../../services/vm/vm-kind.ts";
 import type { SimRandom } from "../sim-clock.ts";
 import type { SimProcess } from "../sim-process.ts";
 import { gib } from "./host-size.ts";
+import type { Mutations } from "./mutations.ts";
 import type { SimHost } from "./sim-host.ts";
 import type { SimNet } from "./sim-net.ts";
 
 export interface VmWorld {
   readonly random: SimRandom;
   readonly net: SimNet;
+  readonly mutations: Mutations;
   host(name: string): SimHost | undefined;
+  /** Of a VM's newest incarnation. */
+  uidOf(name: string): string;
   place(wanted: Reservation): Promise<PlaceResponse>;
   release(uid: string, host: string | undefined): Promise<void>;
 }
@@ -28,6 +42,9 @@ export interface VmWorld {
 export interface VmGateway {
   readonly operations: Operations;
   readonly records: RecordStore<Vm>;
+  readonly hosts: RecordStore<Host>;
+  readonly process: SimProcess;
+  readonly mutations: Mutations;
 }
 
 const STEP_MS = 3_000;
@@ -49,7 +66,32 @@ export function vmJobsOf(world: VmWorld, process: SimProcess, log: Log, address:
     },
     agents: agentsOf(world, process, address),
   };
-  return [createJob(deps, making), deleteJob(deps, making.destroy)] as Job[];
+  const hosts = createRecordStore({ log, codec: Host, clock: process.clock, random: world.random });
+  const recovering: RecoverDeps<Vm> = {
+    ...{ ...deps, moving, clock: process.clock, recoveryStates: { get: pointFor(world) } },
+    hosts: looked(hosts, world.mutations),
+  };
+  return [createJob(deps, making), recoverJob(recovering), deleteJob(deps, making.destroy)] as Job[];
+}
+
+/** Every VM has a point in a registry that nothing happens to. */
+function pointFor(world: VmWorld): RecoverDeps<Vm>["recoveryStates"]["get"] {
+  return async (name) => {
+    const uid = world.uidOf(name.slice(0, -"/recovery".length));
+    const point = { checkpoint: "sim", reference: "sim@sha256:0", time: new Date(0) };
+    const body = RecoveryState.fromPartial({ name, workloadUid: uid, point });
+    return { name, uid, operation: undefined, body, version: 1, time: new Date(0), raw: {} };
+  };
+}
+
+function looked(hosts: RecordStore<Host>, { unseenHosts }: Mutations): Pick<RecordStore<Host>, "get"> {
+  if (unseenHosts !== true) return hosts;
+  return {
+    async get(name) {
+      const stored = await hosts.get(name);
+      return stored && { ...stored, body: { ...stored.body, state: HostState.DOWN } };
+    },
+  };
 }
 
 function agentsOf(world: VmWorld, process: SimProcess, address: string): HostAgents {
@@ -90,8 +132,25 @@ export async function acceptCreate(operations: Operations, name: string, uid: st
 
 /** As the VM service accepts it. */
 export async function acceptRemoval({ operations, records }: VmGateway, name: string, requestId: string) {
-  const call = { principal: { name: "client", kind: "user" }, requestId } as CallScope;
-  const deps = { kind: vmKind, records, operations, countCheckpoints: async () => ({ all: 0, guarded: 0, points: 0 }) };
+  const deps = { kind: vmKind, records, operations, countCheckpoints };
   const request = { name, requestId, force: true, withCheckpoints: false, withProtected: false };
-  return await acceptDelete<Vm>(deps, call, request);
+  return await acceptDelete<Vm>(deps, call("client"), request);
 }
+
+export async function acceptRecover(
+  { operations, records, hosts, process, mutations }: VmGateway,
+  asked: { readonly name: string; readonly host: string; readonly requestId: string },
+) {
+  const deps = {
+    kind: vmKind,
+    records,
+    operations,
+    countCheckpoints,
+    hosts: looked(hosts, mutations),
+    clock: process.clock,
+  };
+  return await acceptRecovery<Vm>(deps, call("scheduler"), asked);
+}
+
+const countCheckpoints = async () => ({ all: 0, guarded: 0, points: 0 });
+const call = (name: string) => ({ principal: { name, kind: "service" }, requestId: "" }) as unknown as CallScope;
