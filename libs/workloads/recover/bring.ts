@@ -16,7 +16,10 @@ export function placeStep<Body extends WorkloadBody>(deps: RecoverDeps<Body>, ag
     async run(context) {
       const { uid, body } = await heldWorkload(deps, context);
       const { from } = context.input;
-      const tried = again ? [tryIn(context, "place")?.to ?? ""] : [];
+      const first = again ? tryIn(context, "place") : undefined;
+      const tried = first === undefined ? [] : [first.to];
+      // Only once it is written down that it was given up there: until then another worker may still bring it there.
+      for (const host of tried) await scheduler.release({ uid, host });
       const requirements = { ...moving.requirements(body), notHost: from, notHosts: tried };
       const operation = `${operationName(context.operationId)}`;
       const { host } = await scheduler.place({ workload: context.target, uid, operation, requirements });
@@ -96,13 +99,11 @@ async function giveUp<Body extends WorkloadBody>(
   const why = `${host}: ${reason}: ${message}`;
   try {
     await unmakeThere(deps, context, host);
+    return why;
   } catch (error) {
     if (context.signal.aborted || !isStillpointError(error) || error.reason === "EPOCH_STALE") throw error;
     return `${why} (its files stay there: ${error.message})`;
-  } finally {
-    await deps.scheduler.release({ uid: context.input.uid, host });
   }
-  return why;
 }
 
 /** Why the first host was given up; undefined when it was not. */
