@@ -143,23 +143,48 @@ test("a watch from now on that broke off before anything came misses nothing", a
   expect(asked).toEqual(["", "41"]);
 });
 
+test("a watch that goes on elsewhere says once that it has told all that there was", async () => {
+  const since: (number | undefined)[] = [];
+  await using watching = await serveVmWatch(async function* (request) {
+    since.push(request.since);
+    yield { kind: "KIND_SYNCED", token: 5 };
+    if (since.length === 1) throw new StillpointError("UNAVAILABLE", "the service is stopping");
+    yield { kind: "KIND_BOOKMARK", token: 6 };
+  });
+  const kinds: string[] = [];
+  for await (const { kind } of watching.client.watchVms({ parent: "projects/default" })) {
+    kinds.push(kind);
+    if (kind === "KIND_BOOKMARK") break;
+  }
+  expect(kinds).toEqual(["KIND_SYNCED", "KIND_BOOKMARK"]);
+  expect(since.at(-1)).toBe(5);
+});
+
 test("a watch that breaks off within its snapshot says so", async () => {
-  type Handlers = VmsServiceImplementation<CallScope>;
-  const handlers: Pick<Handlers, "watchVms"> = {
-    async *watchVms() {
-      yield { kind: "KIND_CURRENT", token: 5 };
-      throw new StillpointError("UNAVAILABLE", "the service is stopping");
-    },
-  };
-  const server = new RpcServer({ logger: silentLogger }).add(
-    VmsDefinition,
-    partialService<Handlers>(VmsDefinition, handlers),
-  );
-  const client = createRpcClient(VmsDefinition, await server.listen("127.0.0.1:0"));
+  await using watching = await serveVmWatch(async function* () {
+    yield { kind: "KIND_CURRENT", token: 5 };
+    throw new StillpointError("UNAVAILABLE", "the service is stopping");
+  });
   const watch = async () => {
-    for await (const _ of client.watchVms({ parent: "projects/default" }));
+    for await (const _ of watching.client.watchVms({ parent: "projects/default" }));
   };
   expect(await failure(watch())).toMatchObject({ reason: "RESYNC" });
-  client.close();
-  await server.close();
 });
+
+type VmHandlers = VmsServiceImplementation<CallScope>;
+
+async function serveVmWatch(watchVms: VmHandlers["watchVms"]) {
+  const handlers: Pick<VmHandlers, "watchVms"> = { watchVms };
+  const server = new RpcServer({ logger: silentLogger }).add(
+    VmsDefinition,
+    partialService<VmHandlers>(VmsDefinition, handlers),
+  );
+  const client = createRpcClient(VmsDefinition, await server.listen("127.0.0.1:0"));
+  return {
+    client,
+    async [Symbol.asyncDispose]() {
+      client.close();
+      await server.close();
+    },
+  };
+}

@@ -14,9 +14,9 @@ export interface ResumeOptions {
 
 /**
  * Asks for a watch again that broke off, from behind the last token that came, at whichever replica answers. Nothing is
- * missed; what is repeated is the state that a watch begins with. A watch that should not have ended is asked for again
- * too: servers before 0.2 end it without a word when they stop. One that breaks off within its snapshot fails with
- * RESYNC: whoever watches begins with an empty picture again.
+ * missed; SYNCED is told once. A watch that should not have ended is asked for again too: servers before 0.2 end it
+ * without a word when they stop. One that breaks off within its snapshot fails with RESYNC: whoever watches begins with
+ * an empty picture again.
  */
 export const resumedWatch: ClientMiddleware<ResumeOptions> = async function* (call, { resumptions = 0, ...options }) {
   if (call.requestStream || !isWatch.test(call.method.path)) return yield* call.next(call.request, options);
@@ -24,8 +24,7 @@ export const resumedWatch: ClientMiddleware<ResumeOptions> = async function* (ca
   while (!position.isOver) {
     try {
       for await (const response of call.next(position.request, position.options)) {
-        position.take(response);
-        yield response;
+        if (position.take(response)) yield response;
       }
       position.end();
     } catch (error) {
@@ -52,6 +51,7 @@ class Position<Request> {
   readonly #endsByItself: boolean;
   #since: unknown;
   #isInSnapshot = false;
+  #isSynced = false;
   #isDone: boolean | undefined;
   #isOver = false;
   #failures = 0;
@@ -77,12 +77,16 @@ class Position<Request> {
     return this.#isOver;
   }
 
-  take(response: unknown): void {
+  /** False for what a watch that goes on has told before. */
+  take(response: unknown): boolean {
     const { kind, token, done } = response as { readonly kind?: unknown; readonly token?: unknown; done?: boolean };
     this.#isDone = done;
     this.#failures = 0;
     this.#isInSnapshot = kind === "KIND_CURRENT";
     if (!this.#isInSnapshot && token !== undefined) this.#since = token;
+    const isTold = kind === "KIND_SYNCED" && this.#isSynced;
+    this.#isSynced ||= kind === "KIND_SYNCED";
+    return !isTold;
   }
 
   /** The server has ended it. Fails when it is one that goes on for ever, or until an operation is done. */
