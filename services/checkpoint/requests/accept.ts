@@ -60,8 +60,8 @@ export async function acceptOrRepeat(
 }
 
 /**
- * Accepts when `check` does not throw, on the VM as it was read and again on the very state that is held. A request
- * id that may be a repetition is checked on the held state alone: the first call's own work must not refuse the second.
+ * Accepts when `check` does not throw, on the VM as it was read and again on the very state that is held. What is refused
+ * at once leaves no operation; a repetition, which the first call's own work may refuse, is given its first operation.
  */
 export async function accept(
   { operations }: Pick<AcceptDeps, "operations">,
@@ -69,7 +69,13 @@ export async function accept(
   vm: StoredRecord<Vm>,
   check: (held: StoredRecord<Vm>) => void,
 ): Promise<Operation> {
-  if (request.requestId === "") check(vm);
+  try {
+    check(vm);
+  } catch (refusal) {
+    const first = await operations.repeated(request);
+    if (first === undefined) throw refusal;
+    return first;
+  }
   const hold: HoldTarget<Vm> = { codec: workloadCodec, uid: vm.uid, expect: check, missingReason: "VM_NOT_FOUND" };
   return operations.accept(request, hold);
 }
