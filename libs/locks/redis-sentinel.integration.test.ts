@@ -24,7 +24,8 @@ test("a lease is on two servers, is refused when it is on one, and goes on after
   await using _close = { [Symbol.asyncDispose]: () => lifecycle.close() };
   const redis = await connectRedis({ REDIS_URL: cluster.url }, lifecycle);
   const leases = new RedisLeases(redis, { clock: systemClock, random: systemRandom });
-  const held = await leases.acquire("vm", 20_000);
+  // Longer than all of the waits below, by which it would rightly be given up.
+  const held = await leases.acquire("vm", 120_000);
   expect(await leases.acquire("vm", 20_000)).toBeUndefined();
 
   const primary = await cluster.primary();
