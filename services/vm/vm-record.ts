@@ -24,7 +24,8 @@ export function foldWorkload(vm: Vm, workload: Workload, reason = ""): Folded<Vm
   const folded: Vm = {
     ...vm,
     state,
-    stateReason: reason,
+    // One that runs is as it was asked to be: why it does so again is for the event.
+    stateReason: state === VmState.RUNNING ? "" : reason,
     machineType: workload.machineType === "" ? vm.machineType : workload.machineType,
     startTime: workload.startTime ?? vm.startTime,
   };
