@@ -36,6 +36,13 @@ test("a good spec is right", () => {
   expect(validateSpec(good)).toEqual([]);
   const least = { ...good, limits: undefined, restart: undefined, healthCheck: undefined, pauseWindow: undefined };
   expect(validateSpec({ ...least, image: "", fromCheckpoint: "checkpoints/web@sha256:aa" })).toEqual([]);
+  expect(validateSpec({ ...good, recovery: "RECOVERY_NONE" })).toEqual([]);
+});
+
+test("a container promises no recovery that it cannot have", () => {
+  expect(validateSpec({ ...good, recovery: "RECOVERY_RESTART" })).toMatchObject([{ field: "spec.recovery" }]);
+  const recoveryPoint = { seconds: 60, nanos: 0 };
+  expect(validateSpec({ ...good, recoveryPoint })).toMatchObject([{ field: "spec.recovery_point" }]);
 });
 
 describe("a bad spec names the field", () => {

@@ -36,6 +36,8 @@ export interface SpecToCheck {
   readonly addCapabilities: readonly string[];
   readonly dropCapabilities: readonly string[];
   readonly drain: string;
+  readonly recovery?: string | undefined;
+  readonly recoveryPoint?: Length | undefined;
 }
 
 interface PortToCheck {
@@ -89,7 +91,16 @@ export function validateSpec(spec: SpecToCheck): Problem[] {
     ...capabilities("spec.add_capabilities", spec.addCapabilities, []),
     ...capabilities("spec.drop_capabilities", spec.dropCapabilities, ["ALL"]),
     ...word("spec.drain", spec.drain),
+    ...recovery(spec),
   ];
+}
+
+/** Nothing pauses a container when its host's lease runs out: started elsewhere, it might run twice. */
+function recovery({ recovery = "", recoveryPoint }: SpecToCheck): Problem[] {
+  const isNone = ["", "RECOVERY_UNSPECIFIED", "RECOVERY_NONE"].includes(recovery);
+  if (isNone && recoveryPoint === undefined) return [];
+  const field = isNone ? "spec.recovery_point" : "spec.recovery";
+  return [{ field, message: "containers wait for their host; VMs alone are recovered elsewhere" }];
 }
 
 function workingDir(path: string): Problem[] {
