@@ -25,7 +25,7 @@ cluster: setup-tests guest ## the main job on three hosts and replicas of everyt
 test: setup-tests guest ## all tests but the long fault suite; ARGS go to vitest
 	@npm test --silent -- $(ARGS)
 
-test-faults: setup-tests guest ## every kill point of every job
+test-faults: setup-tests guest ## the long fault suite, about an hour and a half; ARGS=--plan tells, ARGS="F7 lease" runs some
 	@npm run --silent test:faults -- $(ARGS)
 
 check: setup ## types, format, lint, import rules, unused code, contracts

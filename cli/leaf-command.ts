@@ -33,6 +33,18 @@ export function inheritCommonOptions(root: Command, verb: Command): void {
 export const leafCommand = (name: string, description: string): Command =>
   withCommonOptions(new Command(name).description(description));
 
+/** A noun that belongs to no project: the help of its verbs does not speak of one. */
+export function ofInstallation(noun: Command): Command {
+  for (const verb of noun.commands) hideOptions(verb, ["project"]);
+  return noun;
+}
+
+/** Has the help of a verb say nothing of options that mean nothing there. */
+export function hideOptions(verb: Command, names: readonly string[]): Command {
+  for (const option of verb.options) if (names.includes(option.attributeName())) option.hideHelp();
+  return verb;
+}
+
 /** A verb that starts an operation. */
 export const operationLeaf = (name: string, description: string): Command =>
   leafCommand(name, description).option("--async", "do not wait: print the operation and end");

@@ -52,18 +52,23 @@ test("-o json is the ProtoJSON of the message, one document", async () => {
   await using cluster = await fakeCluster({
     vms: {
       createVm: async () => succeeded,
-      listVms: async () => ({ vms: [{ name: "projects/default/vms/a", state: "VM_STATE_RUNNING" }], token: 7 }),
+      listVms: async ({ pageToken }) =>
+        pageToken === ""
+          ? { vms: [{ name: "projects/default/vms/a", state: "VM_STATE_RUNNING" }], token: 7, nextPageToken: "7.a" }
+          : { vms: [{ name: "projects/default/vms/b" }], token: 9 },
     },
   });
   const created = await cluster.run(["vm", "create", "a", "--image", "x", "-o", "json"]);
   expect(JSON.parse(created.out)).toEqual({ ...succeeded });
   const listed = await cluster.run(["vm", "list", "-o", "json"]);
   expect(JSON.parse(listed.out)).toEqual({
-    vms: [{ name: "projects/default/vms/a", state: "VM_STATE_RUNNING" }],
+    vms: [{ name: "projects/default/vms/a", state: "VM_STATE_RUNNING" }, { name: "projects/default/vms/b" }],
     token: 7,
   });
   const yaml = await cluster.run(["-o", "yaml", "vm", "list"]);
-  expect(yaml.out).toBe("vms:\n  - name: projects/default/vms/a\n    state: VM_STATE_RUNNING\ntoken: 7\n");
+  expect(yaml.out).toBe(
+    "vms:\n  - name: projects/default/vms/a\n    state: VM_STATE_RUNNING\n  - name: projects/default/vms/b\ntoken: 7\n",
+  );
 });
 
 test("a refused request exits 1 with the reason", async () => {
@@ -85,11 +90,9 @@ test("a refused request exits 1 with the reason", async () => {
   });
 });
 
-test("nobody there exits 3 at once", async () => {
-  const began = performance.now();
+test("nobody there exits 3", async () => {
   const ran = await runWith({ STILLPOINT_ADDRESS: "127.0.0.1:1" }, ["vm", "list"]);
   expect(ran).toMatchObject({ code: 3, err: expect.stringContaining("Error UNAVAILABLE: cannot reach 127.0.0.1:1\n") });
-  expect(performance.now() - began).toBeLessThan(2_000);
 });
 
 test.each([
@@ -209,7 +212,12 @@ test("vm get lists the root disk with the others", async () => {
 test("hosts, images and operations have tables", async () => {
   await using cluster = await fakeCluster({
     hosts: {
-      listHosts: async () => ({ hosts: [{ name: "hosts/n1", state: "HOST_STATE_READY", capacity: { cpus: 8 } }] }),
+      listHosts: async ({ pageToken, withReservations }) => {
+        const host = { state: "HOST_STATE_READY", capacity: { cpus: 8 }, reservationCount: 2 } as const;
+        const reservations = withReservations ? [{ uid: "vm-1" }, { uid: "vm-2" }] : [];
+        if (pageToken !== "") return { hosts: [{ name: "hosts/n2", ...host, reservations }] };
+        return { hosts: [{ name: "hosts/n1", ...host, reservations }], nextPageToken: "7.n1" };
+      },
       getHost: async ({ name }) => ({
         name,
         used: { cpus: 3, cpuMillis: 2_250 },
@@ -223,7 +231,10 @@ test("hosts, images and operations have tables", async () => {
     images: { listImages: async () => ({ images: [{ reference: "debian:12", sizeBytes: 2 ** 20 }] }) },
     operations: { listOperations: async () => ({ operations: [running("boot")] }) },
   });
-  expect((await cluster.run(["host", "list"])).out).toMatch(/^NAME .*\nn1 +ready +0 of 8 /);
+  const hosts = (await cluster.run(["host", "list"])).out;
+  expect(hosts).toMatch(/^NAME .*\nn1 +ready +0 of 8 .* 2\nn2 +ready /);
+  const json = JSON.parse((await cluster.run(["host", "list", "-o", "json"])).out);
+  expect(json.hosts).toMatchObject([{ reservations: [{ uid: "vm-1" }, {}] }, { name: "hosts/n2" }]);
   const host = (await cluster.run(["host", "get", "n1"])).out;
   expect(host).toMatch(/^CPUs: +2.25 of 8$/m);
   expect(host).toMatch(

@@ -93,7 +93,7 @@ write() {
 # among each other.
 passwords() {
   local service script=()
-  for service in "${services[@]}" route replica sentinel; do
+  for service in "${services[@]}" system route replica sentinel; do
     script+=(-e "s/@$service@/$("$1" "$service")/")
   done
   sed "${script[@]}"
@@ -101,24 +101,19 @@ passwords() {
 
 hashed() { password "$1" | tr -d '\n' | sha256sum | cut -d ' ' -f 1; }
 
-host_users() {
-  local folder host
-  for folder in "$state"/hosts/*/; do
-    [ -e "$folder" ] || continue
-    host=$(basename "$folder")
-    sed -e "s/@host@/$host/; s/@password@/$(password "host-$host")/" deploy/nats/host.conf
-  done
-  [ -z "$joining" ] || sed -e "s/@password@/$(password joined)/" deploy/nats/joined.conf
+# The key by which the scheduler tells NATS what hosts may do: makes it unless it is there, and prints its public half.
+issuer() {
+  bin/stillpoint cert nats-issuer --folder "$state/certificates" -o json | sed -n 's/.*"publicKey": "\([A-Z0-9]*\)".*/\1/p'
 }
 
 [ -e "$state/certificates/ca.key" ] || cert ca
 at=()
 for name in localhost 127.0.0.1 ${names[@]+"${names[@]}"}; do at+=(--at "$name"); done
-# One of NATS's nodes, where it is named PORT apart: the URL of all of them, for USER.
+# The URL of all of NATS's nodes, for USER; hosts are known by their certificates.
 nats_url() {
   local user=$1 address url=
   shift
-  for address; do url+=${url:+,}tls://$user:$(password "$user")@$address; done
+  for address; do url+=${url:+,}tls://${user:+$user:$(password "$user")@}$address; done
   echo "$url"
 }
 
@@ -150,14 +145,14 @@ if [ -n "$cluster" ]; then
 fi
 for host in ${hosts[@]+"${hosts[@]}"}; do
   certificate "$state/hosts/$host" "host/$host" host "$host"
-  write "$state/hosts/$host/nats-url" <<<"$(nats_url "host-$host" "${public_nats[@]}")"
+  write "$state/hosts/$host/nats-url" <<<"$(nats_url '' "${public_nats[@]}")"
   write "$state/hosts/$host/registry-url" <<<"https://$public:${STILLPOINT_REGISTRY_PORT:-7080}"
 done
 joined_nats= joined_registry=
 if [ -n "$joining" ]; then
   mkdir -p "$state/scheduler/authority"
   cp "$state"/certificates/ca.{crt,key} "$state/scheduler/authority/"
-  joined_nats=$(nats_url joined "${public_nats[@]}")
+  joined_nats=$(nats_url '' "${public_nats[@]}")
   joined_registry=https://$public:${STILLPOINT_REGISTRY_PORT:-7080}
   cat "$state"/proxy/{tls,ca}.crt | write "$state/proxy/chain.crt"
   write "$state/proxy/joining.conf" <deploy/nginx/joining.conf
@@ -166,11 +161,10 @@ write "$state/scheduler/join-nats-url" <<<"$joined_nats"
 write "$state/scheduler/join-registry-url" <<<"$joined_registry"
 [ -s "$state/container/secrets-key" ] || openssl rand -base64 32 | write "$state/container/secrets-key"
 passwords hashed <deploy/redis/users.acl | write "$state/redis/users.acl"
-{
-  passwords password <deploy/nats/users.conf | sed '/@hosts@/,$d'
-  host_users
-  sed '1,/@hosts@/d' deploy/nats/users.conf
-} | write "$state/nats/users.conf"
+issuer=$(issuer)
+passwords password <deploy/nats/users.conf | sed "s/@issuer@/$issuer/" | write "$state/nats/users.conf"
+write "$state/scheduler/nats-issuer-seed" <"$state/certificates/nats-issuer.seed"
+write "$state/scheduler/nats-system-url" <<<"$(nats_url system "${nats[@]}")"
 if [ -n "$cluster" ]; then
   for node in "${nats_nodes[@]}"; do
     mkdir -p "$state/$node"

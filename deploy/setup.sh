@@ -22,6 +22,7 @@ requirements=(
   mke2fs:e2fsprogs
   debugfs:e2fsprogs
   cpio:cpio
+  lz4:lz4
   xz:xz-utils
   setpriv:util-linux
   rsync:rsync

@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import { nounCommand } from "../leaf-command.ts";
+import { nounCommand, ofInstallation } from "../leaf-command.ts";
 import type { Terminal } from "../terminal.ts";
 import { backupCommand } from "./admin-backup.ts";
 import { discardCommand, rebuildCommands } from "./admin-rebuild.ts";
@@ -9,5 +9,5 @@ export function adminCommand(terminal: Terminal): Command {
   const admin = nounCommand("admin", "The control plane's own state, and its disasters.");
   for (const command of [backupCommand(terminal), ...rebuildCommands(terminal), discardCommand(terminal)])
     admin.addCommand(command);
-  return admin;
+  return ofInstallation(admin);
 }

@@ -57,6 +57,7 @@ export function certCommand(terminal: Terminal): Command {
       });
     noun.addCommand(command);
   }
+  noun.addCommand(natsIssuerCommand(terminal));
   return noun.addCommand(
     common(new Command("show").description("Show the authority and every certificate in the folder.")).action(
       async (options: CertOptions) => {
@@ -65,6 +66,17 @@ export function certCommand(terminal: Terminal): Command {
       },
     ),
   );
+}
+
+function natsIssuerCommand(terminal: Terminal): Command {
+  const what = "Make the key by which the scheduler tells NATS what hosts may do there, unless there is one; show it.";
+  return common(new Command("nats-issuer").description(what))
+    .option("--force", "take the place of the one that is there")
+    .action(async ({ force = false, output, ...options }: CertOptions & { readonly force?: boolean }) => {
+      const { makeNatsIssuer, renderIssuer } = await import("./cert-nats-issuer.ts");
+      const made = await makeNatsIssuer((await openAuthority({ ...options, output })).folder, force);
+      await printAnswer(terminal, output, { json: made, table: () => renderIssuer(made) });
+    });
 }
 
 const common = (command: Command): Command =>

@@ -7,6 +7,7 @@ import { type Api, type CommonOptions, withApi } from "../api.ts";
 import { leafCommand, operationLeaf } from "../leaf-command.ts";
 import { parseVmCheckpointType } from "../parse/checkpoint-type.ts";
 import { collectLabel } from "../parse/label.ts";
+import { type PolicyOptions, policiesOf, withRecoveryOptions } from "../parse/recovery.ts";
 import { parseRestart } from "../parse/restart.ts";
 import { wholeNumber } from "../parse/whole-number.ts";
 import { runOperation } from "../run-operation.ts";
@@ -103,14 +104,16 @@ const act = (terminal: Terminal, verb: Verb, container: string, options: VerbOpt
     told: () => `Container ${container} ${verb.done}.`,
   });
 
-interface SetOptions extends CommonOptions {
+interface SetOptions extends CommonOptions, Omit<PolicyOptions, "drain"> {
   readonly checkpointType?: CheckpointType;
   readonly restart?: RestartPolicy;
   readonly label?: Readonly<Record<string, string>>;
 }
 
 function setCommand(terminal: Terminal): Command {
-  return leafCommand("set", "Change a container's settings; they hold from now on.")
+  return withRecoveryOptions(
+    leafCommand("set", "Change a container's settings; they hold from now on. Recovery only while it is off."),
+  )
     .argument("<name>")
     .option(
       "--checkpoint-type <type>",
@@ -122,15 +125,19 @@ function setCommand(terminal: Terminal): Command {
     .action((name: string, options: SetOptions) => withApi(terminal, options, (api) => set(api, name, options)));
 }
 
-async function set(api: Api, container: string, { project, checkpointType, restart, label }: SetOptions) {
+async function set(api: Api, container: string, options: SetOptions) {
+  const { project, checkpointType, restart, label } = options;
   const name = containerName(project, container);
-  if (checkpointType === undefined && restart === undefined && label === undefined) {
+  const policies = policiesOf(options);
+  const isNothing = checkpointType === undefined && restart === undefined && label === undefined;
+  if (isNothing && Object.keys(policies).length === 0) {
     throw new UsageError("there is nothing to set", { help: "Name a setting; see: stillpoint container set --help" });
   }
   const containers = await api.containers();
   const changed = await containers.updateContainer({
     name,
     labels: { ...label },
+    ...policies,
     ...(checkpointType === undefined ? {} : { checkpointType }),
     ...(restart === undefined ? {} : { restart }),
   });

@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { type Command, Option } from "commander";
 import type { RestartPolicy } from "#contracts/container/v1/container";
-import type { CheckpointType } from "#contracts/vm/v1/vm";
+import type { CheckpointType, Recovery } from "#contracts/vm/v1/vm";
 import { parseVmCheckpointType } from "../parse/checkpoint-type.ts";
 import { collect } from "../parse/collect.ts";
 import { type ContainerPort, parseContainerPort } from "../parse/container-port.ts";
@@ -9,6 +9,7 @@ import { parseCpus } from "../parse/cpus.ts";
 import { parseDuration } from "../parse/duration.ts";
 import { parseFreezeWindow } from "../parse/freeze-window.ts";
 import { collectLabel } from "../parse/label.ts";
+import { policiesOf, withRecoveryOptions } from "../parse/recovery.ts";
 import { parseRestart } from "../parse/restart.ts";
 import { parseSecret, type SecretFile } from "../parse/secret.ts";
 import { parseShellCommand } from "../parse/shell-command.ts";
@@ -51,6 +52,8 @@ export interface ContainerOptions {
   readonly host?: string;
   readonly hostLabel?: Readonly<Record<string, string>>;
   readonly drain?: "stop" | "move";
+  readonly recovery?: Recovery;
+  readonly recoveryPoint?: { readonly seconds: number };
 }
 
 const word = (text: string) => text;
@@ -88,7 +91,7 @@ export function withContainerOptions(command: Command): Command {
 }
 
 function withPolicies(command: Command): Command {
-  return command
+  return withRecoveryOptions(command)
     .option("--restart <policy>", "no, on-failure[:N] or always (default: no)", parseRestart)
     .option("--health-cmd <text>", "what tells that it is well, by /bin/sh -c", parseShellCommand)
     .option("--health-interval <duration>", "how often (default: 30s)", parseDuration)
@@ -132,7 +135,7 @@ export async function readContainerSpec(terminal: Terminal, options: ContainerOp
 }
 
 function policies(options: ContainerOptions) {
-  const { restart, pauseWindow, drain } = options;
+  const { restart, pauseWindow, drain, recovery, recoveryPoint } = options;
   return {
     ...(restart === undefined ? {} : { restart }),
     ...healthCheck(options),
@@ -141,6 +144,7 @@ function policies(options: ContainerOptions) {
     ...(pauseWindow === undefined ? {} : { pauseWindow }),
     host: options.host ?? "",
     hostSelector: options.hostLabel ?? {},
+    ...policiesOf({ ...(recovery && { recovery }), ...(recoveryPoint && { recoveryPoint }) }),
     ...(drain === undefined ? {} : ({ drain: drain === "move" ? "DRAIN_POLICY_MOVE" : "DRAIN_POLICY_STOP" } as const)),
   };
 }

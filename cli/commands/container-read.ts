@@ -1,6 +1,7 @@
 import type { Command } from "commander";
 import type { Container } from "#contracts/container/v1/container";
 import { containerName, projectName } from "#libs/names";
+import { readAllPages } from "../all-pages.ts";
 import { type Api, type CommonOptions, withApi } from "../api.ts";
 import { leafCommand } from "../leaf-command.ts";
 import { showContainer, showContainerChange, showContainers } from "../output/containers.ts";
@@ -22,11 +23,15 @@ export function containerReadCommands(terminal: Terminal): Command[] {
 
 async function list(api: Api): Promise<void> {
   const containers = await api.containers();
-  const response = await containers.listContainers({ parent: projectName(api.options.project) });
+  const parent = projectName(api.options.project);
+  const { items, ...list } = await readAllPages(async (pageToken) => {
+    const { containers: items, ...page } = await containers.listContainers({ parent, pageToken });
+    return { items, ...page };
+  });
   const { ListContainersResponse } = await import("#contracts/container/v1/container");
   await printAnswer(api.terminal, api.options.output, {
-    json: ListContainersResponse.toJSON(response),
-    table: () => showContainers(response.containers, new Date()),
+    json: ListContainersResponse.toJSON({ containers: items, ...list }),
+    table: () => showContainers(items, new Date()),
   });
 }
 
@@ -55,5 +60,5 @@ async function get(api: Api, container: string): Promise<void> {
 export async function printContainer(api: Api, container: Container): Promise<void> {
   const contract = await import("#contracts/container/v1/container");
   const json = contract.Container.toJSON(container);
-  await printAnswer(api.terminal, api.options.output, { json, table: () => showContainer(container) });
+  await printAnswer(api.terminal, api.options.output, { json, table: () => showContainer(container, new Date()) });
 }

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { type Command, Option } from "commander";
 import { hostIdOf, hostName } from "#libs/names";
 import { type CommonOptions, withApi } from "../api.ts";
-import { leafCommand } from "../leaf-command.ts";
+import { hideOptions, leafCommand } from "../leaf-command.ts";
 import { type Format, printAnswer } from "../output/format.ts";
 import { renderFields } from "../output/table.ts";
 import { showTime } from "../output/units.ts";
@@ -57,7 +57,8 @@ interface JoinOptions {
 
 /** stillpoint host join */
 export function joinCommand(terminal: Terminal): Command {
-  return leafCommand("join", "Have this machine join: its key, certificate and settings for the agent.")
+  const command = leafCommand("join", "Have this machine join: its key, certificate and settings for the agent.");
+  return hideOptions(command, ["address"])
     .argument("<address>", "host:port where machines join, port 7079 of the control plane")
     .addOption(new Option("--token <token>", "the token; others on this machine may see it, better: --token-file"))
     .option("--token-file <file>", '"-" for standard input (default: STILLPOINT_JOIN_TOKEN)')

@@ -2,7 +2,7 @@ import type { Command } from "commander";
 import type { Host } from "#contracts/scheduler/v1/scheduler";
 import { hostName } from "#libs/names";
 import { type Api, type CommonOptions, withApi } from "../api.ts";
-import { leafCommand, nounCommand, operationLeaf } from "../leaf-command.ts";
+import { leafCommand, nounCommand, ofInstallation, operationLeaf } from "../leaf-command.ts";
 import { printAnswer } from "../output/format.ts";
 import { showDrain } from "../output/hosts.ts";
 import { runOperation } from "../run-operation.ts";
@@ -20,7 +20,7 @@ export function hostCommand(terminal: Terminal): Command {
       .action((host: string, options: CommonOptions) =>
         withApi(terminal, options, async (api) => printHost(api, await ask(api, hostName(host)))),
       );
-  return nounCommand("host", "Hosts, and what they hold.")
+  const noun = nounCommand("host", "Hosts, and what they hold.")
     .addCommand(
       leafCommand("list", "List hosts.").action((options: CommonOptions) => withApi(terminal, options, listHosts)),
     )
@@ -40,11 +40,17 @@ export function hostCommand(terminal: Terminal): Command {
     .addCommand(hostSetCommand(terminal))
     .addCommand(joinTokenCommand(terminal))
     .addCommand(joinCommand(terminal));
+  return ofInstallation(noun);
 }
 
 function drainCommand(terminal: Terminal): Command {
-  return operationLeaf("drain", "Cordon a host and stop what runs there; uncordon it when you are done.")
+  return operationLeaf("drain", "Cordon a host, and move or stop what runs there; uncordon it when you are done.")
     .argument("<name>")
+    .addHelpText(
+      "after",
+      "\nWhat has --drain move goes to another host where one has room, all else is stopped.\n" +
+        "stillpoint operation cancel ends it; the host stays cordoned.",
+    )
     .action((host: string, options: CommonOptions & WaitOptions) =>
       runOperation(terminal, options, {
         start: async (api, requestId) => (await api.hosts()).drainHost({ name: hostName(host), requestId }),

@@ -1,6 +1,7 @@
 import type { Command } from "commander";
 import type { Vm } from "#contracts/vm/v1/vm";
 import { projectName, vmName } from "#libs/names";
+import { readAllPages } from "../all-pages.ts";
 import { type Api, type CommonOptions, withApi } from "../api.ts";
 import { leafCommand } from "../leaf-command.ts";
 import { printAnswer, printItem } from "../output/format.ts";
@@ -22,11 +23,15 @@ export function vmReadCommands(terminal: Terminal): Command[] {
 
 async function listVms(api: Api): Promise<void> {
   const vms = await api.vms();
-  const response = await vms.listVms({ parent: projectName(api.options.project) });
+  const parent = projectName(api.options.project);
+  const { items, ...list } = await readAllPages(async (pageToken) => {
+    const { vms: items, ...page } = await vms.listVms({ parent, pageToken });
+    return { items, ...page };
+  });
   const { ListVmsResponse } = await import("#contracts/vm/v1/vm");
   await printAnswer(api.terminal, api.options.output, {
-    json: ListVmsResponse.toJSON(response),
-    table: () => showVms(response.vms, new Date()),
+    json: ListVmsResponse.toJSON({ vms: items, ...list }),
+    table: () => showVms(items, new Date()),
   });
 }
 

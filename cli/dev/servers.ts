@@ -32,7 +32,8 @@ async function startNats(data: string, lifecycle: Lifecycle): Promise<Omit<Serve
     `http: "127.0.0.1:${monitorPort}"`,
     "server_name: stillpoint-dev",
     `authorization { user: ${user}, password: ${JSON.stringify(password)} }`,
-    `jetstream { store_dir: ${JSON.stringify(join(folder, "jetstream"))}, sync_interval: always }`,
+    // Of its own accord it would leave streams out when it starts on a disk that has become fuller.
+    `jetstream { store_dir: ${JSON.stringify(join(folder, "jetstream"))}, sync_interval: always, max_file_store: 20GB }`,
   ].join("\n");
   await writeFile(config, `${text}\n`, { mode: 0o600 });
   const logFile = join(folder, "server.log");

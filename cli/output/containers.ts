@@ -1,5 +1,6 @@
 import type { Container, RestartPolicy, WatchContainersResponse } from "#contracts/container/v1/container";
 import { showReadinessLine } from "./readiness.ts";
+import { recoveryFields } from "./recovery.ts";
 import { forecast, mergeDebt } from "./storage.ts";
 import { renderFields, renderTable } from "./table.ts";
 import { lastPart, showAge, showBytes, showCpus, showEnum, showLabels, showTime } from "./units.ts";
@@ -20,7 +21,7 @@ export function showContainers(containers: readonly Container[], now: Date): str
   return renderTable(["NAME", "STATE", "HOST", "IMAGE", "PORTS", "RESTARTS", "STARTED", "REASON"], rows);
 }
 
-export function showContainer(container: Container): string {
+export function showContainer(container: Container, now: Date): string {
   const { spec, lastExit } = container;
   return renderFields([
     ["Name", container.name],
@@ -28,6 +29,7 @@ export function showContainer(container: Container): string {
     ["State", state(container)],
     ["Reason", container.stateReason],
     ["Host", lastPart(container.host)],
+    ["Still on", lastPart(container.movedFrom?.host ?? "")],
     ["Image", spec?.image],
     ["Digest", container.imageDigest],
     ...programFields(spec),
@@ -40,6 +42,7 @@ export function showContainer(container: Container): string {
     ["Restart", restart(spec?.restart)],
     ["Restarts", `${container.restarts}`],
     ["Last end", lastExit && `exit code ${lastExit.exitCode}, ${showTime(lastExit.time)}`],
+    ...recoveryFields(container, now),
     ["When drained", spec && showEnum(spec.drain, "DRAIN_POLICY_")],
     ["Checkpoints", checkpointType(spec?.checkpointType)],
     ["Quiesce", spec?.quiesceCommand.join(" ")],

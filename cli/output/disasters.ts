@@ -33,7 +33,8 @@ export function showRebuild(findings: readonly RebuildFinding[], summary: Rebuil
   const rows = findings.map(({ action, name, host, detail }) => [action.toUpperCase(), name, lastPart(host), detail]);
   const table = rows.length === 0 ? "" : renderTable(["ACTION", "NAME", "HOST", "DETAIL"], rows);
   const told = Object.entries(counts).map(([action, count]) => `${count} ${action}`);
-  const sum = told.length === 0 ? "nothing to do" : told.join(", ");
+  const nothing = dryRun ? "nothing" : "Nothing was to be done";
+  const sum = told.length === 0 ? nothing : told.join(", ");
   const lost = notRebuilt.length === 0 ? "" : `Not in it: ${notRebuilt.join("; ")}.\n`;
   const asked = `${hostsAnswered} of ${hosts} ${hosts === 1 ? "host" : "hosts"} answered.\n`;
   return `${table}${asked}${dryRun ? "Nothing was written. It would be: " : ""}${sum}.\n${lost}`;

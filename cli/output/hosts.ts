@@ -11,7 +11,7 @@ export function showHosts(hosts: readonly Host[], now: Date): string {
     ofCpus(host),
     ofBytes(host.used?.memoryBytes, host.capacity?.memoryBytes),
     ofBytes(host.used?.diskBytes, host.capacity?.diskBytes),
-    `${host.reservations.length}`,
+    `${host.reservationCount}`,
     showAge(host.heartbeatTime, now),
     host.problems.map(({ reason }) => reason).join(" "),
   ]);

@@ -1,8 +1,9 @@
 import type { CheckpointType, Vm, WatchVmsResponse } from "#contracts/vm/v1/vm";
 import { showReadinessLine } from "./readiness.ts";
+import { recoveryFields } from "./recovery.ts";
 import { forecast, mergeDebt } from "./storage.ts";
 import { renderFields, renderTable } from "./table.ts";
-import { lastPart, showAge, showBytes, showEnum, showLabels, showSeconds, showTime } from "./units.ts";
+import { lastPart, showAge, showBytes, showEnum, showLabels, showTime } from "./units.ts";
 
 export function showVms(vms: readonly Vm[], now: Date): string {
   if (vms.length === 0) return "No VMs. Make one with: stillpoint vm create NAME --image REF";
@@ -27,6 +28,7 @@ export function showVm(vm: Vm, now: Date): string {
     ["State", state(vm)],
     ["Reason", vm.stateReason],
     ["Host", lastPart(vm.host)],
+    ["Still on", lastPart(vm.movedFrom?.host ?? "")],
     ["Image", spec?.image],
     ["Digest", vm.imageDigest],
     ["CPUs", `${spec?.cpus ?? ""}`],
@@ -34,8 +36,7 @@ export function showVm(vm: Vm, now: Date): string {
     ["Disks", disks(vm)],
     ["Ports", (spec?.ports ?? []).map(({ hostPort, guestPort }) => `${hostPort} to ${guestPort}`).join("\n")],
     ["Checkpoints", checkpointType(spec?.checkpointType)],
-    ["When its host fails", recovery(vm)],
-    ["Recovery point", point(vm, now)],
+    ...recoveryFields(vm, now),
     ["When it is drained", spec?.drain === "DRAIN_POLICY_MOVE" ? "moves" : ""],
     ["Readiness", vm.checkpointReadiness && showReadinessLine(vm.checkpointReadiness)],
     ["Guest agent", agent(vm)],
@@ -72,19 +73,6 @@ function storage({ checkpointStorage }: Vm): [string, string][] {
     ["To be merged", mergeDebt(checkpointStorage)],
     ["Free space", forecast(checkpointStorage)],
   ];
-}
-
-function recovery({ spec }: Vm): string {
-  if (spec?.recovery !== "RECOVERY_RESTART") return "";
-  return `restarts elsewhere; a point each ${showSeconds(spec.recoveryPoint?.seconds ?? 15 * 60)}`;
-}
-
-/** How old it is, and why there is no newer one. */
-function point({ recoveryPoint }: Vm, now: Date): string {
-  if (recoveryPoint === undefined) return "";
-  const { time, reference, late, failureReason, failureMessage } = recoveryPoint;
-  const age = time === undefined ? "none yet" : `${showAge(time, now)} ago${late ? ", LATE" : ""}: ${reference}`;
-  return failureReason === "" ? age : `${age}\nthe last attempt failed: ${failureReason}: ${failureMessage}`;
 }
 
 const state = (vm: Vm): string => showEnum(vm.state, "VM_STATE_");

@@ -11,6 +11,13 @@ export interface PolicyOptions {
 
 /** Adds the options that say it. */
 export function withPolicyOptions(command: Command): Command {
+  return withRecoveryOptions(command).addOption(
+    new Option("--drain <what>", "when its host is drained: stop (default) or move").argParser(parseDrain),
+  );
+}
+
+/** Adds those for a host that fails. */
+export function withRecoveryOptions(command: Command): Command {
   return command
     .addOption(
       new Option(
@@ -18,8 +25,7 @@ export function withPolicyOptions(command: Command): Command {
         "when its host fails: none, or restart on another from its recovery point",
       ).argParser(parseRecovery),
     )
-    .option("--recovery-point <duration>", "how often such a point is taken, 1m to 168h (default: 15m)", parseDuration)
-    .addOption(new Option("--drain <what>", "when its host is drained: stop (default) or move").argParser(parseDrain));
+    .option("--recovery-point <duration>", "how often such a point is taken, 1m to 168h (default: 15m)", parseDuration);
 }
 
 /** Those that were given. */

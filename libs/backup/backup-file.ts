@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { createReadStream, createWriteStream } from "node:fs";
 import { open, rename, rm, stat } from "node:fs/promises";
 import { dirname } from "node:path";
@@ -18,8 +19,9 @@ export interface VerifiedBackup {
 const LONGEST_ITEM = 16 * 2 ** 20;
 
 /**
- * Writes a backup: each item with its length before it (4 bytes), zstd over all. It has its name only once it is whole,
- * checked and on the disk. @throws StillpointError BACKUP_DAMAGED when the items end too soon, BACKUP_EXISTS
+ * Writes a backup: each item with its length before it (4 bytes), then four zeros and the SHA-256 of all before them, zstd
+ * over all. It has its name only once it is whole, checked and on the disk.
+ * @throws StillpointError BACKUP_DAMAGED when the items end too soon, BACKUP_EXISTS
  */
 export async function writeBackup(
   path: string,
@@ -29,13 +31,17 @@ export async function writeBackup(
   await refuseExisting(path);
   const unfinished = `${path}.partial`;
   const check = new BackupCheck();
+  const hash = createHash("sha256");
   async function* encoded() {
     for await (const item of items) {
       check.add(item);
       options.onItem?.(item);
-      yield framed(BackupItem.encode(item).finish());
+      const frame = framed(BackupItem.encode(item).finish());
+      hash.update(frame);
+      yield frame;
     }
     check.whole();
+    yield Buffer.concat([endMark, hash.digest()]);
   }
   const file = createWriteStream(unfinished, { mode: 0o600, flush: true });
   try {
@@ -73,14 +79,24 @@ function framed(bytes: Uint8Array): Buffer {
   return Buffer.concat([length, bytes]);
 }
 
+/** No item is empty. */
+const endMark = Buffer.alloc(4);
+
+/** Those of files of earlier versions end without their digest. */
 async function* frames(path: string): AsyncGenerator<Uint8Array> {
+  const hash = createHash("sha256");
   let rest: Uint8Array = new Uint8Array();
   for await (const chunk of decompressed(path)) {
     rest = rest.length === 0 ? chunk : Buffer.concat([rest, chunk]);
-    for (let frame = firstFrame(rest); frame !== undefined; frame = firstFrame(rest)) {
+    for (let frame = firstFrame(rest); frame !== undefined && frame.length > 0; frame = firstFrame(rest)) {
       yield frame;
+      hash.update(rest.subarray(0, 4 + frame.length));
       rest = rest.subarray(4 + frame.length);
     }
+  }
+  if (endMark.equals(rest.subarray(0, endMark.length))) {
+    if (hash.digest().equals(rest.subarray(endMark.length))) return;
+    throw damaged("it is not what was written");
   }
   if (rest.length > 0) throw damaged("it ends in the middle of a message");
 }
@@ -117,7 +133,7 @@ function decode(bytes: Uint8Array): BackupItem {
 }
 
 function unreadable(path: string, cause: unknown): StillpointError {
-  const why = cause instanceof Error ? cause.message : String(cause);
+  const [, why = String(cause)] = /^(?:Error: )?[A-Z]+: ([^,]+)/.exec(String(cause)) ?? [];
   return new StillpointError("ARGUMENT_INVALID", `${path} cannot be read: ${why}`, { cause });
 }
 

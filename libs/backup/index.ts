@@ -1,2 +1,2 @@
-export { BackupCheck, BackupCounts, formatName } from "./backup-check.ts";
+export { BackupCounts, formatName } from "./backup-check.ts";
 export { readBackup, type VerifiedBackup, verifyBackup, writeBackup } from "./backup-file.ts";

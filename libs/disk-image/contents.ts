@@ -1,4 +1,5 @@
-import { mkdtemp, open, readFile, rm } from "node:fs/promises";
+import { randomUUID } from "node:crypto";
+import { type FileHandle, open, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { StillpointError } from "#libs/errors";
@@ -50,23 +51,23 @@ export async function readGuestBytes(
   limits: QemuImgLimits = {},
 ): Promise<Buffer> {
   if (format === "raw") return await readRaw(path, { offset, length });
-  const folder = await mkdtemp(join(tmpdir(), "stillpoint-read-"));
-  try {
-    const target = join(folder, "bytes");
-    // The raw driver cuts a window out of any other; `qemu-img dd` counts differently between versions.
-    const below = [
-      `file.driver=${format}`,
-      "file.file.driver=file",
-      `file.file.filename=${escapeComma(filePath(path))}`,
-    ];
-    const start = Math.floor(offset / SECTOR_BYTES) * SECTOR_BYTES;
-    const size = Math.ceil((offset + length) / SECTOR_BYTES) * SECTOR_BYTES - start;
-    const window = [`driver=raw,offset=${start},size=${size}`, ...below].join(",");
-    await qemuImg(["convert", "-q", "-U", "--image-opts", "-O", "raw", window, target], limits);
-    return (await readFile(target)).subarray(offset - start, offset - start + length);
-  } finally {
-    await rm(folder, { recursive: true, force: true });
-  }
+  // The raw driver cuts a window out of any other; `qemu-img dd` counts differently between versions.
+  const below = [`file.driver=${format}`, "file.file.driver=file", `file.file.filename=${escapeComma(filePath(path))}`];
+  const start = Math.floor(offset / SECTOR_BYTES) * SECTOR_BYTES;
+  const size = Math.ceil((offset + length) / SECTOR_BYTES) * SECTOR_BYTES - start;
+  const window = [`driver=raw,offset=${start},size=${size}`, ...below].join(",");
+  await using target = await openNameless();
+  const targetPath = `/proc/${process.pid}/fd/${target.fd}`;
+  await qemuImg(["convert", "-q", "-U", "--image-opts", "-O", "raw", window, targetPath], limits);
+  return (await target.readFile()).subarray(offset - start, offset - start + length);
+}
+
+/** A temporary file that is gone with the process, however that ends. */
+async function openNameless(): Promise<FileHandle> {
+  const path = join(tmpdir(), `stillpoint-read-${randomUUID()}`);
+  const file = await open(path, "wx+", 0o600);
+  await rm(path);
+  return file;
 }
 
 /** The parts of a disk that hold data, through its chain; everything between reads as zeros. */

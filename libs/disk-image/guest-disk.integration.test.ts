@@ -1,9 +1,18 @@
 import { randomBytes } from "node:crypto";
-import { writeFile } from "node:fs/promises";
+import { mkdir, readdir, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { temporaryFolder } from "#libs/testing";
-import { changedRanges, createEmpty, createOverlay, dataRanges, openGuestDisk, readGuestBytes } from "./index.ts";
+import {
+  changedRanges,
+  createEmpty,
+  createOverlay,
+  dataRanges,
+  openGuestDisk,
+  readGuestBytes,
+  removeDeadSockets,
+} from "./index.ts";
 
 const MIB = 2 ** 20;
 const CLUSTER = 65_536;
@@ -42,6 +51,22 @@ describe("a disk that is opened", () => {
     expect((await readGuestBytes({ path: top, format: "qcow2", offset: 11 * MIB, length: 4096 })).equals(high)).toBe(
       true,
     );
+  });
+
+  it("leaves nothing behind in a process that is killed while it is open, and is cleared of what one left before", async () => {
+    await using folder = temporaryFolder();
+    const path = join(folder.path, "base.qcow2");
+    await createEmpty({ path, sizeBytes: MIB });
+    const sockets = async () => (await readdir(tmpdir())).filter((name) => name.startsWith("stillpoint-nbd-"));
+    await using disk = await openGuestDisk({ path, format: "qcow2" });
+    expect(await disk.read(0, 512)).toEqual(Buffer.alloc(512));
+    expect((await sockets()).filter((name) => name.includes(`-${process.pid}-`))).toEqual([]);
+    const [dead, living] = [`stillpoint-nbd-${2 ** 22 + 1}-a`, `stillpoint-nbd-${process.ppid}-a`];
+    for (const name of [dead, living]) await mkdir(join(tmpdir(), name));
+    await removeDeadSockets();
+    const left = await sockets();
+    await rm(join(tmpdir(), living), { recursive: true });
+    expect([left.includes(dead), left.includes(living)]).toEqual([false, true]);
   });
 
   it("says why it cannot be opened", async () => {

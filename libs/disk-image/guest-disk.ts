@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -30,22 +30,20 @@ export interface OpenGuestDisk {
 const ADDRESS_SPACE_BYTES = 4 * 2 ** 30;
 const READY_MS = 30_000;
 const RETRY_MS = 5;
+/** Of folders in the temporary one, before the number of the process and a dash: each has a socket until it is connected to. */
+const FOLDER_PREFIX = "stillpoint-nbd-";
 
 /**
  * Opens a disk file through qemu-nbd, which ends with the last connection, and with this process.
  * @throws StillpointError INTERNAL with its own words when it cannot be opened
  */
 export async function openGuestDisk({ path, format, writable = false }: OpenGuestDisk): Promise<GuestDisk> {
-  const folder = await mkdtemp(join(tmpdir(), "stillpoint-nbd-"));
+  const folder = await mkdtemp(join(tmpdir(), `${FOLDER_PREFIX}${process.pid}-`));
   const socket = join(folder, "s");
   const mode = writable ? ["--cache=writeback", "--discard=unmap"] : ["--read-only"];
   const limits = [`--as=${ADDRESS_SPACE_BYTES}`, "--core=0", "--", "setpriv", "--pdeathsig=KILL", "--"];
   const nbd = ["qemu-nbd", ...mode, `--format=${format}`, `--socket=${socket}`, filePath(path)];
   const child = spawn("prlimit", [...limits, ...nbd], { stdio: ["ignore", "ignore", "pipe"] });
-  const close = async () => {
-    await ended(child);
-    await rm(folder, { recursive: true, force: true });
-  };
   try {
     const connection = await connectTo(child, socket, path);
     return {
@@ -54,13 +52,32 @@ export async function openGuestDisk({ path, format, writable = false }: OpenGues
       flush: () => connection.flush(),
       async [Symbol.asyncDispose]() {
         await connection.close();
-        await close();
+        await ended(child);
       },
     };
   } catch (error) {
     child.kill("SIGKILL");
-    await close();
+    await ended(child);
     throw error;
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+/** Removes what processes have left that were killed while they opened a disk. */
+export async function removeDeadSockets(): Promise<void> {
+  const names = await readdir(tmpdir());
+  const left = names.filter((name) => name.startsWith(FOLDER_PREFIX) && !isRunning(ownerOf(name)));
+  await Promise.all(left.map((name) => rm(join(tmpdir(), name), { recursive: true, force: true })));
+}
+
+const ownerOf = (name: string): number => Number.parseInt(name.slice(FOLDER_PREFIX.length), 10);
+
+function isRunning(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code !== "ESRCH";
   }
 }
 

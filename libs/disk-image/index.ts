@@ -5,7 +5,7 @@
 export { checkImage } from "./check-image.ts";
 export { changedRanges, dataRanges, type GuestRange, readGuestBytes } from "./contents.ts";
 export { flattenDisk } from "./flatten.ts";
-export { type GuestDisk, type OpenGuestDisk, openGuestDisk } from "./guest-disk.ts";
+export { type GuestDisk, type OpenGuestDisk, openGuestDisk, removeDeadSockets } from "./guest-disk.ts";
 export type { DiskFormat, ImageFormat } from "./image-format.ts";
 export { DEFAULT_MAX_VIRTUAL_SIZE_BYTES, inspectImage } from "./inspect-image.ts";
 export { backingName, commitOverlay, createEmpty, createOverlay, standOn, standsOn } from "./overlays.ts";

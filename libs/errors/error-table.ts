@@ -72,6 +72,10 @@ export const errorTable = {
     code: Code.FAILED_PRECONDITION,
     help: "It goes on by itself when its host is heard again. It can be stopped with --force.",
   },
+  START_UNCONFIRMED: {
+    code: Code.FAILED_PRECONDITION,
+    help: "Ask again: it starts when a scheduler has answered its host and its record names that host.",
+  },
   WORKLOAD_LEFT_BEHIND: {
     code: Code.FAILED_PRECONDITION,
     help: "What is left of it on this host may only be deleted.",
@@ -224,6 +228,10 @@ export const errorTable = {
     help: "Look at the checkpoint's last drill with: stillpoint checkpoint get; and at the VM's drill command.",
   },
   CHECKPOINT_DAMAGED: { code: Code.INTERNAL, help: "Do not apply it; take another, or restore a copy." },
+  FILE_DAMAGED: {
+    code: Code.INTERNAL,
+    help: "Restore the file from a copy of the host's data. Without one of lease.json, remove it once no older scheduler runs.",
+  },
   SCHEDULE_NOT_FOUND: { code: Code.NOT_FOUND, help: "List schedules with: stillpoint schedule list" },
   SCHEDULE_EXISTS: { code: Code.ALREADY_EXISTS, help: "Choose another name, or delete the other schedule." },
   GROUP_NOT_FOUND: { code: Code.NOT_FOUND, help: "List groups with: stillpoint group list" },

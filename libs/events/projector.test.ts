@@ -72,6 +72,18 @@ describe("the projector", () => {
     expect(await events.lastSequence()).toBe(30);
   });
 
+  test("passes over what is not a record", async () => {
+    const { records, events, store, start } = world();
+    const foreign = [Buffer.from("not JSON"), Buffer.from("null"), Buffer.from('{"name":1}')];
+    for (const [index, data] of foreign.entries()) {
+      await records.append(`rec.foreign.${index}`, data, { expectedSequence: 0, messageId: `foreign-${index}` });
+    }
+    await store.create(vm, { uid: "vm-1", body: {}, events: [event("created")] });
+    const projector = start();
+    expect((await published(events, 1)).map(({ id }) => id)).toEqual(["4.0"]);
+    await projector.close();
+  });
+
   test("tells that versions of a record were lost, rather than nothing", async () => {
     const { events, store, start } = world({ maxPerSubject: 1 });
     await store.create("hosts/a", { uid: "host-a", body: {}, events: [event("created")] });

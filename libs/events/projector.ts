@@ -1,7 +1,14 @@
 import type { Clock, Random } from "#libs/clock";
 import { isStillpointError } from "#libs/errors";
 import type { Logger } from "#libs/logger";
-import { decodeRecord, type Log, type LogMessage, type OrderedLog, type RecordEvent } from "#libs/records";
+import {
+  decodeRecord,
+  type Log,
+  type LogMessage,
+  type OrderedLog,
+  type RecordEvent,
+  type RecordMessage,
+} from "#libs/records";
 import { decodeOrigin, encodeEvent, eventId, type Origin, subjectOfEvent } from "./cloud-event.ts";
 
 export interface ProjectorDeps {
@@ -11,7 +18,7 @@ export interface ProjectorDeps {
   readonly events: OrderedLog;
   readonly clock: Clock;
   readonly random: Random;
-  readonly logger: Pick<Logger, "warn">;
+  readonly logger: Pick<Logger, "warn" | "error">;
 }
 
 const ALL_RECORDS = "rec.>";
@@ -67,16 +74,23 @@ class Projector {
 
   async run(): Promise<void> {
     const { clock, random, logger } = this.#deps;
+    let isNewLog = false;
     while (!this.#signal.aborted) {
       try {
-        await this.#resume();
+        await this.#begin(isNewLog);
+        isNewLog = false;
         await this.#project();
       } catch (error) {
-        if (isStillpointError(error, "RESYNC")) await this.#startOver();
+        if (isStillpointError(error, "RESYNC")) isNewLog = true;
         else if (!isStillpointError(error)) logger.warn({ err: error }, "the projector starts again");
       }
       await clock.sleep(PAUSE_MS * (0.5 + random.next()), this.#signal).catch(() => undefined);
     }
+  }
+
+  async #begin(isNewLog: boolean): Promise<void> {
+    if (isNewLog) await this.#startOver();
+    else await this.#resume();
   }
 
   /** Finds in EVT's last message how far it is. */
@@ -95,20 +109,32 @@ class Projector {
     this.#start = 0;
     this.#seen.clear();
     this.#last = await this.#deps.events.lastSequence();
-    await this.#project();
   }
 
   async #project(): Promise<void> {
     const { records, clock } = this.#deps;
     for await (const message of records.follow(ALL_RECORDS, { afterSequence: this.#start, signal: this.#signal })) {
-      const events = this.#eventsOf(message);
+      const record = this.#read(message);
+      if (record === undefined) continue;
+      const events = this.#eventsOf(message, record);
       const isOld = clock.now().getTime() - message.time.getTime() > KEPT_MS;
-      if (!isOld) await this.#publish(message, events);
+      if (!isOld) await this.#publish(message, record.name, events);
     }
   }
 
-  async #publish(message: LogMessage, events: readonly RecordEvent[]): Promise<void> {
-    const { name } = decodeRecord(message.data);
+  /** Undefined for what no service wrote: that has no events, and is no reason to keep back those of all that follows. */
+  #read({ subject, sequence, data }: LogMessage): RecordMessage | undefined {
+    try {
+      const record: RecordMessage | null = decodeRecord(data);
+      if (typeof record?.name === "string" && Array.isArray(record.events)) return record;
+    } catch (error) {
+      if (!(error instanceof SyntaxError)) throw error;
+    }
+    this.#deps.logger.error({ subject, sequence }, "a message in REC is not a record; it is passed over");
+    return undefined;
+  }
+
+  async #publish(message: LogMessage, name: string, events: readonly RecordEvent[]): Promise<void> {
     const isResumed = message.sequence === this.#done.sequence;
     for (const [index, event] of events.entries()) {
       if (isResumed && index <= this.#done.index) continue;
@@ -127,8 +153,7 @@ class Projector {
   }
 
   /** What a record says has happened, and before it, when versions were lost, that nobody will know what they said. */
-  #eventsOf({ subject, sequence, data }: LogMessage): readonly RecordEvent[] {
-    const { previous, events } = decodeRecord(data);
+  #eventsOf({ subject, sequence }: LogMessage, { previous, events }: RecordMessage): readonly RecordEvent[] {
     const seen = this.#seen.get(subject) ?? 0;
     this.#seen.set(subject, sequence);
     // Replicas that say all the time that they live say nothing else: so many of those are kept, and no more.

@@ -8,7 +8,7 @@ import { ensureConsumer } from "#libs/records";
 export interface ObservationFeedDeps {
   /** Name of the service: its replicas share the observations, each service gets all of them. */
   readonly service: string;
-  /** Which of them: "obs.vm.*", "obs.container.*", or "obs.*.*" for all. */
+  /** Which of them: "obs.vm.>", "obs.container.>", or "obs.>" for all. The subject is obs.<kind>.<uid>.<host>. */
   readonly filter: string;
   readonly nats: NatsConnection;
   readonly clock: Clock;
@@ -80,11 +80,22 @@ async function consume({ service, nats, logger, signal }: ObservationFeedDeps, t
 async function settle(message: JsMsg, logger: Logger, take: TakeObservation): Promise<void> {
   const againMs = Math.min(firstPauseMs * 2 ** Math.min(message.info.deliveryCount - 1, 10), longestPauseMs);
   try {
-    const isTaken = await take(Observation.fromJSON(message.json()), message.info.deliveryCount);
+    const observation = Observation.fromJSON(message.json());
+    if (!isOfSender(observation, message.subject)) {
+      logger.warn({ subject: message.subject }, "an observation is not of the host that sent it");
+      return message.term();
+    }
+    const isTaken = await take(observation, message.info.deliveryCount);
     if (isTaken) message.ack();
     else message.nak(againMs);
   } catch (err) {
     logger.warn({ err, subject: message.subject }, "an observation could not be folded in");
     message.nak(againMs);
   }
+}
+
+/** NATS lets a host publish under its own name alone. Agents of 0.1 did not name themselves in the subject. */
+function isOfSender({ uid, host }: Observation, subject: string): boolean {
+  const [, , about, sender] = subject.split(".");
+  return about === uid && (sender === undefined || host === `hosts/${sender}`);
 }

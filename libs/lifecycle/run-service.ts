@@ -3,6 +3,7 @@ import { commonConfig, readConfig } from "#libs/config";
 import { serveMetrics, stopTelemetry } from "#libs/telemetry";
 import { takeIdentity } from "#libs/tls";
 import { Lifecycle } from "./lifecycle.ts";
+import { watchCertificate } from "./watch-certificate.ts";
 
 const signals = ["SIGTERM", "SIGINT"] as const;
 
@@ -31,9 +32,10 @@ export async function runService(start: (lifecycle: Lifecycle) => Promise<void>,
   };
   for (const signal of signals) process.on(signal, stop);
   try {
-    const { METRICS_ADDRESS, TLS_CA, TLS_CERT, TLS_KEY } = commonConfig;
-    const config = readConfig({ METRICS_ADDRESS, TLS_CA, TLS_CERT, TLS_KEY });
+    const { LOG_LEVEL, METRICS_ADDRESS, TLS_CA, TLS_CERT, TLS_KEY } = commonConfig;
+    const config = readConfig({ LOG_LEVEL, METRICS_ADDRESS, TLS_CA, TLS_CERT, TLS_KEY });
     takeIdentity(config);
+    lifecycle.add("certificate", watchCertificate(config.LOG_LEVEL), (end) => end());
     await serveMetrics(config, lifecycle);
     await start(lifecycle);
   } catch (error) {

@@ -2,7 +2,7 @@ import { isStillpointError } from "#libs/errors";
 import type { Job } from "./job.ts";
 import type { OperationLog } from "./operation-log.ts";
 import { epochOf, isTerminal, type OperationRecord, type StoredOperation } from "./operation-record.ts";
-import { claimed, givenUp, type Transition, touched } from "./operation-state.ts";
+import { begun, claimed, givenUp, type Transition, touched } from "./operation-state.ts";
 
 /** Somebody else has the operation by now, or this worker stops: nothing more may be written. */
 export class ClaimLost extends Error {
@@ -28,15 +28,24 @@ export class Claim {
     this.id = stored.record.id;
   }
 
-  /** Claims an operation in the state that is known; fails with RECORD_CONFLICT when it has moved on. */
+  /**
+   * Claims an operation in the state that is known; fails with RECORD_CONFLICT when it has moved on. `turn` tells this
+   * attempt from all others of the worker: the log takes a write that it has had for that very write, and a worker that
+   * knows less than it has done itself would go through an operation twice.
+   */
   static async make(
     log: OperationLog,
-    options: { stored: StoredOperation; job: Job; worker: string; signal: AbortSignal },
+    options: { stored: StoredOperation; job: Job; worker: string; turn: number; signal: AbortSignal },
   ) {
-    const { stored, job, worker, signal } = options;
-    const write = `${stored.record.id}.claim.${worker}.${stored.version}`;
+    const { stored, job, worker, turn, signal } = options;
+    const write = `${stored.record.id}.claim.${worker}.${turn}`;
     const made = await log.move(stored, claimed(job, worker), write, { forMs: 10_000, signal });
     return new Claim(log, worker, made);
+  }
+
+  /** Of an operation that was claimed as it was accepted. */
+  static of(log: OperationLog, worker: string, stored: StoredOperation): Claim {
+    return new Claim(log, worker, stored);
   }
 
   /** Sequence of the message by which it was claimed, or by which the claim was renewed for a further target. */
@@ -107,7 +116,8 @@ export class Claim {
       const write = `${this.id}.${this.epoch}.${++this.#writes}`;
       const patience = { forMs: Number.POSITIVE_INFINITY, signal: this.signal };
       try {
-        this.#stored = await this.#log.move(this.#stored, transition, write, patience);
+        const next: Transition = (record) => transition(begun(record));
+        this.#stored = await this.#log.move(this.#stored, next, write, patience);
         return;
       } catch (error) {
         if (!isStillpointError(error, "RECORD_CONFLICT")) throw error;

@@ -169,3 +169,14 @@ describe("a further target", () => {
     await expect(world.operations.holdAlso(idOf(name), VM)).rejects.toMatchObject({ reason: "TARGET_BUSY" });
   });
 });
+
+test("one that may end the holder of its target and is refused then, ends nothing", async () => {
+  await using world = await startWorld();
+  const { name } = await world.operations.accept(ask);
+  const refuse = () => {
+    throw new StillpointError("VM_STATE", "it is elsewhere");
+  };
+  const other = world.operations.accept({ ...ask, kind: "group.end" }, { supersedes: () => true, expect: refuse });
+  await expect(other).rejects.toMatchObject({ reason: "VM_STATE" });
+  expect(await world.operations.get(idOf(name))).toMatchObject({ done: false });
+});

@@ -15,13 +15,16 @@ export interface OpenOperations {
   readonly logger: Pick<Logger, "info" | "warn" | "error">;
   /** The service's lifecycle signal. */
   readonly signal: AbortSignal;
+  /** Only operations of these services are run or listed here; those of all when left out. */
+  readonly services?: readonly string[];
 }
 
 /** The operations of a service on real servers: what its wiring needs, beside its runner. */
-export async function openOperations({ nats, redis, streams, logger, signal }: OpenOperations): Promise<Operations> {
+export async function openOperations(options: OpenOperations): Promise<Operations> {
+  const { nats, redis, streams, logger, signal, services } = options;
   const ports = { clock: systemClock, random: systemRandom };
   return await Operations.start({
-    ...{ ...ports, logger, signal, ops: streams.ops, records: streams.rec },
+    ...{ ...ports, logger, signal, services, ops: streams.ops, records: streams.rec },
     jobs: await JetStreamJobQueue.open(nats),
     jobState: new RedisJobState(redis),
     leases: new RedisLeases(redis, ports),

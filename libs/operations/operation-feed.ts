@@ -1,7 +1,13 @@
 import type { Clock } from "#libs/clock";
 import { isStillpointError } from "#libs/errors";
-import type { Log } from "#libs/records";
-import { ALL_OPERATIONS, decodeOperation, isTerminal, type StoredOperation } from "./operation-record.ts";
+import type { Log, LogMessage } from "#libs/records";
+import {
+  ALL_OPERATIONS,
+  decodeOperation,
+  isTerminal,
+  peekOperation,
+  type StoredOperation,
+} from "./operation-record.ts";
 
 type Listener = (stored: StoredOperation) => void;
 
@@ -9,6 +15,8 @@ type Listener = (stored: StoredOperation) => void;
 const KNOWN_FINISHED = 2_000;
 const WHOLE_FINISHED = 100;
 const RESTART_MS = 200;
+/** How late a feed of some services may be while nobody watches. */
+const LAG_MS = 200;
 
 /** An operation in a list; its state is in the log when it is not here. */
 export interface KnownOperation {
@@ -21,20 +29,27 @@ export interface KnownOperation {
 /**
  * What happens to operations, pushed: one follower of the log for the whole process, shared by watchers, workers and
  * the sweeper. Keeps every operation that is not finished, the newest of those that are, and the names of some more.
+ *
+ * A feed of some services only keeps theirs, which is what a worker needs, and hears of all others for those who watch
+ * them. It is late while nobody does: by then most operations have ended, and their states in between never come.
  */
 export class OperationFeed {
   readonly #log: Log;
   readonly #clock: Clock;
+  readonly #services: readonly string[] | undefined;
   readonly #unfinished = new Map<string, StoredOperation>();
   readonly #finished = new Map<string, KnownOperation>();
   /** Ids of the finished ones that are kept as a whole, oldest first. */
   readonly #whole: string[] = [];
   readonly #listeners = new Map<string, Set<Listener>>();
+  #watchers = 0;
   #position = 0;
 
-  constructor(log: Log, clock: Clock) {
+  /** Of the services whose kinds of operations begin so; of all when left out. */
+  constructor(log: Log, clock: Clock, services?: readonly string[]) {
     this.#log = log;
     this.#clock = clock;
+    this.#services = services;
   }
 
   /** Resolves when everything that was there has been read; goes on until the signal aborts. */
@@ -61,6 +76,16 @@ export class OperationFeed {
     return all.sort((a, b) => (a.createTime > b.createTime ? -1 : 1));
   }
 
+  /** As `subscribe`, and soon: without the lag that others can live with. */
+  watch(id: string, listener: Listener): () => void {
+    const unsubscribe = this.subscribe(id, listener);
+    this.#watchers++;
+    return () => {
+      this.#watchers--;
+      unsubscribe();
+    };
+  }
+
   /** Calls back for every change from now on; gives the way to stop it. */
   subscribe(id: string, listener: Listener): () => void {
     const listeners = this.#listeners.get(id) ?? new Set();
@@ -84,11 +109,19 @@ export class OperationFeed {
   }
 
   async #follow(signal: AbortSignal, caughtUp: () => void): Promise<void> {
-    for await (const message of this.#log.follow(ALL_OPERATIONS, { afterSequence: this.#position, signal })) {
+    const lag = this.#services === undefined ? {} : { lagMs: () => (this.#watchers > 0 ? 0 : LAG_MS) };
+    const options = { afterSequence: this.#position, signal, ...lag };
+    for await (const message of this.#log.follow(ALL_OPERATIONS, options)) {
       this.#position = message.sequence;
-      this.#take(decodeOperation(message));
+      if (this.#isOfInterest(message)) this.#take(decodeOperation(message));
       if (message.pending === 0) caughtUp();
     }
+  }
+
+  #isOfInterest(message: LogMessage): boolean {
+    if (this.#services === undefined) return true;
+    const { id, service } = peekOperation(message);
+    return this.#services.includes(service) || this.#listeners.has(id);
   }
 
   #take(stored: StoredOperation): void {

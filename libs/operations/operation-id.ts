@@ -11,6 +11,9 @@ export function operationIdOf(
   return `op-${digest(JSON.stringify([project, principal, requestId]))}`;
 }
 
+/** The id under which a request goes on whose operation was given up before anybody was told of it. */
+export const idAfter = (id: string): string => `op-${digest(id)}`;
+
 type Fingerprinted = Pick<AcceptRequest, "kind" | "target" | "fingerprint"> & Partial<Pick<AcceptRequest, "input">>;
 
 /** Equal for requests that ask for the same. */

@@ -36,6 +36,17 @@ export class OperationLog {
     return message === undefined ? undefined : decodeOperation(message);
   }
 
+  /**
+   * As `read`, but that there is none is believed of more than one node alone: one that is cut off takes itself for the
+   * leader for some seconds, and has not heard of what was accepted since. Fails with UNAVAILABLE where most do not answer.
+   */
+  async find(id: string): Promise<StoredOperation | undefined> {
+    const stored = await this.read(id);
+    if (stored !== undefined) return stored;
+    const [message] = await this.#log.newest(subjectOfOperation(id));
+    return message === undefined ? undefined : decodeOperation(message);
+  }
+
   /** As `read`, waiting as long as it takes for a log that does not answer. */
   async readSurely(id: string, signal: AbortSignal): Promise<StoredOperation | undefined> {
     for (;;) {
@@ -69,7 +80,7 @@ export class OperationLog {
     patience: WritePatience,
   ): Promise<StoredOperation | undefined> {
     for (;;) {
-      const stored = await this.read(id);
+      const stored = await this.find(id);
       if (stored === undefined || !options.wanted(stored.record)) return stored;
       try {
         return await this.move(stored, options.transition, `${options.write}.${stored.version}`, patience);

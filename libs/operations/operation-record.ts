@@ -77,6 +77,7 @@ export const subjectOfOperation = (id: string): string => PREFIX + id;
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
+const PEEKED_BYTES = 160;
 
 export function encodeOperation(record: OperationRecord): Uint8Array {
   return encoder.encode(JSON.stringify(record));
@@ -85,6 +86,18 @@ export function encodeOperation(record: OperationRecord): Uint8Array {
 export function decodeOperation({ data, sequence }: LogMessage): StoredOperation {
   return { record: JSON.parse(decoder.decode(data)) as OperationRecord, version: sequence };
 }
+
+/** Of which operation and service a message is, without a look at the rest of it where that can be had. */
+export function peekOperation({ data, subject, sequence, time }: LogMessage): { id: string; service: string } {
+  const head = decoder.decode(data.subarray(0, PEEKED_BYTES));
+  const [, id, kind] = /^\{"id":"([\w.-]+)","kind":"([\w.-]+)"/.exec(head) ?? [];
+  if (id !== undefined && kind !== undefined) return { id, service: serviceOf(kind) };
+  const { record } = decodeOperation({ data, subject, sequence, time });
+  return { id: record.id, service: serviceOf(record.kind) };
+}
+
+/** <service>.<verb> */
+export const serviceOf = (kind: string): string => kind.slice(0, kind.indexOf("."));
 
 /** The fencing token of the claim on it; 0 when nobody has claimed it. */
 export function epochOf({ record, version }: StoredOperation): number {
@@ -100,6 +113,15 @@ export function restoreError({ reason, message, help, metadata }: StoredError): 
   return new StillpointError(reason, message, { help, metadata });
 }
 
+/** @throws StillpointError why it was refused, if it was */
+export function throwRefusal({ refused, error }: OperationRecord): void {
+  if (refused === true && error !== undefined) throw restoreError(error);
+}
+
+/** It was given up while it was being accepted: nobody was told of it, and the request may go on under another id. */
+export const isAbandoned = ({ refused, error }: OperationRecord): boolean =>
+  refused === true && error?.reason === "OPERATION_ABANDONED";
+
 const states = {
   pending: OperationState.PENDING,
   running: OperationState.RUNNING,
@@ -108,6 +130,9 @@ const states = {
   cancelled: OperationState.CANCELLED,
   needs_attention: OperationState.NEEDS_ATTENTION,
 } as const;
+
+/** Nobody has taken it yet. */
+const isAwaited = ({ state, claim }: OperationRecord): boolean => state === "pending" && claim === undefined;
 
 export const isTerminal = ({ state }: OperationRecord): boolean => state !== "pending" && state !== "running";
 
@@ -119,7 +144,7 @@ export function toOperation(record: OperationRecord, live?: LiveState): Operatio
     name: `operations/${record.id}`,
     kind: record.kind,
     target: record.target,
-    state: states[record.state],
+    state: isAwaited(record) || record.state !== "pending" ? states[record.state] : OperationState.RUNNING,
     done,
     progress: done ? undefined : progressOf(record, live),
     output: record.state === "succeeded" ? { ...output } : undefined,
@@ -138,11 +163,9 @@ const stepNames: Readonly<Record<OperationRecord["phase"], (step: string) => str
   conclude: () => "conclude",
 };
 
-function progressOf(
-  { state, step, phase, claim }: OperationRecord,
-  live: LiveState | undefined,
-): Operation["progress"] {
-  if (state === "pending") return undefined;
+function progressOf(record: OperationRecord, live: LiveState | undefined): Operation["progress"] {
+  if (isAwaited(record)) return undefined;
+  const { step, phase, claim } = record;
   const current = live !== undefined && live.step === step ? live : undefined;
   return {
     step: stepNames[phase](step),

@@ -6,6 +6,8 @@ import { isTerminal, type OperationRecord, type StoredError, storeError } from "
  * The life of an operation. Every arrow is one compare-and-set write; only these functions make a new state.
  *
  *   pending                accepted; it holds its target, or is about to
+ *                          (claimed already by the worker of the process that accepts it, where there is room: then
+ *                          its step is intended, too, and one that holds nothing begins as running/steps)
  *     -> running/steps     claimed: the first step is intended, in the same write
  *     -> failed            refused: the target was busy, or not as expected
  *   running/steps          `step` is intended, may be running, may have happened; all before it are done
@@ -45,6 +47,20 @@ export const claimed =
     };
   };
 
+/** The worker of the process that accepts it takes it in the same write. It is pending still when it is to hold its target. */
+export const acceptedBy =
+  (job: StepsOf, worker: string): Transition =>
+  (record) => {
+    const taken = claimed(job, worker)(record);
+    return record.acquire === undefined ? taken : { ...taken, state: "pending", acquire: record.acquire };
+  };
+
+/** Its worker has begun, so that its target is held. */
+export const begun: Transition = (record) => {
+  const { acquire: _held, ...rest } = open(record);
+  return { ...rest, state: "running" };
+};
+
 /** A worker that stops gives it back, so that another need not wait. */
 export const givenUp: Transition = (record) => {
   const { claim: _gone, ...rest } = open(record);
@@ -80,11 +96,14 @@ export const stepDone =
     return next === undefined ? concluding(job, done) : { ...done, step: next, attempt: 1 };
   };
 
-/** It failed for good at the step that was intended, which may have happened in part unless it was never begun. */
+/**
+ * It failed for good at the step that was intended, which may have happened in part unless it was never begun. What takes
+ * it back has a newer epoch than all that was done: a message of a step that is late on its way is refused after that.
+ */
 export const failed =
   (error: StillpointError, begun: boolean): Transition =>
   (record) => ({
-    ...open(record),
+    ...renewed(record),
     ...{ phase: "undo", attempt: 1, error: storeError(error) },
     skipped: begun ? record.skipped : [...record.skipped, record.step],
   });

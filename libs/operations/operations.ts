@@ -8,18 +8,21 @@ import type { AcceptRequest, HoldTarget, TargetWrite } from "./accept-request.ts
 import { TargetAcquirer } from "./acquire.ts";
 import type { JobQueue } from "./job-queue.ts";
 import type { JobState, LiveState } from "./job-state.ts";
+import { newOperation } from "./new-operation.ts";
 import { OperationFeed } from "./operation-feed.ts";
-import { fingerprintOf, operationIdOf } from "./operation-id.ts";
+import { fingerprintOf, idAfter, operationIdOf } from "./operation-id.ts";
 import { OperationLog } from "./operation-log.ts";
 import {
-  type Acquire,
+  isAbandoned,
   isTerminal,
   type OperationRecord,
-  restoreError,
   type StoredOperation,
+  serviceOf,
+  throwRefusal,
   toOperation,
 } from "./operation-record.ts";
 import { cancelAsked, refused, renewed } from "./operation-state.ts";
+import { OwnWorkers, type Place } from "./own-workers.ts";
 import { watchOperation } from "./watch-operation.ts";
 
 export interface OperationsDeps {
@@ -35,6 +38,8 @@ export interface OperationsDeps {
   readonly logger: Pick<Logger, "info" | "warn" | "error">;
   /** Ends the follower of OPS. */
   readonly signal: AbortSignal;
+  /** Only operations of these services are run or listed here; those of all when left out. Any can be watched. */
+  readonly services?: readonly string[] | undefined;
 }
 
 export interface ListOptions {
@@ -60,11 +65,12 @@ export class Operations {
   readonly log: OperationLog;
   readonly feed: OperationFeed;
   readonly targets: TargetAcquirer;
+  readonly workers = new OwnWorkers();
 
   private constructor(deps: OperationsDeps) {
     this.deps = deps;
     this.log = new OperationLog(deps.ops, deps.clock);
-    this.feed = new OperationFeed(deps.ops, deps.clock);
+    this.feed = new OperationFeed(deps.ops, deps.clock, deps.services);
     this.targets = new TargetAcquirer({ ...deps, operations: this.log });
   }
 
@@ -81,16 +87,45 @@ export class Operations {
    * or with what `expect` throws; a repeated request id gives the operation of the first, or its refusal.
    */
   async accept<Body = Json>(request: AcceptRequest, write: TargetWrite<Body> = {}): Promise<Operation> {
-    const id = operationIdOf(request, this.deps.random);
-    const startMs = this.deps.clock.monotonicMs();
-    const { stored, isNew } = await this.#create(id, request, write);
-    const { record } = stored;
-    if (record.refused === true && record.error !== undefined) throw restoreError(record.error);
-    if (record.state === "pending") {
-      if (request.target !== "") await this.#acquire(record, write, isNew ? startMs : undefined);
-      this.deps.jobs.hint(serviceOf(record.kind), id);
+    const { clock, random } = this.deps;
+    const untilMs = clock.monotonicMs() + PATIENCE.forMs;
+    for (let id = operationIdOf(request, random); ; id = idAfter(id)) {
+      try {
+        return await this.#acceptAs(id, request, write);
+      } catch (error) {
+        // Nobody was told of it: the request goes on under the next id, along which whoever repeats it comes, too.
+        if (!isStillpointError(error, "OPERATION_ABANDONED") || clock.monotonicMs() > untilMs) throw error;
+      }
     }
-    return toOperation(record);
+  }
+
+  async #acceptAs<Body>(id: string, request: AcceptRequest, write: TargetWrite<Body>): Promise<Operation> {
+    const place = this.workers.place(id, request.kind);
+    try {
+      return toOperation((await this.#accept(id, request, write, place)).record);
+    } finally {
+      place?.leave();
+    }
+  }
+
+  async #accept<Body>(id: string, request: AcceptRequest, write: TargetWrite<Body>, place: Place | undefined) {
+    const startMs = this.deps.clock.monotonicMs();
+    const asked = newOperation(id, request, write, this.deps);
+    // The write that accepts it claims it, too, where this process has a worker with room.
+    const accepted = place === undefined ? asked : place.claimed(asked);
+    const { stored, isNew } = await this.#create(accepted, request.requestId);
+    const { record } = stored;
+    throwRefusal(record);
+    const isPending = record.state === "pending";
+    if (isPending && request.target !== "") await this.#acquire(record, write, isNew ? startMs : undefined);
+    if (isNew || (isPending && record.claim === undefined)) this.#begin(stored, place);
+    return stored;
+  }
+
+  #begin(stored: StoredOperation, place: Place | undefined): void {
+    const { id, kind } = stored.record;
+    if (place === undefined) this.deps.jobs.hint(serviceOf(kind), id);
+    else place.begin(stored);
   }
 
   /**
@@ -100,9 +135,9 @@ export class Operations {
    * the epoch that the steps after it have is newer than any under which others acted on the record before.
    */
   async holdAlso<Body = Json>(operationId: string, target: string, hold: HoldTarget<Body> = {}): Promise<void> {
-    const stored = await this.log.read(operationId);
+    const stored = await this.log.find(operationId);
     if (stored === undefined) throw notFound(operationId);
-    await this.targets.acquire({ id: operationId, target }, hold);
+    if (!(await this.targets.acquire({ id: operationId, target }, hold))) throw gone(operationId);
     const wanted = (record: OperationRecord) => !isTerminal(record) && record.claim !== undefined;
     const write = this.deps.random.id("renew");
     await this.log.modify(operationId, { wanted, transition: renewed, write }, PATIENCE);
@@ -115,17 +150,19 @@ export class Operations {
   async repeated(request: RepeatedRequest): Promise<Operation | undefined> {
     const { requestId } = request;
     if (requestId === undefined || requestId === "") return undefined;
-    const stored = await this.log.read(operationIdOf(request, this.deps.random));
-    if (stored === undefined) return undefined;
-    const { record } = stored;
-    if (record.fingerprint !== fingerprintOf(request)) throw reused(requestId);
-    if (record.refused === true && record.error !== undefined) throw restoreError(record.error);
-    return toOperation(record);
+    for (let id = operationIdOf(request, this.deps.random); ; id = idAfter(id)) {
+      const record = (await this.log.read(id))?.record;
+      if (record === undefined) return undefined;
+      if (record.fingerprint !== fingerprintOf(request)) throw reused(requestId);
+      if (isAbandoned(record)) continue;
+      throwRefusal(record);
+      return toOperation(record);
+    }
   }
 
   /** As it stands in the log, with its live progress; undefined when there is none. */
   async get(id: string): Promise<Operation | undefined> {
-    const stored = await this.log.read(id);
+    const stored = await this.log.find(id);
     if (stored === undefined) return undefined;
     return toOperation(stored.record, isTerminal(stored.record) ? undefined : await this.#live(id));
   }
@@ -161,8 +198,8 @@ export class Operations {
     return toOperation(stored.record);
   }
 
-  async #create<Body>(id: string, request: AcceptRequest, write: TargetWrite<Body>) {
-    const record = this.#newRecord(id, request, write);
+  async #create(record: OperationRecord, requestId: string | undefined) {
+    const { id } = record;
     try {
       return { stored: await this.log.create(record, PATIENCE), isNew: true };
     } catch (error) {
@@ -171,7 +208,7 @@ export class Operations {
     const stored = await this.log.read(id);
     // What a leader refused for the sake of a write that it has not finished: that may yet be lost with the leader.
     if (stored === undefined) throw new StillpointError("UNAVAILABLE", `${id} is just being accepted: ask again`);
-    if (stored.record.fingerprint !== record.fingerprint) throw reused(request.requestId);
+    if (stored.record.fingerprint !== record.fingerprint) throw reused(requestId);
     return { stored, isNew: false };
   }
 
@@ -197,26 +234,6 @@ export class Operations {
     return await this.log.modify(id, { wanted, transition: refused(error), write }, PATIENCE);
   }
 
-  #newRecord<Body>(id: string, request: AcceptRequest, write: TargetWrite<Body>): OperationRecord {
-    const { kind, target, principal, project, input, traceparent } = request;
-    const now = this.deps.clock.now().toISOString();
-    return {
-      ...{ id, kind, target, principal, project, input },
-      ...(traceparent === undefined ? {} : { traceparent }),
-      fingerprint: fingerprintOf(request),
-      createTime: now,
-      updateTime: now,
-      state: "pending",
-      phase: "steps",
-      step: "",
-      attempt: 0,
-      skipped: [],
-      outputs: {},
-      ...(target === "" || "hold" in write ? {} : { acquire: acquireOf(write) }),
-      write: this.deps.random.id("accept"),
-    };
-  }
-
   async #live(id: string): Promise<LiveState | undefined> {
     // Without Redis there is no progress to show, and nothing else is lost.
     const [live] = await this.deps.jobState.read([id]).catch(() => [undefined]);
@@ -227,15 +244,8 @@ export class Operations {
 const reused = (requestId = ""): StillpointError =>
   new StillpointError("REQUEST_ID_REUSED", `request id ${requestId} was used for another request`);
 
-export const serviceOf = (kind: string): string => kind.slice(0, kind.indexOf("."));
+const gone = (id: string): StillpointError =>
+  new StillpointError("EPOCH_STALE", `operations/${id} has ended, and takes hold of nothing any more`);
 
 export const notFound = (id: string): StillpointError =>
   new StillpointError("OPERATION_NOT_FOUND", `operations/${id} was not found`);
-
-function acquireOf<Body>(write: TargetWrite<Body>): Acquire {
-  if (!("create" in write)) return {};
-  const { uid, body, events = [] } = write.create;
-  const json = (write.codec === undefined ? body : write.codec.toJSON(body)) as Json;
-  const { existsReason } = write;
-  return { create: { uid, body: json, events }, ...(existsReason === undefined ? {} : { existsReason }) };
-}

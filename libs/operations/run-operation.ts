@@ -6,6 +6,7 @@ import { asFailure, cancelled, isStale, isTransient, undoFailure } from "./failu
 import type { Job, JobContext, JobOutput, Outcome, ProgressUpdate, Step } from "./job.ts";
 import { isTerminal, restoreError } from "./operation-record.ts";
 import * as move from "./operation-state.ts";
+import { Patience, type RetryLimits } from "./patience.ts";
 
 export interface RunDeps {
   readonly clock: Clock;
@@ -15,15 +16,11 @@ export interface RunDeps {
   progress(update: ProgressUpdate): void;
 }
 
-/** When to stop believing that a transient failure goes away. */
-export interface RetryLimits {
-  readonly attempts: number;
-  readonly forMs: number;
-}
-
-const FIRST_PAUSE_MS = 100;
-const LONGEST_PAUSE_MS = 30_000;
+/** Of each worker. */
 const UNDO_ATTEMPTS = 5;
+/** A step that was begun so often has outlived two workers. */
+const BEGUN_OFTEN = 3;
+const ASIDE_MS = 250;
 
 /** Moves a claimed operation on until it has ended. Fails with ClaimLost when somebody else has to go on. */
 export async function runOperation(claim: Claim, job: Job, deps: RunDeps): Promise<void> {
@@ -106,7 +103,8 @@ class Run {
     const claim = this.#claim;
     const step = this.#step();
     if (step.undo !== undefined && !claim.record.skipped.includes(step.name)) {
-      const limits = { ...this.#deps.retry, attempts: UNDO_ATTEMPTS };
+      const attempts = Math.min(claim.record.attempt - 1 + UNDO_ATTEMPTS, this.#deps.retry.attempts);
+      const limits = { ...this.#deps.retry, attempts: Math.max(attempts, UNDO_ATTEMPTS) };
       try {
         const name = `${this.#name(step)}.undo`;
         const work = async () => await step.undo?.(this.#context(claim.signal));
@@ -149,23 +147,27 @@ class Run {
     work: () => Promise<Result>,
     again: (error: unknown) => boolean = isTransient,
   ): Promise<Result> {
-    const { clock, random } = this.#deps;
-    const start = clock.monotonicMs();
-    let pauseMs = FIRST_PAUSE_MS;
-    for (let attempt = this.#claim.record.attempt; ; attempt++) {
-      if (attempt > limits.attempts) throw asFailure(this.#lastError ?? new Error("it was begun too often"), name);
+    const patience = new Patience(limits, this.#claim.record.attempt, this.#deps);
+    await this.#stepAside();
+    for (;;) {
+      if (patience.isExhausted) throw asFailure(this.#lastError ?? new Error("it was begun too often"), name);
       try {
         return await work();
       } catch (error) {
         this.#lastError = error;
-        const late = clock.monotonicMs() - start > limits.forMs;
-        if (this.#interrupted() || isStale(error) || late || !again(error)) throw error;
+        if (this.#interrupted() || isStale(error) || patience.isOver(error) || !again(error)) throw error;
         this.#deps.progress({ message: `trying again: ${asFailure(error, name).message}` });
       }
-      await this.#pause(pauseMs * (0.5 + random.next()));
-      pauseMs = Math.min(pauseMs * 2, LONGEST_PAUSE_MS);
+      await this.#pause(patience.pauseAfter(this.#lastError));
     }
   }
+
+  /** One of those that were begun often may kill its worker: chance has the others done before it, sooner or later. */
+  async #stepAside(): Promise<void> {
+    const { attempt } = this.#claim.record;
+    if (attempt >= BEGUN_OFTEN) await this.#pause(this.#deps.random.next() * ASIDE_MS * attempt);
+  }
+
   async #pause(ms: number): Promise<void> {
     const stop = new AbortController();
     const unwatch = watchFor(this.#claim, stop);

@@ -21,9 +21,9 @@ interface WatchSource {
 export async function* watchOperation(source: WatchSource, signal: AbortSignal): AsyncGenerator<Operation> {
   const { id, feed, log } = source;
   const newest = new Newest();
-  const unsubscribe = feed.subscribe(id, (stored) => newest.take(stored));
+  const unsubscribe = feed.watch(id, (stored) => newest.take(stored));
   try {
-    newest.take(feed.get(id) ?? (await log.read(id)));
+    newest.take(feed.get(id) ?? (await log.find(id)));
     yield* showChanges(source, newest, signal);
   } finally {
     unsubscribe();

@@ -1,5 +1,5 @@
 import type { Clock } from "#libs/clock";
-import { isStillpointError, type StillpointError } from "#libs/errors";
+import { isLasting, isStillpointError, type StillpointError } from "#libs/errors";
 import type { Log } from "./log.ts";
 
 /** One write whose outcome has to be known. */
@@ -13,7 +13,7 @@ export interface SureWrite {
 
 export interface Patience {
   readonly clock: Clock;
-  /** How long to go on while the log does not answer; Infinity is allowed. */
+  /** How long to go on while the log does not answer; Infinity is allowed, and alone waits for somebody to act. */
   readonly forMs: number;
   readonly signal?: AbortSignal;
 }
@@ -34,7 +34,8 @@ export async function appendSurely(log: Log, write: SureWrite, patience: Patienc
     try {
       return await appendOnce(log, write, isRepeated);
     } catch (error) {
-      if (!isUnanswered(error) || clock.monotonicMs() - start + pauseMs > forMs) throw error;
+      const isTooLong = clock.monotonicMs() - start + pauseMs > forMs || (isLasting(error) && Number.isFinite(forMs));
+      if (!isUnanswered(error) || isTooLong) throw error;
     }
     isRepeated = true;
     await clock.sleep(pauseMs, signal);

@@ -1,9 +1,10 @@
 import { once } from "node:events";
 import { createServer } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
 import { jetstreamManager } from "@nats-io/jetstream";
 import { expect, test } from "vitest";
 import { Lifecycle } from "#libs/lifecycle";
-import { freePort, startNats, startNatsCluster } from "#libs/testing";
+import { freePort, type NatsCluster, startNats, startNatsCluster, type TestServer } from "#libs/testing";
 import { checkServers, checkVersion } from "./check-servers.ts";
 import { connectNats, openNats } from "./nats-connection.ts";
 import { openStreams, streamSpecs } from "./streams.ts";
@@ -50,6 +51,7 @@ test("three nodes keep each message, also of a stream that one kept alone, and t
     expect([config.name, config.num_replicas]).toEqual([config.name, 3]);
   const sequence = await rec.append("rec.hosts.n1", Buffer.from("{}"), { expectedSequence: 0 });
   const leader = await cluster.leaderOf("REC");
+  await expectsMost(cluster, leader);
   await leader?.stop("SIGKILL");
   // Who starts meanwhile is served too.
   const late = await openNats({ url: cluster.url });
@@ -60,6 +62,24 @@ test("three nodes keep each message, also of a stream that one kept alone, and t
   await leader?.start();
   await cluster.untilWhole();
 });
+
+/** A leader that is alone says at once that there is nothing; asked for the newest it waits for the others. */
+async function expectsMost(cluster: NatsCluster, leader: TestServer | undefined) {
+  const nats = await openNats({ url: leader?.url ?? "" });
+  await using _close = { [Symbol.asyncDispose]: () => nats.close() };
+  const { rec } = await openStreams(nats);
+  const others = cluster.nodes.filter((node) => node !== leader);
+  for (const node of others) node.signal("SIGSTOP");
+  expect(await rec.read("rec.hosts.none")).toBeUndefined();
+  const newest = rec.newest("rec.hosts.none");
+  expect(await Promise.race([newest, sleep(aloneMs, "no answer")])).toBe("no answer");
+  for (const node of others) node.signal("SIGCONT");
+  expect(await newest).toEqual([]);
+  await cluster.untilWhole();
+}
+
+/** Less than it takes to elect another. */
+const aloneMs = 1_500;
 
 /** Greets as nats-server 2.9.10 does: Debian 12's cannot be installed beside the one that everything else runs on. */
 async function oldServer(info: object): Promise<AsyncDisposable & { url: string }> {

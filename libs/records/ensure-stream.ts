@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { JetStreamApiError, type JetStreamManager, type StreamConfig, type StreamInfo } from "@nats-io/jetstream";
-import { NoRespondersError, TimeoutError } from "@nats-io/transport-node";
+import { TimeoutError } from "@nats-io/transport-node";
+import { hasNoRoom, isNobodyThere } from "./outage.ts";
 
 type Config = Partial<StreamConfig> & { readonly name: string };
 type ConfigOfSubjects = Config & { readonly subjects: string[] };
@@ -10,8 +11,17 @@ const beingMade = (name: string) => `making.${name}`;
 
 /** "stream not found" (server/errors.json). */
 const NOT_FOUND = 10_059;
+/** "no suitable peers for placement" */
+const NO_PEERS = 10_005;
 const PATIENCE_MS = 30_000;
 const AGAIN_MS = 500;
+
+const tooFew =
+  "NATS does not place it on three nodes. Is each healthy, with room for it? If they have just begun for the first time, " +
+  'they may not have counted each other (docs/operations.md, "Three nodes of NATS, three of Redis")';
+const tooLittle =
+  "NATS may keep too little. Raise its max_file_store; if it has none, it takes three quarters of what was free when it " +
+  'started (docs/operations.md, "A disk that is full")';
 
 /**
  * Makes the stream; of one that exists, only the number of servers that keep it is raised. Safe to run in several
@@ -53,10 +63,18 @@ async function patiently(stream: string, attempt: () => Promise<boolean>): Promi
     try {
       return await attempt();
     } catch (cause) {
+      const why = reasonOf(cause);
+      if (why !== undefined) throw new Error(`stream ${stream} cannot be made: ${why}`, { cause });
       if (performance.now() > end || !isForNow(cause)) throw new Error(`stream ${stream} cannot be made`, { cause });
     }
     await sleep(AGAIN_MS);
   }
+}
+
+/** Undefined for what has none that is known here. */
+function reasonOf(cause: unknown): string | undefined {
+  if (hasNoRoom(cause)) return tooLittle;
+  return cause instanceof JetStreamApiError && cause.code === NO_PEERS ? tooFew : undefined;
 }
 
 async function makeOrRaise(manager: JetStreamManager, config: Config): Promise<boolean> {
@@ -98,10 +116,4 @@ function isForNow(error: unknown): boolean {
 }
 
 /** No server heard it, or none answered. */
-export function isSilence(error: unknown): boolean {
-  return (
-    error instanceof TimeoutError ||
-    error instanceof NoRespondersError ||
-    (error instanceof Error && error.name === "JetStreamNotEnabled")
-  );
-}
+export const isSilence = (error: unknown): boolean => error instanceof TimeoutError || isNobodyThere(error);

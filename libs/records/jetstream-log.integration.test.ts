@@ -40,6 +40,11 @@ describe("RecordView on JetStream", () => {
     const store = createRecordStore({ log, codec: rawCodec, clock: systemClock, random: systemRandom });
     const stop = new AbortController();
     const view = await RecordView.start({ log, filter: "rec.projects.*.vms.*", codec: rawCodec, signal: stop.signal });
+    const late: number[] = [];
+    const reading = (async () => {
+      const options = { afterSequence: 0, signal: stop.signal, lagMs: () => 20 };
+      for await (const { sequence } of log.follow("rec.projects.*.vms.*", options)) late.push(sequence);
+    })().catch(() => undefined);
     const first = await store.create(vm(1), { uid: "vm-1", body: { n: 1 } });
     await view.waitFor(first.version);
     expect(view.get(vm(1))?.body).toEqual({ n: 1 });
@@ -49,6 +54,8 @@ describe("RecordView on JetStream", () => {
     const second = await store.modify(vm(1), () => ({ body: { n: 2 } }));
     await view.waitFor(second?.version ?? 0);
     expect(view.get(vm(1))?.body).toEqual({ n: 2 });
+    await eventually(() => late.length === 2);
+    expect(late).toEqual([first.version, second?.version]);
 
     const again = createRecordStore({
       log: await openLog(),
@@ -61,6 +68,7 @@ describe("RecordView on JetStream", () => {
     await server.start();
     await eventually(() => view.get(vm(2)) !== undefined && view.get(vm(1)) === undefined);
     stop.abort();
+    await reading;
   });
 
   test("passes over what other kinds wrote", async () => {

@@ -10,7 +10,7 @@ import {
   type StoredMsg,
   type StreamConfig,
 } from "@nats-io/jetstream";
-import { headers, type MsgHdrs, type NatsConnection, NoRespondersError, TimeoutError } from "@nats-io/transport-node";
+import { headers, type MsgHdrs, type NatsConnection, TimeoutError } from "@nats-io/transport-node";
 import { StillpointError } from "#libs/errors";
 import type { PurgeableLog } from "./compactor.ts";
 import { ensureStream } from "./ensure-stream.ts";
@@ -23,6 +23,7 @@ import type {
   LogMessage,
   OrderedLog,
 } from "./log.ts";
+import { hasNoRoom, isNobodyThere, noRoom, tookWrite } from "./outage.ts";
 
 const ANSWER_WITHIN_MS = 2_000;
 const READ_TRIES = 5;
@@ -85,7 +86,9 @@ export class JetStreamLog implements OrderedLog, PurgeableLog {
 
   async #publish(subject: string, data: Uint8Array, options: Partial<JetStreamPublishOptions>): Promise<number> {
     try {
-      return (await this.#client.publish(subject, data, { ...options, timeout: ANSWER_WITHIN_MS })).seq;
+      const { seq } = await this.#client.publish(subject, data, { ...options, timeout: ANSWER_WITHIN_MS });
+      tookWrite(this.#nats);
+      return seq;
     } catch (error) {
       throw this.#refusal(subject, error);
     }
@@ -135,6 +138,7 @@ export class JetStreamLog implements OrderedLog, PurgeableLog {
 
   #refusal(subject: string, cause: unknown): StillpointError {
     if (isConflict(cause)) return new StillpointError("RECORD_CONFLICT", `${subject} has moved on`, { cause });
+    if (hasNoRoom(cause)) return noRoom(this.#nats, this.stream, cause);
     const refused = cause instanceof JetStreamApiError || isNobodyThere(cause);
     if (refused) return this.#unavailable(cause);
     return new StillpointError("OUTCOME_UNKNOWN", `no answer about a write to ${subject}`, { cause });
@@ -153,10 +157,6 @@ function isConflict(error: unknown): boolean {
     JetStreamApiCodes.StreamWrongLastSequenceUnknown,
   ];
   return error instanceof JetStreamApiError && codes.includes(error.code);
-}
-
-function isNobodyThere(error: unknown): boolean {
-  return error instanceof NoRespondersError || (error instanceof Error && error.name === "JetStreamNotEnabled");
 }
 
 /** Anything but silence is an answer, though not the one that was hoped for. A cluster without a leader has none. */

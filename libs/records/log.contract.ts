@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { eventually } from "#libs/testing";
 import type { PurgeableLog } from "./compactor.ts";
 import type { FollowedMessage, OrderedLog } from "./log.ts";
 
@@ -50,6 +51,28 @@ export function logContract(name: string, open: () => Promise<OrderedLog & Purge
       await append(log, "rec.y.c", "three", 0);
       expect((await log.read("rec.x.*"))?.sequence).toBe(last);
       expect(await log.read("rec.z.>")).toBeUndefined();
+    });
+
+    test("tells a reader that may lag the newest of each subject in the end, in order", async () => {
+      const log = await open();
+      const stop = new AbortController();
+      const seen: FollowedMessage[] = [];
+      const reading = (async () => {
+        const options = { afterSequence: 0, signal: stop.signal, lagMs: () => 20 };
+        for await (const message of log.follow("rec.>", options)) seen.push(message);
+      })();
+      const last = new Map<string, number>();
+      for (let number = 0; number < 300; number++) {
+        const subject = `rec.${number % 50}`;
+        last.set(subject, await append(log, subject, `${number}`, last.get(subject) ?? 0));
+      }
+      await eventually(() => seen.at(-1)?.sequence === Math.max(...last.values()));
+      const newest = new Map(seen.map(({ subject, sequence }) => [subject, sequence]));
+      expect(newest).toEqual(last);
+      const sequences = seen.map(({ sequence }) => sequence);
+      expect(sequences).toEqual([...new Set(sequences)].sort((a, b) => a - b));
+      stop.abort();
+      await reading;
     });
 
     test("appends only over the sequence that was expected", async () => {

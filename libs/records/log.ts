@@ -18,7 +18,10 @@ export interface Log {
    * Fails with RESYNC when messages after that sequence are no longer kept.
    */
   follow(filter: string, options: FollowOptions): AsyncIterable<FollowedMessage>;
-  /** The newest message of each subject that matches, in order of sequence. */
+  /**
+   * The newest message of each subject that matches, in order of sequence. Dearer than `read`: in a cluster most nodes
+   * have to agree on it before it is read, so that none that is cut off answers.
+   */
   newest(filter: string): Promise<LogMessage[]>;
   /** The sequence of the newest message in the log; 0 when it is empty. */
   lastSequence(): Promise<number>;
@@ -44,6 +47,11 @@ export interface AppendOptions {
 export interface FollowOptions {
   readonly afterSequence: number;
   readonly signal: AbortSignal;
+  /**
+   * Milliseconds for which the reader need not hear of news once it has caught up; asked each time. What is written over
+   * within them may never come: for readers of many messages who care for the newest state alone. None if unsaid.
+   */
+  readonly lagMs?: () => number;
 }
 
 /** A log that a single writer at a time extends: what two of them write neither repeats nor interleaves. */

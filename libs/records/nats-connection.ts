@@ -1,5 +1,5 @@
 import { hostname } from "node:os";
-import { connect, type NatsConnection } from "@nats-io/transport-node";
+import { type ConnectionOptions, connect, type NatsConnection } from "@nats-io/transport-node";
 import type { Lifecycle } from "#libs/lifecycle";
 import { ownIdentity } from "#libs/tls";
 import { checkServers } from "./check-servers.ts";
@@ -17,7 +17,10 @@ const CONNECT_WITHIN_MS = 3_000;
  * Connects to NATS and stays connected: the client's default gives up for good after ten attempts, and notices a dead
  * peer after minutes only.
  */
-export async function openNats({ url, name = "stillpoint" }: NatsOptions): Promise<NatsConnection> {
+export async function openNats(
+  { url, name = "stillpoint" }: NatsOptions,
+  otherwise: ConnectionOptions = {},
+): Promise<NatsConnection> {
   return await connect({
     ...serversOf(url),
     ...tlsFor(url),
@@ -34,6 +37,7 @@ export async function openNats({ url, name = "stillpoint" }: NatsOptions): Promi
     ignoreClusterUpdates: true,
     // An error made with its stack for each request, lest it fails, is a fiftieth of all work.
     noAsyncTraces: true,
+    ...otherwise,
   });
 }
 
@@ -71,18 +75,4 @@ export async function connectNats(
   lifecycle.add("nats connection", nats, (connection) => connection.close());
   if (config.NATS_MONITOR_URL !== undefined) await checkServers(config.NATS_MONITOR_URL);
   return nats;
-}
-
-/** Whether the connection stands at this moment, for health checks: it comes back by itself when it does not. */
-export function natsHealth(nats: NatsConnection): () => boolean {
-  let connected = !nats.isClosed();
-  const follow = async () => {
-    for await (const { type } of nats.status()) {
-      if (type === "disconnect" || type === "close") connected = false;
-      if (type === "reconnect") connected = true;
-    }
-    connected = false;
-  };
-  follow().catch(() => undefined);
-  return () => connected;
 }

@@ -142,6 +142,28 @@ describe("a view", () => {
     expect(rest.map(({ kind }) => kind)).toEqual(["synced", "deleted"]);
   });
 
+  test("waits for a write also while a leader that was cut off says that the log ends before it", async () => {
+    const { log, store } = world();
+    await store.create(name, { uid: "vm-1", body: {} });
+    const stop = new AbortController();
+    let staleAnswers = 1;
+    const stale: Log = {
+      read: (subject) => log.read(subject),
+      newest: (filter) => log.newest(filter),
+      append: (subject, data, options) => log.append(subject, data, options),
+      follow: (filter, options) => log.follow(filter, options),
+      lastSequence: async () => (staleAnswers-- > 0 ? 0 : await log.lastSequence()),
+    };
+    const options = { filter: "rec.projects.*.vms.*", codec: rawCodec, signal: stop.signal };
+    const view = await RecordView.start({ ...options, log: stale });
+    staleAnswers = 1;
+    // Of another kind: it never comes by.
+    const other = await log.append("rec.hosts.n1", Buffer.from("{}"), { expectedSequence: 0 });
+    await view.waitFor(other);
+    expect(staleAnswers).toBeLessThan(1);
+    stop.abort();
+  });
+
   test("asks a watcher to start over whose token it does not remember", async () => {
     const { log, store } = world();
     const old = await store.create(name, { uid: "vm-1", body: {} });

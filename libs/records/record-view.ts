@@ -1,7 +1,10 @@
 import { zstdCompressSync, zstdDecompressSync } from "node:zlib";
 import { type Clock, systemClock } from "#libs/clock";
 import { isStillpointError, StillpointError } from "#libs/errors";
+import { Arrivals } from "./arrivals.ts";
+import { type Change, KeptChanges } from "./kept-changes.ts";
 import type { FollowedMessage, Log, LogMessage } from "./log.ts";
+import { NameOrder, type NameRange } from "./name-order.ts";
 import type { BodyCodec, StoredRecord } from "./record.ts";
 import { decodeRecord, toStored } from "./record-message.ts";
 import { Wakeup } from "./wakeup.ts";
@@ -49,13 +52,6 @@ export type ViewChange<Body> =
   | { readonly kind: "deleted"; readonly record: StoredRecord<Body>; readonly token: number }
   | { readonly kind: "synced" | "bookmark"; readonly token: number };
 
-interface Change<Body> {
-  readonly kind: "changed" | "deleted";
-  readonly record: StoredRecord<Body>;
-}
-
-/** How many changes are kept for watchers that come back or are slow. */
-const KEPT_CHANGES = 4_096;
 const BOOKMARK_MS = 30_000;
 const PUSH_WAIT_MS = 100;
 const RESTART_MS = 200;
@@ -69,11 +65,12 @@ export class RecordView<Body> {
   readonly #options: RecordViewOptions<Body>;
   readonly #clock: Pick<Clock, "sleep">;
   readonly #records = new Map<string, StoredRecord<Body>>();
+  /** Of the names of all records; absent while they are loaded. */
+  #order: NameOrder | undefined;
   readonly #moved = new Wakeup();
-  #changes: Change<Body>[] = [];
+  readonly #arrivals = new Arrivals();
+  readonly #changes = new KeptChanges<Body>();
   #token = 0;
-  /** Watches may begin here or later. */
-  #floor = 0;
 
   private constructor(options: RecordViewOptions<Body>) {
     this.#options = options;
@@ -97,10 +94,14 @@ export class RecordView<Body> {
     return this.#records.get(name);
   }
 
-  /** In order of name; `prefix` is of the name. */
-  list(prefix = ""): StoredRecord<Body>[] {
-    const wanted = [...this.#records.values()].filter(({ name }) => name.startsWith(prefix));
-    return wanted.sort((a, b) => (a.name < b.name ? -1 : 1));
+  /** In order of name; `prefix` is of the name. Costs as much as what it gives, however many there are. */
+  list(prefix = "", range?: NameRange): StoredRecord<Body>[] {
+    const listed: StoredRecord<Body>[] = [];
+    for (const name of this.#order?.startingWith(prefix, range) ?? []) {
+      const record = this.#records.get(name);
+      if (record !== undefined) listed.push(record);
+    }
+    return listed;
   }
 
   /** In no order, and without a copy. */
@@ -108,12 +109,22 @@ export class RecordView<Body> {
     return this.#records.values();
   }
 
-  /** Resolves when the view knows the write that has this version; at once for 0. */
-  async waitFor(token: number, signal: AbortSignal = this.#options.signal): Promise<void> {
+  /**
+   * Resolves when the view knows the write that has this version; at once for 0. `endsBefore` is told when the log ends
+   * before it, as it seems to do for a while where a leader of NATS was cut off and does not know it yet.
+   */
+  async waitFor(token: number, signal = this.#options.signal, endsBefore = (_last: number) => {}): Promise<void> {
+    if (this.#token >= token) return;
+    using waiting = this.#arrivals.at(token);
     while (this.#token < token) {
       signal.throwIfAborted();
-      const woken = await within(this.#clock, PUSH_WAIT_MS, this.#moved.next(signal));
-      if (!woken) await this.#skipForeign(token);
+      // Not called off when it has come, nearly at once: that would cost more than it is worth.
+      const late = this.#clock.sleep(PUSH_WAIT_MS).then(
+        () => false,
+        () => false,
+      );
+      const hasCome = await Promise.race([waiting.come.then(() => true), late]);
+      if (!hasCome) await this.#skipForeign(token, endsBefore);
     }
   }
 
@@ -129,7 +140,10 @@ export class RecordView<Body> {
     if (since === undefined) {
       for (const record of this.list(prefix)) yield { kind: "current", record, token };
     } else {
-      await this.waitFor(since, signal);
+      // It comes from elsewhere, or from before the stream was made again.
+      await this.waitFor(since, signal, (last) => {
+        throw new StillpointError("RESYNC", `the log ends at ${last}, before token ${since}`);
+      });
     }
     yield { kind: "synced", token };
     for await (const change of this.#changesAfter(token, signal)) {
@@ -142,7 +156,7 @@ export class RecordView<Body> {
     let position = token;
     while (!signal.aborted && !this.#options.signal.aborted) {
       const woken = this.#moved.next(signal);
-      const changes = this.#after(position);
+      const changes = this.#changes.after(position, this.#token);
       position = Math.max(position, this.#token);
       for (const { kind, record } of changes) yield { kind, record, token: record.version };
       if (changes.length === 0 && !(await within(this.#clock, BOOKMARK_MS, woken)))
@@ -156,15 +170,17 @@ export class RecordView<Body> {
       try {
         const last = await log.lastSequence();
         const newest = await log.newest(filter);
+        this.#order = undefined;
         this.#records.clear();
         this.#options.mirror?.clear();
-        this.#changes = [];
         this.#token = 0;
         for (const message of newest) this.#apply(message);
+        this.#order = new NameOrder(this.#records.keys());
         this.#options.mirror?.loaded?.();
         // Also where nothing matches: a token from before the stream was made again is below what it begins with.
         this.#token = Math.max(this.#token, last);
-        this.#floor = this.#token;
+        this.#changes.beginAt(this.#token);
+        this.#arrivals.reached(this.#token);
         this.#moved.wake();
         return;
       } catch (error) {
@@ -190,13 +206,10 @@ export class RecordView<Body> {
 
   #take(message: FollowedMessage): void {
     const change = this.#apply(message);
+    this.#arrivals.reached(this.#token);
     if (change === undefined) return;
-    if (this.#options.lean === true) this.#floor = this.#token;
-    else this.#changes.push(change);
-    if (this.#changes.length >= 2 * KEPT_CHANGES) {
-      const dropped = this.#changes.splice(0, KEPT_CHANGES);
-      this.#floor = dropped.at(-1)?.record.version ?? this.#floor;
-    }
+    if (this.#options.lean === true) this.#changes.beginAt(this.#token);
+    else this.#changes.add(change);
     this.#moved.wake();
   }
 
@@ -209,31 +222,24 @@ export class RecordView<Body> {
     const record = lean === true ? withoutRaw(stored, message.data) : stored;
     if (deleted !== true) {
       this.#records.set(record.name, record);
+      this.#order?.add(record.name);
       mirror?.set(record);
       return { kind: "changed", record };
     }
     if (!this.#records.delete(record.name)) return undefined;
+    this.#order?.delete(record.name);
     mirror?.delete(record.name);
     return { kind: "deleted", record };
   }
 
-  #after(token: number): Change<Body>[] {
-    if (token < this.#floor || token > this.#token) {
-      throw new StillpointError("RESYNC", `nothing is known about what followed token ${token}`);
-    }
-    if (token === this.#token) return [];
-    let first = this.#changes.length;
-    while (first > 0 && (this.#changes[first - 1]?.record.version ?? 0) > token) first--;
-    return this.#changes.slice(first);
-  }
-
   /** A token of a record of another kind never comes by: the view is past it when it knows the newest of its own. */
-  async #skipForeign(token: number): Promise<void> {
+  async #skipForeign(token: number, endsBefore: (last: number) => void): Promise<void> {
     const { log, filter } = this.#options;
     const last = await log.lastSequence();
-    if (last < token) throw new StillpointError("RESYNC", `the log ends at ${last}, before token ${token}`);
+    if (last < token) return endsBefore(last);
     const newest = await log.read(filter);
     if ((newest?.sequence ?? 0) <= this.#token && this.#token < token) this.#token = token;
+    this.#arrivals.reached(this.#token);
   }
 }
 

@@ -1,6 +1,6 @@
 import { ClientError, Status } from "nice-grpc-common";
 import { RichClientError } from "nice-grpc-error-details";
-import { errorTable, type Reason, StillpointError } from "#libs/errors";
+import { errorTable, type Reason, StillpointError, tellsLasting } from "#libs/errors";
 import { errorDomain } from "./server-error.ts";
 
 /** The reason that tells a bare status in general. */
@@ -13,10 +13,15 @@ const general: Partial<Record<Status, Reason>> = {
 };
 
 /** The reason that one of our servers gave, whatever version it has; undefined for a bare status. */
-export function reasonOf(error: ClientError): string | undefined {
+export const reasonOf = (error: ClientError): string | undefined => infoOf(error)?.reason;
+
+/** Whether one of our servers said that it stays so until somebody acts. */
+export const staysSo = (error: ClientError): boolean => tellsLasting(infoOf(error)?.metadata);
+
+function infoOf(error: ClientError) {
   const details = error instanceof RichClientError ? error.extra : [];
   const info = details.find((detail) => detail.$type === "google.rpc.ErrorInfo");
-  return info?.domain === errorDomain ? info.reason : undefined;
+  return info?.domain === errorDomain ? info : undefined;
 }
 
 /**

@@ -5,9 +5,13 @@ import type { ScopedServer } from "./scoped-server.ts";
 
 const descriptors = join(import.meta.dirname, "../contracts/stillpoint.binpb");
 
+/** Read once for all servers of a process. */
+let reading: Promise<Buffer> | undefined;
+
 /** Adds grpc.reflection.v1 for these services; leaves it out, with a warning, when the descriptors were not generated. */
 export async function addReflection(server: ScopedServer, logger: Logger, services: readonly string[]): Promise<void> {
-  const protoset = await readFile(descriptors).catch((error: unknown) => {
+  reading ??= readFile(descriptors);
+  const protoset = await reading.catch((error: unknown) => {
     logger.warn({ err: error }, "no reflection: run npm run generate");
     return undefined;
   });

@@ -26,11 +26,13 @@ test("calls go round all addresses, and on without the one that is closed", asyn
   const client = createRpcClient(OperationsDefinition, replicas.map(({ address }) => address).join(","));
   const ask = async () => (await client.getOperation({ name: "operations/x" })).name;
   await eventually(async () => new Set(await Promise.all([1, 2, 3, 4, 5, 6].map(ask))).size === 3);
+  let begun = 0;
   const asking = Array.from({ length: 200 }, async (_, index) => {
     await sleep(index);
+    begun++;
     return ask();
   });
-  await sleep(50);
+  await eventually(() => begun >= 50, { everyMs: 1 });
   await replicas[1]?.server.close();
   const answers = await Promise.all(asking);
   expect(answers).toHaveLength(200);

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { type CallOptions, ClientError, type ClientMiddleware, Metadata, Status } from "nice-grpc-common";
-import { isTransportFailure, reasonOf } from "./client-error.ts";
+import { isTransportFailure, reasonOf, staysSo } from "./client-error.ts";
 
 export interface RetryOptions {
   /** How often a unary call is tried again at most. */
@@ -78,5 +78,6 @@ function mayGoAway(error: unknown): boolean {
   if (!(error instanceof ClientError)) return false;
   const reason = reasonOf(error);
   if (reason === undefined) return isTransportFailure(error);
-  return error.code === Status.UNAVAILABLE && (reason === "UNAVAILABLE" || reason === "OUTCOME_UNKNOWN");
+  const isAway = reason === "UNAVAILABLE" || reason === "OUTCOME_UNKNOWN";
+  return error.code === Status.UNAVAILABLE && isAway && !staysSo(error);
 }

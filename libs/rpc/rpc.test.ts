@@ -158,7 +158,9 @@ test("reads and commands are tried again while the server is unavailable", async
 
 test("nobody there gives UNAVAILABLE with the address", async () => {
   await using rpc = await served({});
-  const address = await new RpcServer({ logger: silentLogger }).listen("127.0.0.1:0").catch(String);
+  const other = new RpcServer({ logger: silentLogger });
+  const address = await other.listen("127.0.0.1:0").catch(String);
+  await other.close();
   await rpc.server.close();
   const client = createRpcClient(OperationsDefinition, "127.0.0.1:1");
   expect(await failure(client.cancelOperation({ name: "operations/x" }))).toMatchObject({

@@ -1,8 +1,10 @@
-export { type GaugeReading, type ObservedGauge, observeGauge } from "./gauge.ts";
+export { observeGauge } from "./gauge.ts";
 export { reportHealth } from "./health.ts";
 export { currentIds, enterIds, type Ids, withIds } from "./ids.ts";
-export { counter, histogram, type Take } from "./instruments.ts";
-export { metricsAreServed, serveMetrics } from "./metrics.ts";
+export type { GaugeReading, ObservedGauge, Take } from "./instrument.ts";
+export { counter, histogram } from "./instruments.ts";
+export { serveMetrics } from "./metrics.ts";
+export { metricsAreServed } from "./once-served.ts";
 export { stopTelemetry } from "./stop.ts";
 export {
   extractHeaders,

@@ -1,15 +1,7 @@
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
-import { collectDefaultMetrics, Registry } from "prom-client";
 import { isHealthy } from "./health.ts";
-
-/** The process's own metrics; those of its calls are in the registry of nice-grpc-prometheus. */
-export const processMetrics = new Registry();
-
-let served = false;
-
-/** True once they are served: what costs something to measure is only measured then. */
-export const metricsAreServed = (): boolean => served;
+import { beginServing } from "./once-served.ts";
 
 /** The part of a Lifecycle that is needed here. */
 interface Parts {
@@ -17,8 +9,9 @@ interface Parts {
 }
 
 /**
- * Serves the metrics at http://<METRICS_ADDRESS>/metrics, tells at /health by 200 or 503 how the process is, and gives the address with its port; without an address it
- * does nothing. Call it before an RpcServer listens, so that its calls are measured too.
+ * Serves the metrics at http://<METRICS_ADDRESS>/metrics, tells at /health by 200 or 503 how the process is, and gives
+ * the address with its port; without an address it does nothing. Call it before an RpcServer listens, so that its calls
+ * are measured too.
  */
 export async function serveMetrics(
   { METRICS_ADDRESS: address }: { readonly METRICS_ADDRESS?: string | undefined },
@@ -27,9 +20,7 @@ export async function serveMetrics(
   if (address === undefined) return undefined;
   const [, host, port] = /^(127\.\d+\.\d+\.\d+|localhost):(\d+)$/.exec(address) ?? [];
   if (host === undefined) throw new Error(`refusing to serve metrics on ${address}: use 127.0.0.1:<port>`);
-  if (!served) collectDefaultMetrics({ register: processMetrics });
-  served = true;
-  const { registry } = await import("nice-grpc-prometheus");
+  const { metricsText } = await beginServing();
   const server = createServer((request, response) => {
     if (request.url === "/health") {
       response.writeHead(isHealthy() ? 200 : 503).end();
@@ -39,10 +30,8 @@ export async function serveMetrics(
       response.writeHead(404).end();
       return;
     }
-    // Anew for each answer: what was registered after the start is in it.
-    const all = Registry.merge([processMetrics, registry]);
-    all.metrics().then(
-      (text) => response.writeHead(200, { "content-type": all.contentType }).end(text),
+    metricsText().then(
+      ({ contentType, text }) => response.writeHead(200, { "content-type": contentType }).end(text),
       () => response.writeHead(500).end(),
     );
   });

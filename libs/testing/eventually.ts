@@ -8,7 +8,7 @@ import { setTimeout as sleep } from "node:timers/promises";
  */
 export async function eventually<Result>(
   check: () => Result | Promise<Result>,
-  { deadlineMs = 5_000, everyMs = 20 } = {},
+  { deadlineMs = 5_000, everyMs = 50 } = {},
 ): Promise<Exclude<Result, undefined | false>> {
   const end = performance.now() + deadlineMs;
   for (;;) {

@@ -1,4 +1,5 @@
 export { type S3Server, startCeph } from "./ceph-server.ts";
+export { leftByDeadRuns, runPrefix } from "./dead-runs.ts";
 export {
   dockerEngine,
   engineLeftovers,
@@ -10,9 +11,10 @@ export {
 export { eventually } from "./eventually.ts";
 export { freePort } from "./free-port.ts";
 export { assertNothingLeft, leftovers } from "./leftovers.ts";
-export { type NatsCluster, startNatsCluster } from "./nats-cluster.ts";
+export { casesOf, isLong } from "./long-suite.ts";
+export { countEachOther, type NatsCluster, startNatsCluster } from "./nats-cluster.ts";
 export { partialService } from "./partial-service.ts";
 export { loopback, type Place } from "./place.ts";
 export { type RedisCluster, startRedisCluster } from "./redis-cluster.ts";
 export { type TemporaryFolder, temporaryFolder } from "./temporary-folder.ts";
-export { accepts, startNats, startRedis, startS3rver, type TestServer } from "./test-server.ts";
+export { accepts, startNats, startRedis, startS3rver, startServer, type TestServer } from "./test-server.ts";

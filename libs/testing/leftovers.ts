@@ -6,19 +6,30 @@ import { basename, dirname, join } from "node:path";
 export const folderPrefix = (): string => `stillpoint-test-${process.pid}-`;
 
 /**
- * What tests have left of everything below paths that begin with `beginning`, one line each: the entries, and the
- * processes that work there, are told of it on their command line or in their environment, or print into it. If
- * unsaid, the temporary folders of this process.
+ * What tests have left of everything below paths that begin with `beginning`, one line each: the entries, what is
+ * mounted there, and the processes that work there, are told of it on their command line or in their environment, or
+ * print into it. If unsaid, the temporary folders of this process.
  */
 export function leftovers(beginning = join(tmpdir(), folderPrefix())): string[] {
   const processes = readdirSync("/proc")
     .filter((entry) => /^\d+$/.test(entry) && Number(entry) !== process.pid)
     .filter((pid) => traces(pid).some((trace) => trace.includes(beginning)))
     .map((pid) => `process ${pid}: ${read(pid, "cmdline").join(" ").trim()}`);
+  const mounts = mountPoints().filter((path) => path.startsWith(beginning));
   const folder = dirname(`${beginning}x`);
   const prefix = beginning.endsWith("/") ? "" : basename(beginning);
   const entries = readdirSync(folder).filter((name) => name.startsWith(prefix));
-  return [...processes, ...entries.map((name) => `folder ${join(folder, name)}${contents(join(folder, name))}`)];
+  return [
+    ...processes,
+    ...mounts.map((path) => `mount ${path}`),
+    ...entries.map((name) => `folder ${join(folder, name)}${contents(join(folder, name))}`),
+  ];
+}
+
+/** The fifth field of each line is where something is mounted; a blank in it is written as its octal number. */
+function mountPoints(): string[] {
+  const lines = readFileSync("/proc/self/mountinfo", "utf8").trimEnd().split("\n");
+  return lines.map((line) => line.split(" ")[4]?.replaceAll("\\040", " ") ?? "");
 }
 
 /** What is in a folder tells whose it was: names, a few of them. */

@@ -24,13 +24,20 @@ export interface TestServer extends AsyncDisposable {
 }
 
 /** redis-server with an append-only file, so that it finds its data again after stop() and start(). */
-export const startRedis = (): Promise<TestServer> =>
+export const startRedis = ({ data }: ServerData = {}): Promise<TestServer> =>
   startServer("redis", async (port, folder) => [
     "redis-server",
-    ...["--port", `${port}`, "--bind", "127.0.0.1", "--dir", folder, "--save", "", "--appendonly", "yes"],
+    ...["--port", `${port}`, "--bind", "127.0.0.1", "--dir", data ?? folder, "--save", "", "--appendonly", "yes"],
   ]);
 
-export interface NatsOptions {
+export interface ServerData {
+  /** Where its data is; in a folder of its own if unsaid. */
+  readonly data?: string;
+}
+
+export interface NatsOptions extends ServerData {
+  /** How much it may keep, whatever room there is, such as "16GB"; three quarters of the room if unsaid. */
+  readonly mayKeep?: string;
   /** Syncs every write before it answers, as in production. */
   readonly syncAlways?: boolean;
   /** Where its HTTP monitoring listens; there is none if unsaid. */
@@ -38,13 +45,14 @@ export interface NatsOptions {
 }
 
 /** nats-server with JetStream. */
-export const startNats = ({ syncAlways = false, monitorPort }: NatsOptions = {}): Promise<TestServer> =>
+export const startNats = ({ syncAlways = false, monitorPort, data, mayKeep }: NatsOptions = {}): Promise<TestServer> =>
   startServer("nats", async (port, folder) => {
     const file = join(folder, "nats.conf");
     const sync = syncAlways ? ", sync_interval: always" : "";
-    const store = JSON.stringify(join(folder, "jetstream"));
+    const store = JSON.stringify(join(data ?? folder, "jetstream"));
+    const most = mayKeep === undefined ? "" : `, max_file_store: ${mayKeep}`;
     const monitor = monitorPort === undefined ? "" : `http: "127.0.0.1:${monitorPort}"\n`;
-    await writeFile(file, `listen: "127.0.0.1:${port}"\n${monitor}jetstream { store_dir: ${store}${sync} }\n`);
+    await writeFile(file, `listen: "127.0.0.1:${port}"\n${monitor}jetstream { store_dir: ${store}${sync}${most} }\n`);
     return ["nats-server", "--config", file];
   });
 

@@ -1,5 +1,9 @@
-import { writeFile } from "node:fs/promises";
+import { execFile, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdir, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import { connect as connectNats } from "@nats-io/transport-node";
 import { Redis } from "ioredis";
 import { expect, test } from "vitest";
@@ -8,11 +12,14 @@ import {
   dockerEngine,
   engineLeftovers,
   eventually,
+  leftByDeadRuns,
   leftovers,
   startNats,
   startRedis,
   temporaryFolder,
 } from "#libs/testing";
+
+const run = promisify(execFile);
 
 test("redis keeps what it holds over a crash, and leaves nothing behind", async () => {
   {
@@ -41,6 +48,28 @@ test("nats has JetStream, and syncs always when told so", async () => {
   const nats = await connectNats({ servers: server.url });
   expect(nats.info?.jetstream).toBe(true);
   await nats.close();
+});
+
+test("what a killed run has left is named: processes, mounts, folders", async () => {
+  const dead = spawn("sleep", ["0"]);
+  await once(dead, "exit");
+  const folder = join(tmpdir(), `stillpoint-run-${dead.pid}-left`);
+  await mkdir(folder);
+  await using stack = new AsyncDisposableStack();
+  stack.defer(() => rm(folder, { recursive: true }));
+  const sleeper = spawn("sleep", ["100"], { cwd: folder });
+  stack.defer(() => void sleeper.kill());
+  const isRoot = process.getuid?.() === 0;
+  if (isRoot) {
+    await run("mount", ["-t", "tmpfs", "none", folder]);
+    stack.defer(async () => void (await run("umount", ["--lazy", folder])));
+  }
+  await using own = temporaryFolder();
+  await eventually(() => leftByDeadRuns().includes(`process ${sleeper.pid}: sleep 100`));
+  const left = leftByDeadRuns().join("\n");
+  expect(left).toContain(`folder ${folder}, empty`);
+  if (isRoot) expect(left).toContain(`mount ${folder}`);
+  expect(left).not.toContain(own.path);
 });
 
 test("what is left is named", async () => {

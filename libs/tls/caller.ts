@@ -3,6 +3,9 @@ import { type Identity, identityOf, isIdentity } from "./identity.ts";
 /** Set by the proxy, which has checked the caller's certificate; from anybody else it means nothing. */
 export const forwardedHeader = "x-stillpoint-client";
 
+/** Set by the proxy too: from when the caller's certificate is valid, as openssl prints it. */
+export const forwardedSinceHeader = "x-stillpoint-client-since";
+
 const proxy: Identity = "svc/proxy";
 
 /**

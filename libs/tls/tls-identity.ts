@@ -46,6 +46,11 @@ export class TlsIdentity {
     return this.#name;
   }
 
+  /** Until when the certificate that is used now is valid. */
+  get expireTime(): Date {
+    return new X509Certificate(this.#pem.cert).validToDate;
+  }
+
   /** Tells of each renewal; gives a function that ends it. */
   onRenewal(listener: (pem: TlsPem) => void): () => void {
     this.#listeners.add(listener);

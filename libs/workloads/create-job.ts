@@ -3,16 +3,17 @@ import type { AgentAction } from "#libs/host-agent";
 import { operationName } from "#libs/names";
 import type { Job, JobContext, Outcome, Step } from "#libs/operations";
 import {
+  acceptedWorkload,
   askHost,
   failedEvent,
   freeWorkload,
-  heldWorkload,
   outputOf,
   type WorkloadInput,
   type WorkloadJobDeps,
   workloadIn,
 } from "./held-workload.ts";
 import { type Folded, type WorkloadBody, workloadEvent } from "./kind.ts";
+import { runOnHost } from "./run-on-host.ts";
 
 export interface CreateInput extends WorkloadInput {
   readonly start: boolean;
@@ -47,7 +48,7 @@ function placeStep<Body extends WorkloadBody>(deps: WorkloadJobDeps<Body>, makin
   return {
     name: "place",
     async run(context) {
-      const { uid, body } = await heldWorkload(deps, context);
+      const { uid, body } = await acceptedWorkload(deps, context);
       const { host } = await deps.scheduler.place({
         workload: context.target,
         uid,
@@ -67,7 +68,7 @@ function makeStep<Body extends WorkloadBody>(deps: WorkloadJobDeps<Body>, making
   return {
     name: "make",
     async run(context) {
-      const { body } = await heldWorkload(deps, context);
+      const { body } = await acceptedWorkload(deps, context);
       return outputOf(
         await deps.agents.runStep(context, placed(context), "make", making.make(body, context.input.start)),
       );
@@ -83,7 +84,8 @@ function startStep<Body extends WorkloadBody>({ agents }: WorkloadJobDeps<Body>,
   const step: Step<CreateInput> = {
     name: "start",
     skip: ({ input }) => !input.start,
-    run: async (context) => outputOf(await agents.runStep(context, placed(context), "start", start)),
+    run: async (context) =>
+      outputOf(await runOnHost(agents, context, { at: placed(context), step: "start", action: start })),
   };
   return step;
 }
@@ -95,7 +97,7 @@ async function conclude<Body extends WorkloadBody>(
 ) {
   const host = hostOf(context);
   const { kind } = deps;
-  await freeWorkload(deps.records, context, async (body) => {
+  await freeWorkload(deps, context, async (body) => {
     if (outcome.succeeded) return made(deps, context, { ...body, host });
     const failed = failedEvent(kind, `${kind.word}.create`, body, outcome);
     if (outcome.error.reason !== "UNDO_FAILED") return { gone: [failed] };

@@ -34,10 +34,12 @@ function destroyStep<Body extends WorkloadBody>(
   return {
     name: "destroy",
     async run(context) {
-      const { host, uid } = (await heldWorkload(deps, context)).body;
-      // One whose creation never got as far as a host.
-      if (host === "") return undefined;
-      await deps.agents.runStep(context, { host, uid }, "destroy", destroy);
+      const { host, movedFrom, uid } = (await heldWorkload(deps, context)).body;
+      // On neither: one whose creation never got as far as a host.
+      for (const at of new Set([host, movedFrom?.host ?? ""])) {
+        if (at === "") continue;
+        await deps.agents.runStep(context, { host: at, uid }, "destroy", destroy);
+      }
       return undefined;
     },
   };
@@ -54,11 +56,12 @@ function releaseStep<Body extends WorkloadBody>({ scheduler }: WorkloadJobDeps<B
 }
 
 async function conclude<Body extends WorkloadBody>(
-  { kind, records, agents }: WorkloadJobDeps<Body>,
+  deps: WorkloadJobDeps<Body>,
   context: JobContext<DeleteInput<Body>>,
   outcome: Outcome,
 ) {
-  await freeWorkload(records, context, async (body) => {
+  const { kind, agents } = deps;
+  await freeWorkload(deps, context, async (body) => {
     if (outcome.succeeded) return { gone: [workloadEvent(kind, "deleted", body, { host: body.host })] };
     const failed = failedEvent(kind, `${kind.word}.delete`, body, outcome);
     const answer = await askHost(agents, body);

@@ -1,15 +1,17 @@
 import { Workload } from "#contracts/host/v1/agent";
 import type { SchedulerClient } from "#contracts/scheduler/v1/scheduler";
-import { isStillpointError } from "#libs/errors";
+import { isStillpointError, StillpointError } from "#libs/errors";
 import type { HostAgents } from "#libs/host-agent";
 import type { JobContext, JobOutput, Outcome } from "#libs/operations";
-import type { RecordEvent, RecordStore, StoredRecord } from "#libs/records";
+import type { RecordEvent, RecordStore, RecordView, StoredRecord } from "#libs/records";
 import { type Folded, notFound, type WorkloadBody, type WorkloadKind, workloadEvent } from "./kind.ts";
 
 /** What the jobs of a workload's life work with. */
 export interface WorkloadJobDeps<Body extends WorkloadBody> {
   readonly kind: WorkloadKind<Body>;
   readonly records: RecordStore<Body>;
+  /** What is known of them without asking; all is asked for when left out. */
+  readonly view?: Pick<RecordView<Body>, "get">;
   readonly scheduler: Pick<SchedulerClient, "place" | "release">;
   readonly agents: HostAgents;
 }
@@ -33,18 +35,63 @@ export async function heldWorkload<Body extends WorkloadBody>(
 }
 
 /**
+ * The same for what is decided by the workload as it stands: a worker that has not heard yet that another one has brought
+ * the operation to its end would decide by what that has made of it. Fails with EPOCH_STALE then.
+ */
+export async function ownWorkload<Body extends WorkloadBody>(
+  deps: HeldDeps<Body>,
+  context: HeldContext,
+): Promise<StoredRecord<Body>> {
+  const stored = await heldWorkload(deps, context);
+  requireHeld(stored, context);
+  return stored;
+}
+
+/** @throws StillpointError EPOCH_STALE when the operation does not hold the workload any more */
+export function requireHeld(
+  { operation }: { readonly operation?: string | undefined },
+  { target, operationId }: Pick<HeldContext, "target" | "operationId">,
+): void {
+  if (operation === operationId) return;
+  throw new StillpointError("EPOCH_STALE", `${target} is not held by operation ${operationId} any more`);
+}
+
+/**
+ * The same for an operation that has not changed the workload itself: as the view has it, where that has come to know
+ * that the operation holds it. What else changes meanwhile is what its host saw.
+ */
+export async function acceptedWorkload<Body extends WorkloadBody>(
+  deps: HeldDeps<Body> & Pick<WorkloadJobDeps<Body>, "view">,
+  context: HeldContext,
+): Promise<StoredRecord<Body>> {
+  const known = seenAsHeld(deps, context);
+  return known?.uid === context.input.uid ? known : await heldWorkload(deps, context);
+}
+
+/** As the view has it, if it is held there. */
+function seenAsHeld<Body extends WorkloadBody>(
+  { view }: Pick<WorkloadJobDeps<Body>, "view">,
+  { target, operationId }: Pick<HeldContext, "target" | "operationId">,
+): StoredRecord<Body> | undefined {
+  const known = view?.get(target);
+  return known?.operation === operationId ? known : undefined;
+}
+
+/**
  * Writes the workload's new state and frees it; leaves it alone when this operation does not hold it any more.
  * `decide` is asked again, with what it then finds, when something else was written meanwhile: so a state that it
  * reads from the host is never older than the record that it is written over. It gives "gone" to remove the workload.
  */
 export async function freeWorkload<Body extends WorkloadBody>(
-  records: RecordStore<Body>,
-  { target, operationId }: HeldContext,
+  deps: Pick<WorkloadJobDeps<Body>, "records" | "view">,
+  context: HeldContext,
   decide: (body: Body) => Promise<Folded<Body> | { readonly gone: readonly RecordEvent[] }>,
 ): Promise<void> {
-  for (;;) {
-    const stored = await records.get(target);
-    if (stored === undefined || stored.operation !== operationId) return;
+  const { records } = deps;
+  const { target, operationId } = context;
+  // The view may be late: then the write is refused, and the leader asked.
+  let stored = seenAsHeld(deps, context) ?? (await records.get(target));
+  while (stored !== undefined && stored.operation === operationId) {
     const decided = await decide(stored.body);
     try {
       if ("gone" in decided) await records.remove(stored, decided.gone);
@@ -53,6 +100,7 @@ export async function freeWorkload<Body extends WorkloadBody>(
     } catch (error) {
       if (!isStillpointError(error, "RECORD_CONFLICT")) throw error;
     }
+    stored = await records.get(target);
   }
 }
 

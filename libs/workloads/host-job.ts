@@ -1,16 +1,17 @@
 import type { AgentAction } from "#libs/host-agent";
 import type { Job, JobContext, JobOutput, Outcome } from "#libs/operations";
 import {
+  acceptedWorkload,
   askHost,
   failedEvent,
   freeWorkload,
-  heldWorkload,
   outputOf,
   type WorkloadInput,
   type WorkloadJobDeps,
   workloadIn,
 } from "./held-workload.ts";
 import { type Folded, type WorkloadBody, workloadEvent } from "./kind.ts";
+import { runOnHost } from "./run-on-host.ts";
 
 export interface HostJob<Input extends WorkloadInput> {
   /** "vm.stop" */
@@ -38,13 +39,15 @@ export function hostJob<Body extends WorkloadBody, Input extends WorkloadInput>(
       {
         name: job.step,
         async run(context) {
-          const { host, uid } = (await heldWorkload(deps, context)).body;
-          return outputOf(await deps.agents.runStep(context, { host, uid }, job.step, job.action(context.input)));
+          const { host, uid } = (await acceptedWorkload(deps, context)).body;
+          const { step, action } = job;
+          const wanted = { at: { host, uid }, step, action: action(context.input) };
+          return outputOf(await runOnHost(deps.agents, context, wanted));
         },
       },
     ],
     async conclude(context, outcome) {
-      await freeWorkload(deps.records, context, (body) => newState(deps, job, { context, outcome, body }));
+      await freeWorkload(deps, context, (body) => newState(deps, job, { context, outcome, body }));
       return undefined;
     },
   };

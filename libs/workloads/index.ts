@@ -9,8 +9,8 @@ export {
 export { type CreateInput, createJob, type Making } from "./create-job.ts";
 export { deleteJob } from "./delete-job.ts";
 export {
+  acceptedWorkload,
   freeWorkload,
-  heldWorkload,
   type WorkloadInput,
   type WorkloadJobDeps,
 } from "./held-workload.ts";
@@ -32,8 +32,10 @@ export { foldObserved, observed } from "./observed.ts";
 export { openWorkloads } from "./open-workloads.ts";
 export { type CheckpointPolicy, foldStorage, type Readiness } from "./readiness.ts";
 export { type AcceptRecoveryDeps, acceptRecovery } from "./recover/accept-recovery.ts";
+export { mayBringAway } from "./recover/leaving.ts";
 export { recoverJob } from "./recover/recover-job.ts";
 export type { RecoverDeps } from "./recover/recover-state.ts";
+export { isUnrecovered } from "./recover/unrecovered.ts";
 export { refuseProblems } from "./refuse-problems.ts";
 export { containerRequirements, vmRequirements, wholeLimits } from "./requirements.ts";
 export { watchWorkloads } from "./watch-workloads.ts";

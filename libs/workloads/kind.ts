@@ -1,5 +1,5 @@
 import type { Workload } from "#contracts/host/v1/agent";
-import type { CheckpointReadiness, CheckpointStorage, Recovery, RecoveryPoint } from "#contracts/vm/v1/vm";
+import type { CheckpointReadiness, CheckpointStorage, MovedFrom, Recovery, RecoveryPoint } from "#contracts/vm/v1/vm";
 import { type Reason, StillpointError } from "#libs/errors";
 import type { BodyCodec, RecordEvent } from "#libs/records";
 
@@ -9,6 +9,8 @@ export interface WorkloadBody {
   readonly uid: string;
   /** hosts/<host>; empty before placement. */
   readonly host: string;
+  /** The host that still has it as it was before its move. */
+  readonly movedFrom?: MovedFrom | undefined;
   /** A word of the kind's own enum. */
   readonly state: string;
   readonly stateReason: string;
@@ -42,8 +44,13 @@ export interface WorkloadKind<Body extends WorkloadBody> {
   /** In sentences. */
   readonly noun: "VM" | "container";
   readonly codec: BodyCodec<Body>;
-  /** The states that shared jobs leave it in: while it is removed, and when that or its making failed half-way. */
-  readonly states: { readonly deleting: Body["state"]; readonly failed: Body["state"] };
+  /** The states that shared jobs leave it in: while it is removed, when that or its making failed half-way, when it runs or is off. */
+  readonly states: {
+    readonly deleting: Body["state"];
+    readonly failed: Body["state"];
+    readonly running: Body["state"];
+    readonly stopped: Body["state"];
+  };
   readonly reasons: {
     readonly missing: Reason;
     readonly exists: Reason;

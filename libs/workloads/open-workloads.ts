@@ -43,7 +43,7 @@ export async function openWorkloads<Body extends WorkloadBody>(
   const streams = await openStreams(nats);
   const { rec: log } = streams;
   const redis = await connectRedis(config, lifecycle);
-  const operations = await openOperations({ nats, redis, streams, logger, signal });
+  const operations = await openOperations({ nats, redis, streams, logger, signal, services: [kind.word] });
   const projects = await RecordView.start({ log, filter: "rec.projects.*", codec: Project, signal });
   const states = await RecordView.start({ log, filter: `${filter}.recovery`, codec: RecoveryState, signal });
   const pointOf: PointOf = (workload, uid) => {

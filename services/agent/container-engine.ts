@@ -171,6 +171,8 @@ export type SeenState = "created" | "running" | "paused" | "restarting" | "exite
 
 /** A container as the engine has it. */
 export interface SeenContainer {
+  /** What the engine calls this incarnation of it: 64 digits. */
+  readonly id: string;
   readonly state: SeenState;
   /** The image that it was made from, as the engine knows it. */
   readonly imageId: string;

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { type VmDefinition, WorkloadState } from "#contracts/host/v1/agent";
 import { systemRandom } from "#libs/clock";
 import { openNats, openStreams } from "#libs/records";
-import { eventually, startNats, temporaryFolder } from "#libs/testing";
+import { casesOf, eventually, startNats, temporaryFolder } from "#libs/testing";
 import { buildGuest } from "../../test/guest/build.ts";
 import type { Manifest } from "./manifest.ts";
 import type { StepAction } from "./steps/step-runner.ts";
@@ -143,33 +143,35 @@ test("an agent that is stuck while a guest is frozen is ended by the guard, whic
   await host.client.fence({ ...request, epoch: host.nextEpoch() });
 }, 60_000);
 
-test.each([
-  ["agent.take-production.after", takeProduction],
+/** Where the whole product is killed too, in test/faults, in the long suite only. */
+const cutOff = casesOf<readonly [failpoint: string, action: StepAction]>(
   [
-    "agent.take-production.committed",
-    { ...takeProduction, value: { ...takeProduction.value, checkpointUid: systemRandom.id("ckpt") } },
+    [
+      "agent.take-production.committed",
+      { ...takeProduction, value: { ...takeProduction.value, checkpointUid: systemRandom.id("ckpt") } },
+    ],
+    [
+      "agent.take-standard.switched",
+      { $case: "takeStandard", value: { checkpointUid: systemRandom.id("ckpt"), parentCheckpointUid: "" } },
+    ],
   ],
   [
-    "agent.take-standard.switched",
-    { $case: "takeStandard", value: { checkpointUid: systemRandom.id("ckpt"), parentCheckpointUid: "" } },
+    ["agent.take-production.after", takeProduction],
+    [
+      "agent.take-standard.stopped",
+      { $case: "takeStandard", value: { checkpointUid: standard, parentCheckpointUid: "" } },
+    ],
+    [
+      "agent.apply-checkpoint.switched",
+      {
+        $case: "applyCheckpoint",
+        value: { checkpointUid: standard, generationId: "5dd5a6c2-9f3c-4b4e-8a53-1f4b4b6f1a01" },
+      },
+    ],
+    ["agent.remove-checkpoints.forgotten", { $case: "removeCheckpoints", value: { checkpointUids: [production] } }],
+    ["agent.stop-vm.after", { $case: "stopVm", value: { force: true, timeoutSeconds: 0 } }],
   ],
-  [
-    "agent.take-standard.stopped",
-    { $case: "takeStandard", value: { checkpointUid: standard, parentCheckpointUid: "" } },
-  ],
-  [
-    "agent.apply-checkpoint.switched",
-    {
-      $case: "applyCheckpoint",
-      value: { checkpointUid: standard, generationId: "5dd5a6c2-9f3c-4b4e-8a53-1f4b4b6f1a01" },
-    },
-  ],
-  ["agent.remove-checkpoints.forgotten", { $case: "removeCheckpoints", value: { checkpointUids: [production] } }],
-  ["agent.stop-vm.after", { $case: "stopVm", value: { force: true, timeoutSeconds: 0 } }],
-] satisfies [string, StepAction][])(
-  "killed at %s, the step ends as it should, once",
-  async (failpoint, action) => {
-    await survive(failpoint, action);
-  },
-  60_000,
 );
+test.for(cutOff)("killed at %s, the step ends as it should, once", { timeout: 60_000 }, async ([failpoint, action]) => {
+  await survive(failpoint, action);
+});

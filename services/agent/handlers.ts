@@ -1,7 +1,6 @@
 import type { HostAgentServiceImplementation } from "#contracts/host/v1/agent";
 import { authorise } from "#libs/auth";
 import type { Clock } from "#libs/clock";
-import { StillpointError } from "#libs/errors";
 import type { CallScope } from "#libs/rpc";
 import type { StorageWatch } from "./checkpoints/storage-watch.ts";
 import { inspectContainer } from "./containers/checkpoints/inspect.ts";
@@ -10,6 +9,7 @@ import { runCommand } from "./containers/run-command.ts";
 import { execInGuest } from "./guest-exec.ts";
 import { manifestHandlers } from "./manifests/handlers.ts";
 import type { ReadinessWatch } from "./readiness/readiness-watch.ts";
+import { stepHandlers } from "./steps/step-handlers.ts";
 import type { StepRunner } from "./steps/step-runner.ts";
 import type { DataFolder } from "./workload-folder.ts";
 import type { Workloads } from "./workloads.ts";
@@ -40,24 +40,10 @@ export function createHandlers({
   ...own
 }: HandlerDeps): HostAgentServiceImplementation<CallScope> {
   const containers = parts?.containers;
-  const findAny = (uid: string) => workloads.find(uid) ?? containers?.find(uid);
+  const describe = (uid: string, epoch: number) => (workloads.find(uid) ?? containers?.find(uid))?.describe(epoch);
   return {
+    ...stepHandlers({ steps, describe, clock, host }),
     ...manifestHandlers({ workloads, containers, steps, host, ...own }),
-
-    async fence(request, { principal }) {
-      authorise(principal, "update", host);
-      const stepsDone = await steps.fence(request);
-      return { workload: await findAny(request.uid)?.describe(request.epoch), stepsDone };
-    },
-
-    async *runStep(request, { principal, signal }) {
-      authorise(principal, "update", host);
-      if (request.action === undefined) throw new StillpointError("ARGUMENT_INVALID", "the step has no action");
-      const run = await steps.run(request, request.action);
-      for await (const value of run.progress(clock, signal)) yield { update: { $case: "progress", value } };
-      signal.throwIfAborted();
-      yield { update: { $case: "result", value: await run.result } };
-    },
 
     async getWorkload({ uid }, { principal }) {
       authorise(principal, "get", host);

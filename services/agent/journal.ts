@@ -1,6 +1,6 @@
 import { StepResult } from "#contracts/host/v1/agent";
 import { StillpointError } from "#libs/errors";
-import { appendLine, readLines, writeDurably } from "./durable-file.ts";
+import type { Lines } from "./durable-file.ts";
 
 type Line =
   | { readonly fence: { readonly epoch: number; readonly operation: string } }
@@ -12,18 +12,18 @@ type Line =
  * answered, but for what is only begun. A fence for another operation begins a new file, as an older one is over by then.
  */
 export class StepJournal {
-  readonly #path: string;
+  readonly #lines: Lines;
   #epoch = 0;
   #operation = "";
   readonly #done = new Map<string, StepResult>();
 
-  private constructor(path: string) {
-    this.#path = path;
+  private constructor(lines: Lines) {
+    this.#lines = lines;
   }
 
-  static async open(path: string): Promise<StepJournal> {
-    const journal = new StepJournal(path);
-    for (const line of await readLines(path)) journal.#apply(JSON.parse(line) as Line);
+  static async open(lines: Lines): Promise<StepJournal> {
+    const journal = new StepJournal(lines);
+    for (const line of await lines.read()) journal.#apply(JSON.parse(line) as Line);
     return journal;
   }
 
@@ -54,7 +54,7 @@ export class StepJournal {
     if (epoch <= this.#epoch) throw stale(`epoch ${epoch} came after epoch ${this.#epoch}`);
     const line: Line = { fence: { epoch, operation } };
     if (operation === this.#operation) await this.#append(line);
-    else await writeDurably(this.#path, `${JSON.stringify(line)}\n`);
+    else await this.#lines.replace(JSON.stringify(line));
     this.#apply(line);
   }
 
@@ -74,7 +74,7 @@ export class StepJournal {
   }
 
   async #append(line: Line, options = { lossy: false }): Promise<void> {
-    await appendLine(this.#path, JSON.stringify(line), options);
+    await this.#lines.append(JSON.stringify(line), options);
     this.#apply(line);
   }
 

@@ -1,7 +1,7 @@
-import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { StillpointError } from "#libs/errors";
 import { writeDurably } from "./durable-file.ts";
+import { hashOf, withHash } from "./own-sum.ts";
 
 /** One qcow2 file of a disk. Its name is its id; it never moves. */
 export interface Layer {
@@ -112,11 +112,7 @@ export async function readManifest<M extends Versioned = Manifest>(path: string)
 }
 
 export async function writeManifest(path: string, manifest: Versioned): Promise<void> {
-  await writeDurably(path, JSON.stringify({ ...manifest, hash: hashOf(manifest) }, null, 1));
-}
-
-function hashOf(manifest: Versioned): string {
-  return createHash("sha256").update(JSON.stringify(manifest)).digest("hex");
+  await writeDurably(path, withHash(manifest));
 }
 
 /** A checkpoint as it will be in the workload that receives it. */

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { WorkloadState } from "#contracts/host/v1/agent";
-import { eventually } from "#libs/testing";
+import { casesOf, eventually, isLong } from "#libs/testing";
 import { MergeStage, SLOWLY } from "./testing/merge-stage.ts";
 
 /** All is copied; a machine has yet to switch, and the manifest to say so. */
@@ -19,7 +19,7 @@ let oldest = "";
 
 beforeAll(async () => {
   await stage.open(512);
-  await write("big", 112);
+  await write("big", 88);
   oldest = await take();
 }, 90_000);
 afterAll(() => stage[Symbol.asyncDispose]());
@@ -39,7 +39,7 @@ async function removeKilled(both: boolean, checkpointUid: string): Promise<void>
 /** Begins a merge under now that takes its time; gives the layer that it goes down to. */
 async function removeSlowly(): Promise<string | undefined> {
   const [bottom] = await layers();
-  await write("piece", 32);
+  await write("piece", 16);
   const next = await take();
   await again(SLOWLY);
   await remove(oldest);
@@ -49,9 +49,7 @@ async function removeSlowly(): Promise<string | undefined> {
 
 async function stopInTheMiddle(): Promise<void> {
   await inTheMiddle();
-  const askedAt = performance.now();
   await stage.host.act(stage.uid, { $case: "stopVm", value: { force: true, timeoutSeconds: 0 } });
-  expect(performance.now() - askedAt).toBeLessThan(3_000);
   expect((await storage()).mergeDebtBytes).toBeGreaterThan(0);
 }
 
@@ -73,12 +71,20 @@ async function expectAlone(bottom: string | undefined): Promise<void> {
   await expectWhole();
 }
 
-test.for([
-  [copied, false],
-  [merged, false],
-  [copied, true],
-  [merged, true],
-] as const)("under now: killed at %s, the machine too: %s", { timeout: 120_000 }, async ([point, both]) => {
+/** At a point of the merge, and whether the machine is too. */
+type Killed = readonly [point: string, both: boolean];
+
+const underNow = casesOf<Killed>(
+  [
+    [merged, false],
+    [copied, true],
+  ],
+  [
+    [copied, false],
+    [merged, true],
+  ],
+);
+test.for(underNow)("under now: killed at %s, the machine too: %s", { timeout: 120_000 }, async ([point, both]) => {
   const [bottom] = await layers();
   {
     await using _writing = await guestWriting();
@@ -91,7 +97,7 @@ test.for([
   await expectUnderNow(bottom);
 });
 
-test("under now: QEMU is killed in the middle", { timeout: 120_000 }, async () => {
+test.runIf(isLong)("under now: QEMU is killed in the middle", { timeout: 120_000 }, async () => {
   const bottom = await removeSlowly();
   await inTheMiddle();
   process.kill((await workload()).pid, "SIGKILL");
@@ -109,7 +115,7 @@ test("under now: a forced stop comes first, and a start", { timeout: 120_000 }, 
   await expectUnderNow(bottom);
 });
 
-test.for([true, false])("under a checkpoint, while the VM runs: %s", { timeout: 120_000 }, async (runs) => {
+test.for(casesOf([true], [false]))("under a checkpoint, while the VM runs: %s", { timeout: 120_000 }, async (runs) => {
   await write("piece", 4);
   const next = await take();
   await write("other", 4);
@@ -127,14 +133,19 @@ test.for([true, false])("under a checkpoint, while the VM runs: %s", { timeout: 
   await expectUnderNow(bottom);
 });
 
-test.for([
-  [copied, false],
-  [switching, false],
-  [merged, false],
-  [copied, true],
-  [switching, true],
-  [merged, true],
-] as const)("now itself: killed at %s, the machine too: %s", { timeout: 120_000 }, async ([point, both]) => {
+const nowItself = casesOf<Killed>(
+  [
+    [copied, false],
+    [switching, true],
+    [merged, false],
+  ],
+  [
+    [switching, false],
+    [copied, true],
+    [merged, true],
+  ],
+);
+test.for(nowItself)("now itself: killed at %s, the machine too: %s", { timeout: 120_000 }, async ([point, both]) => {
   const [bottom] = await layers();
   {
     await using _writing = await guestWriting();
@@ -165,7 +176,7 @@ test("now itself: a switch that fails is taken back", { timeout: 120_000 }, asyn
 
 test("now itself: QEMU is killed in the middle, and a stopped VM is merged", { timeout: 120_000 }, async () => {
   const [bottom] = await layers();
-  await write("piece", 32);
+  await write("piece", 16);
   await again(SLOWLY);
   await remove(oldest);
   await inTheMiddle();
@@ -177,9 +188,9 @@ test("now itself: QEMU is killed in the middle, and a stopped VM is merged", { t
   oldest = await take();
 });
 
-test("now itself: a forced stop comes first, and a start", { timeout: 120_000 }, async () => {
+test.runIf(isLong)("now itself: a forced stop comes first, and a start", { timeout: 120_000 }, async () => {
   const [bottom] = await layers();
-  await write("piece", 32);
+  await write("piece", 16);
   await again(SLOWLY);
   await remove(oldest);
   await stopInTheMiddle();

@@ -1,14 +1,15 @@
-import { join } from "node:path";
 import { Observation } from "#contracts/host/v1/agent";
 import type { Clock } from "#libs/clock";
 import type { Logger } from "#libs/logger";
 import { isContainer } from "./containers/container-folder.ts";
-import { appendLine, readLines, writeDurably } from "./durable-file.ts";
+import type { Lines } from "./durable-file.ts";
 import type { Happened } from "./workload.ts";
 
 export interface ObservationsDeps {
   /** hosts/<host> */
   readonly host: string;
+  /** Nobody else knows it: who could foretell the ids of observations could have them taken for repeated ones. */
+  readonly hostUid: string;
   /** Publishes to the stream and resolves when it is stored there; the same id is stored once. */
   publish(subject: string, json: string, id: string): Promise<void>;
   readonly clock: Clock;
@@ -22,7 +23,7 @@ const RETRY_MS = 1_000;
  * be published again after a crash: its id makes that harmless.
  */
 export class Observations {
-  readonly #path: string;
+  readonly #lines: Lines;
   readonly #deps: ObservationsDeps;
   readonly #stopped = new AbortController();
   #sequence = 0;
@@ -30,13 +31,13 @@ export class Observations {
   #writing: Promise<void> = Promise.resolve();
   #publishing: Promise<void> | undefined;
 
-  private constructor(path: string, deps: ObservationsDeps) {
-    this.#path = path;
+  private constructor(lines: Lines, deps: ObservationsDeps) {
+    this.#lines = lines;
     this.#deps = deps;
   }
 
-  static async open(data: string, deps: ObservationsDeps): Promise<Observations> {
-    const observations = new Observations(join(data, "observations.jsonl"), deps);
+  static async open(lines: Lines, deps: ObservationsDeps): Promise<Observations> {
+    const observations = new Observations(lines, deps);
     await observations.#load();
     observations.#wake();
     return observations;
@@ -76,7 +77,13 @@ export class Observations {
   }
 
   async #load(): Promise<void> {
-    for (const line of await readLines(this.#path)) {
+    const { clock, logger } = this.#deps;
+    const lines = await this.#lines.read(() => {
+      logger.error("an observation on disk is not what was written: it is left out");
+      // The last sequence may have been in it: it goes on above all that there can have been.
+      this.#sequence = clock.now().getTime();
+    });
+    for (const line of lines) {
       const parsed: unknown = JSON.parse(line);
       if (isMark(parsed)) this.#sequence = Math.max(this.#sequence, parsed.last);
       else this.#waiting.push(Observation.fromJSON(parsed));
@@ -86,7 +93,7 @@ export class Observations {
 
   async #append(observation: Observation): Promise<void> {
     try {
-      await appendLine(this.#path, JSON.stringify(Observation.toJSON(observation)));
+      await this.#lines.append(JSON.stringify(Observation.toJSON(observation)));
     } catch (error) {
       // On a full disk it is told all the same; only a crash before that would lose it.
       this.#deps.logger.warn({ err: error }, "an observation is not written down");
@@ -108,7 +115,8 @@ export class Observations {
       try {
         const json = JSON.stringify(Observation.toJSON(next));
         const kind = isContainer(next.uid) ? "container" : "vm";
-        await this.#deps.publish(`obs.${kind}.${next.uid}`, json, `${next.host}:${next.sequence}`);
+        const subject = `obs.${kind}.${next.uid}.${next.host.replace("hosts/", "")}`;
+        await this.#deps.publish(subject, json, `${this.#deps.hostUid}:${next.sequence}`);
         this.#waiting.shift();
       } catch (error) {
         this.#deps.logger.debug({ err: error }, "an observation is not published yet");
@@ -123,7 +131,7 @@ export class Observations {
     this.#writing = this.#writing.then(async () => {
       if (this.#waiting.length > 0) return;
       try {
-        await writeDurably(this.#path, `${JSON.stringify({ last: this.#sequence })}\n`);
+        await this.#lines.replace(JSON.stringify({ last: this.#sequence }));
       } catch (error) {
         this.#deps.logger.debug({ err: error }, "the file of observations is shortened later");
       }

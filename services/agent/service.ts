@@ -6,10 +6,11 @@ import { HostAgentDefinition } from "#contracts/host/v1/agent";
 import { ContainerAgentDefinition } from "#contracts/host/v1/container_agent";
 import { systemClock, systemRandom } from "#libs/clock";
 import { registryLogin } from "#libs/config";
+import { removeDeadSockets } from "#libs/disk-image";
 import type { Lifecycle } from "#libs/lifecycle";
 import { createLogger, type Logger } from "#libs/logger";
 import { createRegistryClient, type RegistryClient } from "#libs/oci";
-import { connectNats } from "#libs/records";
+import { connectHost } from "#libs/records";
 import { RpcServer } from "#libs/rpc";
 import type { AgentParts } from "./actions/agent-parts.ts";
 import { perform } from "./actions/perform.ts";
@@ -25,13 +26,14 @@ import { createContainerHandlers } from "./containers/container-handlers.ts";
 import type { ContainerParts } from "./containers/container-parts.ts";
 import { openContainers } from "./containers/open-containers.ts";
 import { createLocalDisks } from "./disks.ts";
+import { linesIn } from "./durable-file.ts";
 import { GuardClient } from "./guard-client.ts";
 import { createHandlers } from "./handlers.ts";
 import { openImages } from "./images/open-images.ts";
 import { admit } from "./lease/admit.ts";
 import { bootClock } from "./lease/boot-clock.ts";
 import { Fence } from "./lease/fence.ts";
-import { openLease } from "./lease/open-lease.ts";
+import { openLease, startsBy } from "./lease/open-lease.ts";
 import { startHeartbeat } from "./lease/start-heartbeat.ts";
 import { Observations } from "./observations.ts";
 import type { DiskStore, ImageStore } from "./ports.ts";
@@ -42,7 +44,7 @@ import { inspectWorkload } from "./readiness/inspect.ts";
 import { ReadinessWatch } from "./readiness/readiness-watch.ts";
 import { Reserve } from "./reserve.ts";
 import { forgetJournals } from "./steps/forget-journals.ts";
-import { StepRunner } from "./steps/step-runner.ts";
+import { journalsIn, StepRunner } from "./steps/step-runner.ts";
 import type { Workload } from "./workload.ts";
 import { type DataFolder, dataFolder } from "./workload-folder.ts";
 import { Workloads } from "./workloads.ts";
@@ -64,10 +66,11 @@ export async function startAgent(
   const data = dataFolder(config.AGENT_DATA);
   await mkdir(data.root, { recursive: true });
   await mkdir(data.journals, { recursive: true, mode: 0o700 });
+  await removeDeadSockets();
   const facts = await probeQemu(data.root, processUid(config));
   const uid = await hostUid(data.root);
-  const nats = await connectNats(config, lifecycle);
-  const observations = await openObservations(config, lifecycle, nats, logger);
+  const nats = await connectHost(config, lifecycle, logger);
+  const observations = await openObservations(config, lifecycle, { nats, hostUid: uid, logger });
   const reserve = await Reserve.open(join(data.root, "reserve"));
   const workloads = await Workloads.open(data, {
     ...{ logger, reserve },
@@ -79,13 +82,14 @@ export async function startAgent(
   const observe: ContainerDeps["observe"] = (container, happened) => observations.add(container, happened);
   const stores = await openStores({ config, lifecycle, logger, data, workloads }, options);
   const background = lifecycle.add("digests", new BackgroundWork({ logger }), (work) => work.close());
+  const starts = startsBy(() => lease);
+  const fence = await Fence.attach({ data: data.root, clock: bootClock, logger, mayStart: (uid) => starts.may(uid) });
   const containers = await openContainers({
     ...{ config, lifecycle, data, hostData: uid, deps: { logger, reserve, observe }, clock: systemClock, logger },
-    ...{ registry: stores.registry, background },
+    ...{ registry: stores.registry, background, guarded: fence.containers, starts },
   });
-  const wiring = { config, lifecycle, logger, data, facts, workloads, background, ...stores };
-  const requireLease = (name: string) => lease.require(name);
-  const parts = await makeParts({ ...wiring, requireLease, containers: containers?.parts });
+  const wiring = { config, lifecycle, logger, data, facts, workloads, background, fence, ...stores };
+  const parts = await makeParts({ ...wiring, starts, containers: containers?.parts });
   const steps = openSteps(parts, data, (changed) => readiness.touch(changed));
   const readiness = lifecycle.add("readiness", readinessWatch(parts, steps), (watch) => watch.close());
   // Letting go of the machines ends the calls that the closer above waits for.
@@ -106,7 +110,7 @@ export async function startAgent(
 
 function openSteps(parts: AgentParts, { journals }: DataFolder, changed: (uid: string) => void): StepRunner {
   return new StepRunner(
-    journals,
+    journalsIn(journals),
     async (context, action) => {
       await admit(parts, context, action);
       return await perform(parts, context, action).finally(() => changed(context.uid));
@@ -167,17 +171,17 @@ interface Wiring extends BeforeStores {
   readonly registry: RegistryClient;
   readonly disks: DiskStore;
   readonly background: BackgroundWork;
+  readonly fence: Fence;
   readonly containers: ContainerParts | undefined;
-  readonly requireLease: AgentParts["requireLease"];
+  readonly starts: AgentParts["starts"];
 }
 
 async function makeParts({ config, lifecycle, logger, data, facts, ...given }: Wiring) {
   const guard = lifecycle.add("guard", await GuardClient.start(data.root, logger), (g) => g.close());
-  const fence = await Fence.attach({ data: data.root, clock: bootClock, logger });
   const merges = lifecycle.add("merges", new BackgroundWork({ logger }), (work) => work.close());
   const parts: AgentParts = {
-    ...{ ...given, guard, fence, merges, logger, clock: systemClock, random: systemRandom },
-    hypervisor: new QemuHypervisor(facts, fence),
+    ...{ ...given, guard, merges, logger, clock: systemClock, random: systemRandom },
+    hypervisor: new QemuHypervisor(facts, given.fence),
     storage: new StorageWatch({ disks: given.disks, clock: systemClock, logger }),
     mergeBytesPerSecond: config.AGENT_MERGE_BYTES_PER_SECOND,
     firstProcessUid: processUid(config),
@@ -221,10 +225,21 @@ function processUid({ AGENT_QEMU_UID }: AgentConfig): number | null {
   return process.getuid?.() === 0 ? AGENT_QEMU_UID : null;
 }
 
-async function openObservations(config: AgentConfig, lifecycle: Lifecycle, nats: NatsConnection, logger: Logger) {
+interface ObservationsWiring {
+  readonly nats: NatsConnection;
+  readonly hostUid: string;
+  readonly logger: Logger;
+}
+
+async function openObservations(
+  config: AgentConfig,
+  lifecycle: Lifecycle,
+  { nats, hostUid, logger }: ObservationsWiring,
+) {
   const stream = jetstream(nats);
-  const observations = await Observations.open(config.AGENT_DATA, {
+  const observations = await Observations.open(linesIn(join(config.AGENT_DATA, "observations.jsonl")), {
     host: `hosts/${config.AGENT_HOST_NAME}`,
+    hostUid,
     publish: async (subject, json, msgID) => void (await stream.publish(subject, json, { msgID })),
     clock: systemClock,
     logger,

@@ -12,6 +12,7 @@ import type { HeldTake } from "./checkpoints/held-take.ts";
 import { writeDurably } from "./durable-file.ts";
 import { heldByLease, type LeaseHold } from "./lease/lease-hold.ts";
 import { type Manifest, writeManifest } from "./manifest.ts";
+import { withHash } from "./own-sum.ts";
 import type { Machine, MachineEnd } from "./ports.ts";
 import type { Reserve } from "./reserve.ts";
 import type { WorkloadFolder } from "./workload-folder.ts";
@@ -222,7 +223,7 @@ export class Workload {
 
 /** Writes down, durably, what a VM is to be. */
 export async function writeDefinition({ spec }: WorkloadFolder, definition: VmDefinition): Promise<void> {
-  await writeDurably(spec, JSON.stringify(VmDefinition.toJSON(definition), null, 1));
+  await writeDurably(spec, withHash(VmDefinition.toJSON(definition) as object));
 }
 
 async function askVersion(machine: Machine): Promise<GuestAgent> {

@@ -1,9 +1,11 @@
-import { access, chmod, chown, mkdir, readdir, readFile, rm } from "node:fs/promises";
+import { access, chmod, chown, mkdir, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { VmDefinition } from "#contracts/host/v1/agent";
 import { StillpointError } from "#libs/errors";
 import { syncFolder } from "./durable-file.ts";
 import { type Manifest, readManifest, writeManifest } from "./manifest.ts";
+import { readHashed } from "./own-sum.ts";
+import { journalsIn } from "./steps/step-runner.ts";
 import { Workload, type WorkloadDeps, writeDefinition } from "./workload.ts";
 import { type DataFolder, workloadFolder } from "./workload-folder.ts";
 
@@ -91,7 +93,8 @@ export class Workloads {
     const folder = workloadFolder(this.#data, uid);
     try {
       const manifest = await readManifest(folder.manifest);
-      const definition = VmDefinition.fromJSON(JSON.parse(await readFile(folder.spec, "utf8")));
+      await journalsIn(this.#data.journals).linesOf(uid).read(); // without it nobody knows whose word counts
+      const definition = VmDefinition.fromJSON(await readHashed(folder.spec));
       this.#byUid.set(uid, new Workload(definition, folder, manifest, this.#deps));
     } catch (error) {
       if (await exists(folder.manifest)) this.#unreadable.add(uid);

@@ -37,6 +37,9 @@ import { startRecoveryPoints } from "./recovery/start.ts";
 import { projectsHandlers } from "./requests/projects.ts";
 import { startSchedules } from "./schedules/start.ts";
 
+/** Its operations are of these services. */
+const services = ["checkpoint", "schedule", "recovery"];
+
 /**
  * Wires the service together; only this file knows which Redis, which NATS and which port. With a `server` it adds
  * its methods to that one and does not listen itself; the address is empty then.
@@ -51,7 +54,7 @@ export async function startCheckpoint(
   const streams = await openStreams(nats);
   const { signal } = lifecycle;
   const redis = await connectRedis(config, lifecycle);
-  const operations = await openOperations({ nats, redis, streams, logger, signal });
+  const operations = await openOperations({ nats, redis, streams, logger, signal, services });
   const parts = await openRecords(streams.rec, clock, lifecycle);
   const clients = openClients(config, lifecycle, parts.hosts);
 
@@ -67,7 +70,7 @@ export async function startCheckpoint(
   const take = takeDigests.bind(undefined, parts.store);
   void lifecycle.add(
     "observations",
-    followObservations({ ...deps, service: "checkpoint", filter: "obs.*.*", nats, signal }, take),
+    followObservations({ ...deps, service: "checkpoint", filter: "obs.>", nats, signal }, take),
     (loop) => loop,
   );
 

@@ -4,7 +4,7 @@ import {
   type RestartPolicy_Mode,
   type UpdateContainerRequest,
 } from "#contracts/container/v1/container";
-import type { CheckpointType } from "#contracts/vm/v1/vm";
+import { type CheckpointType, Recovery } from "#contracts/vm/v1/vm";
 import type { Folded } from "#libs/workloads";
 import { containerEvent } from "./container-record.ts";
 
@@ -17,14 +17,33 @@ export function changeRestart(container: Container, restart: RestartPolicy): Fol
   return { body: { ...container, spec: { ...spec, restart } }, events: [event] };
 }
 
-/** The container with another checkpoint type or other labels; undefined when that is what it has. */
+/** The container with another recovery, as its host has it by now. */
+export function changeRecovery(container: Container, recovery: Recovery): Folded<Container> {
+  const { spec } = container;
+  const from = recoveryOf(spec?.recovery);
+  const to = recoveryOf(recovery);
+  if (spec === undefined || from === to) return { body: container, events: [] };
+  const event = containerEvent("recovery_changed", container, { from, to });
+  return { body: { ...container, spec: { ...spec, recovery: to } }, events: [event] };
+}
+
+/** What is unsaid is none. */
+const recoveryOf = (asked: Recovery | undefined): Recovery =>
+  asked === undefined || asked === Recovery.UNSPECIFIED ? Recovery.NONE : asked;
+
+/** The container with other settings, of which its host need not know; undefined when those are what it has. */
 export function changeSettings(
   container: Container,
-  { checkpointType, labels }: Pick<UpdateContainerRequest, "checkpointType" | "labels">,
+  {
+    checkpointType,
+    labels,
+    recoveryPoint,
+  }: Pick<UpdateContainerRequest, "checkpointType" | "labels" | "recoveryPoint">,
 ): Folded<Container> | undefined {
   const typed = changeCheckpointType(container, checkpointType);
-  const labelled = changeLabels(typed.body, labels);
-  const events = [...typed.events, ...labelled.events];
+  const pointed = changeRecoveryPoint(typed.body, recoveryPoint);
+  const labelled = changeLabels(pointed.body, labels);
+  const events = [...typed.events, ...pointed.events, ...labelled.events];
   return events.length === 0 ? undefined : { body: labelled.body, events };
 }
 
@@ -33,6 +52,17 @@ function changeCheckpointType(container: Container, to: CheckpointType | undefin
   if (spec === undefined || to === undefined || spec.checkpointType === to) return { body: container, events: [] };
   const event = containerEvent("checkpoint_type_changed", container, { from: spec.checkpointType, to });
   return { body: { ...container, spec: { ...spec, checkpointType: to } }, events: [event] };
+}
+
+function changeRecoveryPoint(
+  container: Container,
+  recoveryPoint: UpdateContainerRequest["recoveryPoint"],
+): Folded<Container> {
+  const { spec } = container;
+  const isSameLength = spec?.recoveryPoint?.seconds === recoveryPoint?.seconds;
+  if (spec === undefined || recoveryPoint === undefined || isSameLength) return { body: container, events: [] };
+  const event = containerEvent("policies_changed", container, { recoveryPointSeconds: recoveryPoint.seconds });
+  return { body: { ...container, spec: { ...spec, recoveryPoint } }, events: [event] };
 }
 
 function changeLabels(container: Container, change: Readonly<Record<string, string>>): Folded<Container> {

@@ -9,7 +9,12 @@ export const containerKind: WorkloadKind<Container> = {
   word: "container",
   noun: "container",
   codec: Container,
-  states: { deleting: ContainerState.DELETING, failed: ContainerState.FAILED },
+  states: {
+    deleting: ContainerState.DELETING,
+    failed: ContainerState.FAILED,
+    running: ContainerState.RUNNING,
+    stopped: ContainerState.STOPPED,
+  },
   reasons: {
     missing: "CONTAINER_NOT_FOUND",
     exists: "CONTAINER_EXISTS",

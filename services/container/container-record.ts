@@ -1,14 +1,19 @@
 import type { Container } from "#contracts/container/v1/container";
 import type { ContainerStatus, Workload } from "#contracts/host/v1/agent";
-import { type Folded, workloadEvent } from "#libs/workloads";
+import { type Folded, leasePaused, workloadEvent } from "#libs/workloads";
 import { happenings, reasonOf, type Status } from "./domain/status.ts";
 
 /** Something that happened to a container. */
 export const containerEvent = workloadEvent.bind(undefined, { word: "container" });
 
 /** The container with what its host says of it. `reason`: why it is so, where the status does not tell. */
-export function foldWorkload(container: Container, { container: status }: Workload, reason = ""): Folded<Container> {
-  return status === undefined ? { body: container, events: [] } : foldStatus(container, status, reason);
+export function foldWorkload(
+  container: Container,
+  { container: status, leaseHoldTime }: Workload,
+  reason = "",
+): Folded<Container> {
+  if (status === undefined) return { body: container, events: [] };
+  return foldStatus(container, status, leaseHoldTime === undefined ? reason : leasePaused);
 }
 
 /** The container as an agent saw it. The events are what has happened since it was seen before, in that order. */

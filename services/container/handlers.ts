@@ -1,13 +1,15 @@
-import type { Container, ContainersServiceImplementation } from "#contracts/container/v1/container";
+import { Container, type ContainersServiceImplementation } from "#contracts/container/v1/container";
 import { authorise } from "#libs/auth";
 import { StillpointError } from "#libs/errors";
 import { parseProject } from "#libs/names";
-import type { Json, RecordStore, RecordView, StoredRecord } from "#libs/records";
+import { type Json, type RecordStore, type RecordView, readPage, type StoredRecord } from "#libs/records";
 import type { CallScope } from "#libs/rpc";
 import {
   type AcceptDeps,
+  type AcceptRecoveryDeps,
   acceptAction,
   acceptDelete,
+  acceptRecovery,
   findWorkload,
   type LostDeps,
   markLost,
@@ -21,9 +23,12 @@ import { signalNamed } from "./domain/signals.ts";
 import { execInContainer, openExec, readLogs, readStats, type StreamDeps } from "./streams.ts";
 import { type UpdateDeps, updateContainer } from "./update.ts";
 
-export interface ContainerDeps extends UpdateDeps, CreateDeps, StreamDeps {
+export interface ContainerDeps extends UpdateDeps, CreateDeps, StreamDeps, AcceptRecoveryDeps<Container> {
   readonly records: RecordStore<Container>;
-  readonly operations: UpdateDeps["operations"] & LostDeps<Container>["operations"];
+  readonly clock: CreateDeps["clock"];
+  readonly operations: UpdateDeps["operations"] &
+    LostDeps<Container>["operations"] &
+    AcceptRecoveryDeps<Container>["operations"];
   readonly view: RecordView<Container>;
   readonly readiness: Readiness<Container>;
 }
@@ -46,11 +51,13 @@ export function containerHandlers(deps: ContainerDeps): ContainersServiceImpleme
       return show(await findWorkload(deps, name));
     },
 
-    async listContainers({ parent, waitFor }, { principal, signal }) {
+    async listContainers(request, { principal, signal }) {
+      const { parent } = request;
       authorise(principal, "list", parent);
       parseProject(parent);
-      await view.waitFor(waitFor, signal);
-      return { containers: view.list(`${parent}/containers/`).map(show), token: view.token };
+      const options = { prefix: `${parent}/containers/`, show, codec: Container, signal };
+      const { items, ...page } = await readPage(view, request, options);
+      return { containers: items, ...page };
     },
 
     async *watchContainers({ parent, since }, { principal, signal }) {
@@ -67,6 +74,11 @@ export function containerHandlers(deps: ContainerDeps): ContainersServiceImpleme
     async updateContainer(request, call) {
       authorise(call.principal, "update", request.name);
       return show(await updateContainer(deps, request, call));
+    },
+
+    async recoverContainer(request, call) {
+      authorise(call.principal, "update", request.name);
+      return acceptRecovery(deps, call, request);
     },
 
     async markContainerLost(request, { principal }) {

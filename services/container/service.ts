@@ -31,7 +31,7 @@ export async function startContainer(
   await resealAll(deps);
   deps.run(containerJobs(deps), config.OPERATION_TTL_MS);
   const following = followObservations(
-    { ...deps, service: "container", filter: "obs.container.*", signal },
+    { ...deps, service: "container", filter: "obs.container.>", signal },
     (observation) => foldObservation(deps, observation),
   );
   lifecycle.add("observations", { following }, (it) => it.following);

@@ -4,15 +4,16 @@ import {
   RestartPolicy_Mode,
   type UpdateContainerRequest,
 } from "#contracts/container/v1/container";
-import { CheckpointType } from "#contracts/vm/v1/vm";
+import { CheckpointType, Recovery } from "#contracts/vm/v1/vm";
 import { type Operations, succeeded } from "#libs/operations";
 import type { Json, StoredRecord } from "#libs/records";
 import type { CallScope } from "#libs/rpc";
 import { labelProblems } from "#libs/spec-checks";
 import { type AcceptDeps, acceptAction, findWorkload, notFound, refuseProblems, refuseUnless } from "#libs/workloads";
-import { changeRestart, changeSettings, labelsAfter } from "./change-settings.ts";
+import { changeRecovery, changeRestart, changeSettings, labelsAfter } from "./change-settings.ts";
 import { containerKind } from "./container-kind.ts";
-import { restartProblems } from "./domain/validate-spec.ts";
+import { setRecovery } from "./domain/container-state.ts";
+import { policyProblems, restartProblems } from "./domain/validate-spec.ts";
 
 export interface UpdateDeps extends AcceptDeps<Container> {
   readonly operations: Pick<Operations, "accept" | "repeated" | "watch">;
@@ -24,23 +25,35 @@ export async function updateContainer(
   request: UpdateContainerRequest,
   call: CallScope,
 ): Promise<StoredRecord<Container>> {
-  const { name, restart } = request;
+  const { name, restart, recovery } = request;
   const stored = await findWorkload(deps, name);
   refuseUnless(containerKind, stored, "update");
   refuseProblems(problems(stored.body, request));
+  if (recovery !== undefined && changeRecovery(stored.body, recovery).events.length > 0) {
+    refuseUnless(containerKind, stored, setRecovery);
+    await updateOnHost(deps, call, name, { recovery: recovery === Recovery.RESTART ? recovery : Recovery.NONE });
+  }
   if (restart !== undefined) await updateRestart(deps, call, stored.body, restart);
   const changed = await deps.records.modify(name, ({ body }) => changeSettings(body, request));
   if (changed === undefined) throw notFound(containerKind, name);
   return changed;
 }
 
-function problems({ labels }: Container, { checkpointType, restart, labels: change }: UpdateContainerRequest) {
+function problems({ labels, spec }: Container, request: UpdateContainerRequest) {
+  const { checkpointType, restart, labels: change, recovery, recoveryPoint } = request;
   const isKnown = checkpointType !== CheckpointType.UNRECOGNIZED;
   const field = "checkpoint_type";
   return [
     ...(isKnown ? [] : [{ field, message: "must be production, production-only, standard, disabled or default" }]),
     ...restartProblems("restart", restart),
     ...labelProblems("labels", labelsAfter(labels, change)),
+    ...(spec === undefined
+      ? []
+      : policyProblems("", {
+          ...spec,
+          recovery: recovery ?? spec.recovery,
+          recoveryPoint: recoveryPoint ?? spec.recoveryPoint,
+        })),
   ];
 }
 
@@ -48,7 +61,10 @@ async function updateRestart(deps: UpdateDeps, call: CallScope, container: Conta
   const isUnsaid = asked.mode === RestartPolicy_Mode.UNSPECIFIED;
   const restart = { ...asked, mode: isUnsaid ? RestartPolicy_Mode.NO : asked.mode };
   if (changeRestart(container, restart).events.length === 0) return;
-  const request = { name: container.name, requestId: "" };
-  const input = { restart: RestartPolicy.toJSON(restart) as Json };
+  await updateOnHost(deps, call, container.name, { restart: RestartPolicy.toJSON(restart) as Json });
+}
+
+async function updateOnHost(deps: UpdateDeps, call: CallScope, name: string, input: Json): Promise<void> {
+  const request = { name, requestId: "" };
   await succeeded(deps.operations, await acceptAction(deps, call, { action: "update", request, input }), call.signal);
 }

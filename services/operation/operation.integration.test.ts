@@ -86,12 +86,12 @@ describe("killed around its only step", () => {
       service.start();
       const operations = createRpcClient(OperationsDefinition, `127.0.0.1:${port}`);
       const requestId = `killed-${point}`;
-      const { name } = await eventually(() => operations.probe({ requestId }).catch(() => undefined), {
-        deadlineMs: 15_000,
-      });
-      await eventually(() => service.hasDied);
+      // It may begin, and die, before its answer is sent: then the caller asks again.
+      const asked = eventually(() => operations.probe({ requestId }).catch(() => undefined), { deadlineMs: 30_000 });
+      await eventually(() => service.hasDied, { deadlineMs: 15_000 });
       expect(existsSync(marker)).toBe(true);
       service.start();
+      const { name } = await asked;
       const ended = await eventually(() => endOf(operations, name).catch(() => undefined), { deadlineMs: 15_000 });
       expect(ended.state).toBe(OperationState.SUCCEEDED);
       expect((await operations.probe({ requestId })).name).toBe(name);

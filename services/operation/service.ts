@@ -34,7 +34,7 @@ import { RpcServer } from "#libs/rpc";
 import { adminHandlers } from "./admin/handlers.ts";
 import type { OperationConfig } from "./config.ts";
 import { keepStreams } from "./keep-streams.ts";
-import { keepCopies } from "./keeper/nats-keeper.ts";
+import { keepCopies } from "./keeper/keep-copies.ts";
 import { discardJob } from "./rebuild/discard.ts";
 
 const unchecked =

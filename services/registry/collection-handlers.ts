@@ -8,6 +8,7 @@ import type {
 import type { authorise } from "#libs/auth";
 import { StillpointError } from "#libs/errors";
 import { isDigest, isRepository, parseReference } from "#libs/oci";
+import { pageSize } from "#libs/records";
 import type { CallScope } from "#libs/rpc";
 import type { Collector } from "./collect/collector.ts";
 import { type Explanation, explainKept } from "./collect/explain.ts";
@@ -15,7 +16,6 @@ import { inGroups } from "./collect/repository-reader.ts";
 import { planSweep, type SweepDeps } from "./collect/sweep-repository.ts";
 import type { NextStep } from "./domain/candidate.ts";
 import type { ImageIndex } from "./index/image-index.ts";
-import { pageSize } from "./page-size.ts";
 
 export interface CollectionHandlersDeps extends SweepDeps {
   readonly collector: Collector;

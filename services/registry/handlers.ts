@@ -2,6 +2,7 @@ import type { Image, ImagesServiceImplementation } from "#contracts/registry/v1/
 import { type authorise, may } from "#libs/auth";
 import { StillpointError } from "#libs/errors";
 import { isDigest, isTag, parseReference, type Reference, referenceText } from "#libs/oci";
+import { pageSize } from "#libs/records";
 import type { CallScope } from "#libs/rpc";
 import type { ManifestPushes } from "./collect/manifest-pushes.ts";
 import type { Removals } from "./collect/removals.ts";
@@ -10,7 +11,6 @@ import type { Changes } from "./events/changes.ts";
 import type { LastPulls } from "./events/last-pulls.ts";
 import type { ImageIndex, ListedImage } from "./index/image-index.ts";
 import { virtualSize } from "./index/read-indexed.ts";
-import { pageSize } from "./page-size.ts";
 import type { ContentStore } from "./store/content-store.ts";
 import type { RepositoryStore, StoredManifest } from "./store/repository-store.ts";
 

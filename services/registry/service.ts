@@ -10,6 +10,7 @@ import { connectRedis, type Leases, RedisLeases } from "#libs/locks";
 import { createLogger, type Logger } from "#libs/logger";
 import { RpcServer } from "#libs/rpc";
 import { openAccess } from "./auth/access.ts";
+import { openHostIdentities, withoutForgotten } from "./auth/forgotten-hosts.ts";
 import { lateAuth } from "./auth/late-auth.ts";
 import { openAuth } from "./auth/open-auth.ts";
 import { collectionHandlers } from "./collection-handlers.ts";
@@ -72,7 +73,12 @@ export async function startRegistry(
   const telling = { ...upkeep, holders: redisBlobHolders(redis), countRequest: requestMetrics(), clock, logger };
   // Accounts may be made before anybody is asked for one.
   const entrance = auth !== undefined && config.REGISTRY_AUTH === "token" ? lateAuth(auth) : { access: openAccess };
-  const http = await listen(createOciServer({ ...store, ...entrance, ...telling }), config.REGISTRY_HTTP_ADDRESS);
+  const access = withoutForgotten(
+    entrance.access,
+    records?.map(({ log }) => openHostIdentities(log, signal)),
+  );
+  const oci = createOciServer({ ...store, ...entrance, access, ...telling });
+  const http = await listen(oci, config.REGISTRY_HTTP_ADDRESS);
   lifecycle.add("http", http, (it) => it.close());
 
   const grpc = server ?? lifecycle.add("grpc", new RpcServer({ logger }), (it) => it.close());

@@ -25,6 +25,14 @@ export const readSchedulerConfig = (env?: NodeJS.ProcessEnv) =>
       /** Where machines join, without a certificate. */
       JOIN_ADDRESS: address.default("127.0.0.1:7079"),
       JOIN_CERTIFICATE_DAYS: z.coerce.number().int().min(1).max(3_650).describe("1 to 3650 days").default(365),
+      /** Secret of the key that nats-server believes about its clients (`auth_callout`); unset: nobody answers it here. */
+      NATS_ISSUER_SEED: z
+        .string()
+        .regex(/^SA[A-Z2-7]{56}$/)
+        .describe("a seed as `stillpoint cert nats-issuer` makes it")
+        .optional(),
+      /** A user of NATS's system account, by which connections of hosts that were forgotten are ended. */
+      NATS_SYSTEM_URL: commonConfig.NATS_URL.unwrap().optional(),
       /** What machines that join are told; NATS_URL without its login if unsaid. */
       JOIN_NATS_URL: commonConfig.NATS_URL.unwrap().optional(),
       JOIN_REGISTRY_URL: z

@@ -115,6 +115,17 @@ test("heartbeats make hosts; what is placed shows as used; a cordoned host takes
   });
   expect((await cluster.hosts.uncordonHost({ name: "hosts/a" })).state).toBe(HostState.READY);
   await expect(cluster.hosts.getHost({ name: "hosts/b" })).rejects.toMatchObject({ reason: "HOST_NOT_FOUND" });
+
+  cluster.beat(heartbeat("b"));
+  await isIn(cluster, "hosts/b", HostState.READY);
+  const page = await cluster.hosts.listHosts({ pageSize: 1 });
+  expect(page.hosts).toMatchObject([
+    { name: "hosts/a", reservationCount: 1, reservations: [], used: { cpuMillis: 250 } },
+  ]);
+  const { hosts, nextPageToken } = await cluster.hosts.listHosts({ pageToken: page.nextPageToken });
+  expect({ names: hosts.map(({ name }) => name), nextPageToken }).toEqual({ names: ["hosts/b"], nextPageToken: "" });
+  const inFull = await cluster.hosts.listHosts({ withReservations: true });
+  expect(inFull.hosts).toMatchObject([{ reservations: [{ uid: "vm-1" }] }, { reservations: [] }]);
 });
 
 test("VMs and containers take from one ledger, in thousandths of a CPU", async () => {

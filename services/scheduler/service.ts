@@ -11,13 +11,14 @@ import { parseOperationName } from "#libs/names";
 import { type Operations, openOperations, startRunner, succeeded } from "#libs/operations";
 import { connectNats, createRecordStore, deletedUid, type Log, natsHealth, openStreams, rawCodec } from "#libs/records";
 import { createRpcClient, RpcServer } from "#libs/rpc";
+import { type AccessDeps, startAccess } from "./access/nats-access.ts";
 import type { SchedulerConfig } from "./config.ts";
 import { drainJob } from "./drain/drain-job.ts";
 import { schedulerHandlers } from "./handlers.ts";
 import { HostRegistry } from "./hosts/host-registry.ts";
 import { hostsHandlers } from "./hosts/hosts-handlers.ts";
 import { openHostRecords } from "./hosts/open-host-records.ts";
-import { startJoining } from "./join/start-joining.ts";
+import { type JoiningDeps, startJoining } from "./join/start-joining.ts";
 import { followHeartbeats } from "./nats-heartbeats.ts";
 import { Forwarding } from "./owners/forwarding.ts";
 import { HeartbeatAnswers } from "./owners/heartbeat-answers.ts";
@@ -26,11 +27,17 @@ import { openMembership } from "./owners/start-membership.ts";
 import { openPlacements } from "./placement/open-placements.ts";
 import type { OtherReplicasDeps } from "./placement/other-replicas.ts";
 import { Reconciler, type ReconcilerDeps } from "./placement/reconciler.ts";
-import { Recoveries } from "./recovery/recoveries.ts";
+import { Recoveries, type RecoveriesDeps } from "./recovery/recoveries.ts";
+import { Stranded } from "./recovery/stranded.ts";
 import { repeat } from "./repeat.ts";
 
 const sweepEveryMs = 250;
 const recoverEveryMs = 500;
+/** Channels to replicas that are gone are given up so often. */
+const forwardEveryMs = 10_000;
+
+/** Its operations are of these services. */
+const services = ["host"];
 
 /** Wires the service together. With `server`, the APIs are added there and `address` is empty. */
 export async function startScheduler(
@@ -39,13 +46,12 @@ export async function startScheduler(
   { server }: { server?: RpcServer } = {},
 ): Promise<{ address: string }> {
   const logger = createLogger({ name: "scheduler", level: config.LOG_LEVEL });
-  const { signal } = lifecycle;
   const nats = await connectNats(config, lifecycle);
   const streams = await openStreams(nats);
   const { rec: log } = streams;
   const redis = await connectRedis(config, lifecycle);
-  const operations = await openOperations({ nats, redis, streams, logger, signal });
-  const { records, free, store, ledgers, identities } = await openHostRecords(log, signal);
+  const operations = await openOperations({ nats, redis, streams, logger, signal: lifecycle.signal, services });
+  const { records, free, store, ledgers, identities } = await openHostRecords(log, lifecycle.signal);
   const knowsHostsAt = (version: number) => records.hosts.waitFor(version);
   const { membership: ownership, join } = await openMembership(config, lifecycle, { log, logger, knowsHostsAt });
   const limits = limitsOf(config);
@@ -58,29 +64,33 @@ export async function startScheduler(
   const words = { readWorkload, ...wordsFrom(log, operations) };
   const answers = new HeartbeatAnswers({ registry, ownership, leaseMs: limits.leaseMs, ...words });
   lifecycle.add("heartbeats", followHeartbeats(nats, logger, answers), (it) => it.close());
-  const owned = (host: string) => owns(ownership, host);
-  const reconciler = openReconciler(config, lifecycle, { readWorkload, records, placements, logger, owns: owned });
   const rest = restDeps(config, lifecycle, operations);
-  const recoveries = new Recoveries({ ...rest, readWorkload, records, operations, owns: owned, clock, logger });
+  const seen = { readWorkload, records, placements, owns: (host: string) => owns(ownership, host), clock, logger };
   repeatAll(lifecycle, logger, [
     [sweepEveryMs, () => registry.sweep()],
-    [config.RECONCILE_SECONDS * 1_000, () => reconciler.round()],
-    [recoverEveryMs, () => recoveries.tick()],
+    ...lookingAfter(config, lifecycle, { ...rest, ...seen, operations }),
+    [forwardEveryMs, async () => forwarding.keep(ownership.addresses())],
   ]);
 
   const drain = drainJob({ records, store, ledgers, ...rest });
   const runner = startRunner(operations, { jobs: [drain], ttlMs: config.OPERATION_TTL_MS });
   lifecycle.add("host runner", runner, (it) => it.close());
 
-  const joining = await startJoining(config, lifecycle, { log, hosts: store, identities, logger });
+  const entrance = await startEntrance(config, lifecycle, { log, nats, hosts: store, identities, logger });
   const own = server ?? lifecycle.add("grpc", new RpcServer({ logger, health: natsHealth(nats) }), (it) => it.close());
   own.add(SchedulerDefinition, schedulerHandlers(placements));
   const recorded = { records, store, ledgers, identities };
-  const hosts = { ...recorded, ...rest, registry, operations, limits, ownership, joining, random };
+  const hosts = { ...recorded, ...rest, registry, operations, limits, ownership, ...entrance, clock, random };
   own.add(HostsDefinition, hostsHandlers(hosts));
   const address = server === undefined ? await own.listen(config.SCHEDULER_ADDRESS) : "";
   await join(server === undefined ? address : config.STILLPOINT_ADDRESS);
   return { address };
+}
+
+/** How hosts come in, and are kept out. */
+async function startEntrance(config: SchedulerConfig, lifecycle: Lifecycle, deps: JoiningDeps & AccessDeps) {
+  const { cutOff } = await startAccess(config, lifecycle, deps);
+  return { cutOff, joining: await startJoining(config, lifecycle, deps) };
 }
 
 /** What decides over workloads that a host has paused, beside their records. */
@@ -96,6 +106,23 @@ function readsWorkloads(log: Log) {
 }
 
 type Work = readonly [everyMs: number, work: () => Promise<unknown>];
+
+/** What is done about the workloads on this replica's hosts, and their places. */
+function lookingAfter(
+  config: SchedulerConfig,
+  lifecycle: Lifecycle,
+  parts: RecoveriesDeps & Pick<ReconcilerDeps, "placements">,
+): Work[] {
+  const recoveries = new Recoveries(parts);
+  const stranded = new Stranded(parts);
+  const unrecovered: ReconcilerDeps["unrecovered"] = (suspect) => stranded.suspect(suspect);
+  const reconciler = openReconciler(config, lifecycle, { ...parts, unrecovered });
+  return [
+    [config.RECONCILE_SECONDS * 1_000, () => reconciler.round()],
+    [recoverEveryMs, () => recoveries.tick()],
+    [recoverEveryMs, () => stranded.tick()],
+  ];
+}
 
 /** Until the lifecycle ends. */
 function repeatAll(lifecycle: Lifecycle, logger: Logger, works: readonly Work[]): void {

@@ -165,6 +165,18 @@ describe("lists and watches", () => {
     expect(vms.find((one) => one.name === name)?.state).toBe(VmState.STOPPED);
     expect(token).toBeGreaterThanOrEqual(version);
     expect((await plane.vms.listVms({ parent: "projects/other" })).vms).toEqual([]);
+
+    await newVm(plane).made();
+    const names: string[] = [];
+    for (let pageToken: string | undefined = ""; pageToken !== undefined; ) {
+      const page = await plane.vms.listVms({ parent: "projects/default", pageSize: 1, pageToken });
+      names.push(...page.vms.map((one) => one.name));
+      pageToken = page.nextPageToken || undefined;
+    }
+    expect(names.length).toBeGreaterThan(1);
+    expect(names).toEqual((await plane.vms.listVms({ parent: "projects/default" })).vms.map((one) => one.name));
+    const lost = plane.vms.listVms({ parent: "projects/default", pageToken: "?" });
+    await expect(lost).rejects.toMatchObject({ reason: "ARGUMENT_INVALID" });
   });
 
   test("a watch gives a snapshot, then each change, to the end", async () => {

@@ -1,13 +1,8 @@
-import {
-  CheckpointType,
-  type SetCheckpointTypeRequest,
-  type Vm,
-  type VmsServiceImplementation,
-} from "#contracts/vm/v1/vm";
+import { CheckpointType, type SetCheckpointTypeRequest, Vm, type VmsServiceImplementation } from "#contracts/vm/v1/vm";
 import { authorise } from "#libs/auth";
 import { StillpointError } from "#libs/errors";
 import { parseProject, parseVmName } from "#libs/names";
-import type { RecordStore, RecordView, StoredRecord } from "#libs/records";
+import { type RecordStore, type RecordView, readPage, type StoredRecord } from "#libs/records";
 import type { CallScope } from "#libs/rpc";
 import {
   type AcceptDeps,
@@ -54,11 +49,12 @@ export function vmHandlers(deps: VmDeps): VmsServiceImplementation<CallScope> {
       return show(await findWorkload(deps, name));
     },
 
-    async listVms({ parent, waitFor }, { principal, signal }) {
+    async listVms(request, { principal, signal }) {
+      const { parent } = request;
       authorise(principal, "list", parent);
       parseProject(parent);
-      await view.waitFor(waitFor, signal);
-      return { vms: view.list(`${parent}/vms/`).map(show), token: view.token };
+      const { items, ...page } = await readPage(view, request, { prefix: `${parent}/vms/`, show, codec: Vm, signal });
+      return { vms: items, ...page };
     },
 
     async *watchVms({ parent, since }, { principal, signal }) {

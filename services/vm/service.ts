@@ -23,7 +23,7 @@ export async function startVm(
   const deps = await openWorkloads(config, lifecycle, { kind: vmKind, filter, policy, logger });
   deps.run(vmJobs(deps), config.OPERATION_TTL_MS);
   const observations = new Observations({ ...deps, vms: deps.records });
-  const following = followObservations({ ...deps, service: "vm", filter: "obs.vm.*", signal }, (...seen) =>
+  const following = followObservations({ ...deps, service: "vm", filter: "obs.vm.>", signal }, (...seen) =>
     observations.fold(...seen),
   );
   lifecycle.add("observations", { following }, (it) => it.following);

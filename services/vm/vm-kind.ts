@@ -9,7 +9,12 @@ export const vmKind: WorkloadKind<Vm> = {
   word: "vm",
   noun: "VM",
   codec: Vm,
-  states: { deleting: VmState.DELETING, failed: VmState.FAILED },
+  states: {
+    deleting: VmState.DELETING,
+    failed: VmState.FAILED,
+    running: VmState.RUNNING,
+    stopped: VmState.STOPPED,
+  },
   reasons: {
     missing: "VM_NOT_FOUND",
     exists: "VM_EXISTS",

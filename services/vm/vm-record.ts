@@ -1,6 +1,6 @@
 import { type Workload, WorkloadState } from "#contracts/host/v1/agent";
 import { type GuestAgent, type Vm, VmState } from "#contracts/vm/v1/vm";
-import { type Folded, workloadEvent } from "#libs/workloads";
+import { type Folded, isUnrecovered, workloadEvent } from "#libs/workloads";
 import { happened, hasGuest } from "./domain/vm-state.ts";
 
 /** Something that happened to a VM. */
@@ -24,8 +24,7 @@ export function foldWorkload(vm: Vm, workload: Workload, reason = ""): Folded<Vm
   const folded: Vm = {
     ...vm,
     state,
-    // One that runs is as it was asked to be: why it does so again is for the event.
-    stateReason: state === VmState.RUNNING ? "" : reason,
+    stateReason: stateReasonOf(vm, state, reason),
     machineType: workload.machineType === "" ? vm.machineType : workload.machineType,
     startTime: workload.startTime ?? vm.startTime,
   };
@@ -34,6 +33,13 @@ export function foldWorkload(vm: Vm, workload: Workload, reason = ""): Folded<Vm
   if (!hasGuest(state)) return { body: { ...folded, guestAgent: noAgent }, events: changes };
   const guest = foldGuestAgent(folded, workload.guestAgent ?? vm.guestAgent ?? noAgent);
   return { body: guest.body, events: [...changes, ...guest.events] };
+}
+
+/** One that runs is as it was asked to be: why it does so again is for the event. */
+function stateReasonOf(vm: Vm, state: VmState, reason: string): string {
+  if (state === VmState.RUNNING) return "";
+  // It ended with its host, which is back: it is still to be started there.
+  return state === VmState.CRASHED && isUnrecovered(vm) ? vm.stateReason : reason;
 }
 
 /** The VM with what is known of its guest's agent. */

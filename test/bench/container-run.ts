@@ -1,4 +1,5 @@
 import { execFile } from "node:child_process";
+import { readFile } from "node:fs/promises";
 import { promisify } from "node:util";
 import { type Container, ContainerSpec, ContainerState } from "#contracts/container/v1/container";
 import { closeRpcClients } from "#libs/rpc";
@@ -7,10 +8,11 @@ import { connectContainers } from "../harness/container-client.ts";
 import { type Product, startProduct } from "../harness/product.ts";
 import { busyboxImage, pushImage } from "../images/build.ts";
 import { type BenchmarkResult, median, timed } from "./benchmark.ts";
+import { startCpuMeter } from "./cpu-meter.ts";
 
 const run = promisify(execFile);
 const pairs = 21;
-const rounds = 5;
+const rounds = 12;
 const atOnce = 20;
 const parent = "projects/default";
 const command = ["sleep", "1000"];
@@ -32,14 +34,15 @@ export async function benchmark(): Promise<BenchmarkResult> {
   const bare = bareDocker(engine, image);
   await using ours = openOurs(product);
   const ways = { ours: ours.run, bare: bare.run, alike: bare.runAlike };
-  for (const way of Object.values(ways)) await way(1); // the image is there, all is warm
   const alone = await inTurn(ways, 1, pairs);
   const together = await inTurn(ways, atOnce, rounds);
+  const cpu = await cpuOf(product, ours.run);
   return {
     metrics: {
       run_ratio: median(alone.ours) / median(alone.bare),
       run_ratio_same_kind: median(alone.ours) / median(alone.alike),
       parallel_ratio: median(together.ours) / median(together.bare),
+      cpu_ms_per_container: cpu,
       parallel_ratio_same_kind: median(together.ours) / median(together.alike),
       run_ms: median(alone.ours),
       run_slowest_ms: Math.max(...alone.ours),
@@ -56,14 +59,28 @@ export async function benchmark(): Promise<BenchmarkResult> {
 /** Milliseconds until so many containers run, begun at once. */
 type Way = (count: number) => Promise<number>;
 
+/** The ways warm up once, and run in turns of either order: what one leaves to clear away costs the next. */
 async function inTurn<Name extends string>(ways: Record<Name, Way>, count: number, times: number) {
-  const samples = Object.fromEntries(Object.keys(ways).map((name) => [name, []])) as unknown as Record<Name, number[]>;
+  const names = Object.keys(ways) as Name[];
+  const samples = Object.fromEntries(names.map((name) => [name, []])) as unknown as Record<Name, number[]>;
+  for (const name of names) await ways[name](count);
   for (let time = 1; time <= times; time++) {
-    for (const [name, way] of Object.entries<Way>(ways)) samples[name as Name].push(await way(count));
+    for (const name of time % 2 === 0 ? names.toReversed() : names) samples[name].push(await ways[name](count));
     const shown = Object.entries<number[]>(samples).map(([name, all]) => `${name} ${all.at(-1)?.toFixed(0)} ms`);
     console.log(`${count} at once, ${time} of ${times}: ${shown.join(", ")}`);
   }
   return samples;
+}
+
+/** What Stillpoint itself takes for one container, made, seen to run and removed, of `atOnce` at once: its process with its servers. */
+async function cpuOf(product: Product, ours: Way): Promise<number> {
+  const children = await readFile(`/proc/${product.pid}/task/${product.pid}/children`, "utf8");
+  const servers = children.trim().split(" ").map(Number);
+  const meter = await startCpuMeter([["stillpoint", product.pid], ...servers.map((pid) => ["servers", pid] as const)]);
+  await ours(atOnce);
+  const { stillpoint = 0, servers: theirs = 0 } = await meter.read();
+  console.log(`milliseconds of CPU: stillpoint ${stillpoint / atOnce}, its servers ${theirs / atOnce}`);
+  return (stillpoint + theirs) / atOnce;
 }
 
 async function makeNetwork({ docker }: TestEngine): Promise<AsyncDisposable> {

@@ -4,7 +4,8 @@ import { systemClock as clock, systemRandom as random } from "#libs/clock";
 import { createRecordStore, openStreams } from "#libs/records";
 import { closeRpcClients } from "#libs/rpc";
 import type { BenchmarkResult } from "./benchmark.ts";
-import { beatAll, openStage, type SchedulerStage, simulatedHeartbeat, untilAnswered } from "./scheduler-stage.ts";
+import { beatAll, simulatedHeartbeat, untilAnswered } from "./scheduler-stage.ts";
+import { openStage, type ServiceStage } from "./service-stage.ts";
 
 const hosts = 5_000;
 const perHost = 20;
@@ -13,7 +14,7 @@ const gib = 2 ** 30;
 
 /** What 5,000 hosts' heartbeats cost one scheduler, and its memory with 100,000 workloads on their ledgers. */
 export async function benchmark(): Promise<BenchmarkResult> {
-  await using stage = await openStage();
+  await using stage = await openStage("scheduler");
   await fillLedgers(stage);
   stage.start();
   await sleep(10_000);
@@ -41,14 +42,14 @@ export async function benchmark(): Promise<BenchmarkResult> {
 const uidsOf = (host: number): string[] => Array.from({ length: perHost }, (_, index) => uidOf(host * perHost + index));
 const uidOf = (index: number): string => `vm-0192f0c1-0000-7000-8000-${index.toString(16).padStart(12, "0")}`;
 
-async function cpuShare(stage: SchedulerStage): Promise<number> {
+async function cpuShare(stage: ServiceStage): Promise<number> {
   const before = await stage.cpuSeconds();
   await sleep(measuredMs);
   return ((await stage.cpuSeconds()) - before) / (measuredMs / 1_000);
 }
 
 /** As placements write them, without the wait for so many. */
-async function fillLedgers({ nats }: SchedulerStage): Promise<void> {
+async function fillLedgers({ nats }: ServiceStage): Promise<void> {
   const { rec: log } = await openStreams(nats);
   const ledgers = createRecordStore({ log, codec: Ledger, clock, random });
   const indexes = Array.from({ length: hosts }, (_, index) => index).values();
@@ -67,7 +68,7 @@ async function fillLedgers({ nats }: SchedulerStage): Promise<void> {
         },
       }));
       const name = `hosts/h-${host}/ledger`;
-      await ledgers.create(name, { uid: `host-${host}`, body: { name, reservations } });
+      await ledgers.create(name, { uid: `host-${host}`, body: { name, reservations, hostVersion: 0 } });
     }
   };
   await Promise.all(Array.from({ length: 64 }, work));

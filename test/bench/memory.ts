@@ -1,9 +1,9 @@
-import { readFile } from "node:fs/promises";
 import { bringBackDatabase } from "../demo/database-story.ts";
 import { showFallback } from "../demo/fallback-story.ts";
 import { Report } from "../demo/report.ts";
 import { resumeInstant } from "../demo/standard-story.ts";
 import { buildGuest } from "../guest/build.ts";
+import { costOf } from "../harness/process-cost.ts";
 import { startProduct } from "../harness/product.ts";
 import type { BenchmarkResult } from "./benchmark.ts";
 
@@ -22,7 +22,4 @@ export async function benchmark(): Promise<BenchmarkResult> {
   };
 }
 
-async function residentMib(pid: number): Promise<number> {
-  const status = await readFile(`/proc/${pid}/status`, "utf8");
-  return Number(/^VmRSS:\s+(\d+) kB/m.exec(status)?.[1]) / 1024;
-}
+const residentMib = async (pid: number): Promise<number> => (await costOf(pid)).residentMib;

@@ -16,7 +16,9 @@ const benchmarks: Record<string, () => Promise<{ benchmark: Benchmark }>> = {
   "registry-memory": () => import("./registry-memory.ts"),
   placement: () => import("./placement.ts"),
   heartbeats: () => import("./heartbeats.ts"),
+  lists: () => import("./lists.ts"),
   memory: () => import("./memory.ts"),
+  fleet: () => import("./fleet.ts"),
 };
 
 const name = process.argv[2] ?? "";

@@ -1,60 +1,10 @@
-import { readFile } from "node:fs/promises";
-import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { createInbox, type NatsConnection } from "@nats-io/transport-node";
 import { Heartbeat } from "#contracts/host/v1/agent";
-import { openNats } from "#libs/records";
-import { freePort, startNats, startRedis, temporaryFolder } from "#libs/testing";
-import { repository } from "../harness/command.ts";
-import { SupervisedProcess } from "../harness/supervised-process.ts";
 
 const gib = 2 ** 30;
 const intervalMs = 2_000;
 const slots = 100;
-
-/** One scheduler as its own process, started as it is deployed, on real servers that sync each write. */
-export interface SchedulerStage extends AsyncDisposable {
-  readonly address: string;
-  readonly nats: NatsConnection;
-  /** Starts the scheduler. */
-  start(): void;
-  /** Seconds of CPU that it has taken so far. */
-  cpuSeconds(): Promise<number>;
-  residentMib(): Promise<number>;
-}
-
-export async function openStage(): Promise<SchedulerStage> {
-  await using stack = new AsyncDisposableStack();
-  const folder = stack.use(temporaryFolder()).path;
-  const server = stack.use(await startNats({ syncAlways: true }));
-  const redis = stack.use(await startRedis());
-  const address = `127.0.0.1:${await freePort()}`;
-  const environment = {
-    ...{ NATS_URL: server.url, REDIS_URL: redis.url, STILLPOINT_ADDRESS: address, SCHEDULER_ADDRESS: address },
-    ...{ STILLPOINT_SERVICE: "scheduler", STILLPOINT_ROOT: repository },
-    ...{ LOG_LEVEL: "warn", CPU_OVERCOMMIT: "1", HOST_MEMORY_RESERVED_MIB: "0" },
-  };
-  const nats = await openNats({ url: server.url });
-  stack.defer(() => nats.close());
-  let scheduler: SupervisedProcess | undefined;
-  const owned = stack.move();
-  const start = () => {
-    const argv = [join(repository, "deploy/image/start")];
-    scheduler = owned.use(SupervisedProcess.run(() => ({ argv, env: environment }), join(folder, "scheduler.log")));
-  };
-  const read = (file: string) => readFile(`/proc/${scheduler?.pid}/${file}`, "utf8");
-  return {
-    ...{ address, nats, start },
-    async cpuSeconds() {
-      const [user = 0, system = 0] = (await read("stat")).split(") ")[1]?.split(" ").slice(11, 13).map(Number) ?? [];
-      return (user + system) / 100;
-    },
-    async residentMib() {
-      return Number(/^VmRSS:\s+(\d+) kB/m.exec(await read("status"))?.[1]) / 1024;
-    },
-    [Symbol.asyncDispose]: () => owned.disposeAsync(),
-  };
-}
 
 /** 64 CPUs, 256 GiB and 4 TiB each, in ten racks; the uids are of workloads that have files there. */
 export function simulatedHeartbeat(index: number, workloads: readonly string[]): Heartbeat {
@@ -75,7 +25,10 @@ export interface HeartbeatLoad extends Disposable {
 export function beatAll(nats: NatsConnection, heartbeats: readonly Heartbeat[]): HeartbeatLoad {
   const counts = { sent: 0, answered: 0 };
   const reply = createInbox();
-  const answers = nats.subscribe(reply, { callback: () => void counts.answered++ });
+  const answers = nats.subscribe(reply, {
+    // Where nobody listens yet the server says so, in an empty message.
+    callback: (_error, { data }) => void (data.length > 0 && counts.answered++),
+  });
   const parts = heartbeats.map((heartbeat) => {
     const text = JSON.stringify(Heartbeat.toJSON(heartbeat));
     return { subject: `hb.host.v1.${heartbeat.host.slice("hosts/".length)}`, text: text.slice(0, -1) };

@@ -55,16 +55,21 @@ export async function importImage(product: CommandLine, guest: Guest, reference:
 }
 
 /** Waits until the guest's agent answers and gives its version. */
-export function agentReady(product: CommandLine, vm: string): Promise<string> {
-  return eventually(
-    async () => {
-      const { guestAgent } = (await product.json("vm", "get", vm)) as {
-        guestAgent?: { connected?: boolean; version?: string };
-      };
-      return guestAgent?.connected === true ? guestAgent.version : undefined;
-    },
-    { deadlineMs: 60_000, everyMs: 250 },
+export async function agentReady(product: CommandLine, vm: string): Promise<string> {
+  const versionIn = (line: string) => {
+    const { vm: found } = JSON.parse(line) as { vm?: VmJson };
+    return found?.name.endsWith(`/${vm}`) && found.guestAgent?.connected ? found.guestAgent.version : undefined;
+  };
+  const line = await product.firstLine(
+    ["vm", "list", "--watch", "-o", "json"],
+    (each) => versionIn(each) !== undefined,
   );
+  return versionIn(line) ?? "";
+}
+
+interface VmJson {
+  readonly name: string;
+  readonly guestAgent?: { readonly connected?: boolean; readonly version?: string };
 }
 
 export async function readCheckpoint(product: CommandLine, vm: string, name: string): Promise<CheckpointJson> {

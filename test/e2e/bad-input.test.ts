@@ -4,14 +4,14 @@ import { buffer } from "node:stream/consumers";
 import { pack } from "tar-stream";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { runCommand } from "../harness/command.ts";
-import { type Product, startProduct } from "../harness/product.ts";
+import { type Product, startTestProduct } from "../harness/product.ts";
 import { findQemus } from "../harness/qemu-process.ts";
 
 /** What a user can get wrong: one clear error with its reason, exit 1 or 2, and nothing left behind. */
 describe("bad input", () => {
   let product: Product;
   beforeAll(async () => {
-    product = await startProduct();
+    product = await startTestProduct();
     const disk = join(product.folder, "empty.raw");
     await writeFile(disk, Buffer.alloc(1 << 20));
     await product.json("image", "import", disk, "empty:1");

@@ -8,7 +8,7 @@ import { agentReady, importImage } from "../demo/database-story.ts";
 import { guestApplication } from "../demo/guest-application.ts";
 import { buildGuest } from "../guest/build.ts";
 import { runCommand } from "../harness/command.ts";
-import { type Product, startProduct } from "../harness/product.ts";
+import { type Product, startTestProduct } from "../harness/product.ts";
 import { findQemus } from "../harness/qemu-process.ts";
 
 interface CheckpointJson {
@@ -30,7 +30,7 @@ interface Manifest {
 describe("clones of a checkpoint", () => {
   let product: Product;
   beforeAll(async () => {
-    product = await startProduct();
+    product = await startTestProduct();
     await importImage(product, await buildGuest(), "linux:1");
     await product.json(
       ...["vm", "create", "web-1", "--image", "linux:1", "--memory", "256MiB", "--disk", "64MiB", "--start"],

@@ -2,13 +2,12 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { leftovers } from "#libs/testing";
+import { isLong, leftovers } from "#libs/testing";
 import { repository } from "../harness/command.ts";
 import { whyNoNetwork } from "../harness/network.ts";
 
 const missing = await whyNoNetwork();
 if (missing !== undefined) console.warn(`make cluster is not tested: ${missing}`);
-const isLong = process.env.STILLPOINT_FAULTS === "all";
 
 test.skipIf(missing !== undefined)("make cluster, and Ctrl-C in the middle", { timeout: 240_000 }, async () => {
   await using run = runCluster();

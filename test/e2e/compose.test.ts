@@ -2,17 +2,18 @@ import { readFile } from "node:fs/promises";
 import { get } from "node:https";
 import { join } from "node:path";
 import { parseEnv } from "node:util";
-import { connect } from "@nats-io/transport-node";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { OperationsDefinition } from "#contracts/operation/v1/operation";
 import { createRpcClient } from "#libs/rpc";
-import { dockerEngine, engineLeftovers, eventually, type TestEngine } from "#libs/testing";
+import { dockerEngine, engineLeftovers, eventually, isLong, type TestEngine } from "#libs/testing";
 import { TlsIdentity } from "#libs/tls";
 import { bringBackDatabase } from "../demo/database-story.ts";
 import { Report } from "../demo/report.ts";
 import { buildGuest } from "../guest/build.ts";
 import { repository, runCommand } from "../harness/command.ts";
 import { type ComposedProduct, startCompose, whyNoCompose } from "../harness/compose.ts";
+import { definitions, notDenied } from "../harness/every-method.ts";
+import { connectAsHost, sayable } from "../harness/host-line.ts";
 import type { CommandLine } from "../harness/product.ts";
 import { busyboxImage, pushImage } from "../images/build.ts";
 
@@ -26,7 +27,7 @@ describe.skipIf(missing !== undefined)("docker-compose.yml", () => {
   beforeAll(async () => {
     engine = await dockerEngine();
     // The longer suite has the longer profile.
-    product = await startCompose(engine, { cluster: process.env.STILLPOINT_FAULTS === "all" });
+    product = await startCompose(engine, { cluster: isLong });
     const file = (name: string) => join(product.state, "admins/ada", name);
     tls = new TlsIdentity({ ca: file("ca.crt"), cert: file("tls.crt"), key: file("tls.key") });
   }, 600_000);
@@ -99,6 +100,21 @@ describe.skipIf(missing !== undefined)("docker-compose.yml", () => {
     await product.json("container", "delete", "sleeper", "--force");
   });
 
+  test("replicas are replaced with no failed call, also when one gets the address of another service", {
+    timeout: 300_000,
+  }, async () => {
+    const rolling = product.deploy("roll.sh", "vm", "container");
+    let isOver = false;
+    const over = rolling.finally(() => (isOver = true));
+    let calls = 0;
+    for (; !isOver; calls++) {
+      for (const noun of ["vm", "container"]) expect(await product.stillpoint(noun, "list")).toMatchObject({ code: 0 });
+    }
+    expect(await over).toBe("vm: 2 new\ncontainer: 2 new\n");
+    expect(calls).toBeGreaterThan(3);
+    for (const noun of ["vm", "container"]) expect(await product.stillpoint(noun, "list")).toMatchObject({ code: 0 });
+  });
+
   test("a machine joins by a token, through the proxy", async () => {
     const { token } = (await product.json("host", "join-token")) as { token: string };
     const folder = join(product.folder, "m1");
@@ -109,18 +125,15 @@ describe.skipIf(missing !== undefined)("docker-compose.yml", () => {
     const told = parseEnv(await readFile(join(folder, "agent.env"), "utf8"));
     expect(told).toMatchObject({ AGENT_HOST_NAME: "m1", REGISTRY_HTTP_URL: product.registryUrl });
     const url = new URL((told.NATS_URL ?? "").split(",")[0] ?? "");
-    const [ca, cert, key] = await Promise.all(
-      ["ca.crt", "tls.crt", "tls.key"].map((name) => readFile(join(folder, name), "utf8")),
-    );
-    const login = { user: url.username, pass: url.password, inboxPrefix: `_INBOX_${url.username}` };
-    const nats = await connect({ ...login, servers: url.host, reconnect: false, tls: { ca, cert, key } } as never);
-    try {
-      nats.publish("hb.host.v1.m1", "{}");
-      await nats.flush();
-      await expect(nats.request("rec.hosts.m1", "{}", { timeout: 5_000 })).rejects.toThrow("Permissions Violation");
-    } finally {
-      await nats.close();
-    }
+    expect(url.username).toBe("");
+    await using nats = await connectAsHost(folder, url.host, "m1");
+    expect(await sayable(nats, ["hb.host.v1.n1", "obs.vm.vm-1.n1", "rec.hosts.m1"])).toEqual([]);
+    nats.publish("hb.host.v1.m1", "{}");
+    await nats.flush();
+    const file = (name: string) => join(folder, name);
+    const own = new TlsIdentity({ ca: file("ca.crt"), cert: file("tls.crt"), key: file("tls.key") });
+    expect(await notDenied(Object.values(definitions).flat(), product.address, { tls: own })).toEqual([]);
+    own.close();
   });
 
   test("nobody gets in without a certificate", async () => {
@@ -137,22 +150,10 @@ describe.skipIf(missing !== undefined)("docker-compose.yml", () => {
     expect(await statusOf({})).toBe(401);
     expect(await statusOf({ cert, key })).toBe(200);
     const url = new URL((await read("nats-url")).trim().split(",")[0] ?? "");
-    const user = {
-      servers: url.host,
-      user: url.username,
-      pass: url.password,
-      inboxPrefix: `_INBOX_${url.username}`,
-      reconnect: false,
-    };
-    await expect(connect({ ...user, tls: { ca } })).rejects.toThrow();
-    await expect(connect({ ...user, pass: "guessed", tls: { ca, cert, key } })).rejects.toThrow("Authorization");
-    const nats = await connect({ ...user, tls: { ca, cert, key } });
-    try {
-      for (const subject of ["hb.host.v1.n2", "rec.hosts.n1", "$JS.API.STREAM.DELETE.REC"]) {
-        await expect(nats.request(subject, "{}", { timeout: 5_000 })).rejects.toThrow("Permissions Violation");
-      }
-    } finally {
-      await nats.close();
-    }
+    await expect(connectAsHost(files, url.host, "n1", { tls: { ca } })).rejects.toThrow();
+    const guessed = { user: "vm", pass: "guessed" };
+    await expect(connectAsHost(files, url.host, "n1", guessed)).rejects.toThrow("Authorization");
+    await using nats = await connectAsHost(files, url.host, "n1");
+    expect(await sayable(nats, ["hb.host.v1.n2", "rec.hosts.n1", "$JS.API.STREAM.DELETE.REC"])).toEqual([]);
   });
 });

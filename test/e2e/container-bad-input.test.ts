@@ -10,7 +10,7 @@ import type { OperationError } from "#contracts/operation/v1/operation";
 import { isStillpointError } from "#libs/errors";
 import { dockerEngine, engineLeftovers, eventually, type TestEngine } from "#libs/testing";
 import { type ContainerClient, connectContainers } from "../harness/container-client.ts";
-import { type Product, startProduct } from "../harness/product.ts";
+import { type Product, startTestProduct } from "../harness/product.ts";
 import { type RegistryProxy, startRegistryProxy } from "../harness/registry-proxy.ts";
 import { busyboxImage, pushImage } from "../images/build.ts";
 import { smallImage } from "../images/small-image.ts";
@@ -70,7 +70,7 @@ describe("what cannot be is refused with a reason and what to do, and leaves not
     engine = resources.use(await dockerEngine());
     proxy = resources.use(await startRegistryProxy());
     product = resources.use(
-      await startProduct({ AGENT_DOCKER_HOST: `unix://${engine.socketPath}`, REGISTRY_HTTP_URL: proxy.url }),
+      await startTestProduct({ AGENT_DOCKER_HOST: `unix://${engine.socketPath}`, REGISTRY_HTTP_URL: proxy.url }),
     );
     proxy.target = product.registryUrl;
     client = resources.use(connectContainers(product.address));

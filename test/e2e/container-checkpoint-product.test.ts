@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { dockerEngine, type TestEngine } from "#libs/testing";
-import { type Product, startProduct } from "../harness/product.ts";
+import { type Product, startTestProduct } from "../harness/product.ts";
 import { busyboxImage, pushImage } from "../images/build.ts";
 
 let engine: TestEngine;
@@ -8,7 +8,7 @@ let product: Product;
 
 beforeAll(async () => {
   engine = await dockerEngine();
-  product = await startProduct({ AGENT_DOCKER_HOST: `unix://${engine.socketPath}` });
+  product = await startTestProduct({ AGENT_DOCKER_HOST: `unix://${engine.socketPath}` });
   await pushImage(engine, await busyboxImage(engine), new URL(product.registryUrl).host, "busybox");
 }, 180_000);
 

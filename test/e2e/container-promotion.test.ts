@@ -4,7 +4,7 @@ import { ContainerSpec } from "#contracts/container/v1/container";
 import { dockerEngine } from "#libs/testing";
 import { runCommand } from "../harness/command.ts";
 import { connectContainers } from "../harness/container-client.ts";
-import { startProduct } from "../harness/product.ts";
+import { startTestProduct } from "../harness/product.ts";
 import { startRegistryProxy } from "../harness/registry-proxy.ts";
 import { busyboxImage, pushImage } from "../images/build.ts";
 import { smallImage } from "../images/small-image.ts";
@@ -18,8 +18,8 @@ test("an image of one installation runs unchanged on another, by its digest, and
   const proxy = stack.use(await startRegistryProxy());
   const AGENT_DOCKER_HOST = `unix://${engine.socketPath}`;
   const [development, production] = await Promise.all([
-    startProduct({ AGENT_DOCKER_HOST }),
-    startProduct({ AGENT_DOCKER_HOST, REGISTRY_HTTP_URL: proxy.url }),
+    startTestProduct({ AGENT_DOCKER_HOST }),
+    startTestProduct({ AGENT_DOCKER_HOST, REGISTRY_HTTP_URL: proxy.url }),
   ]);
   stack.use(development);
   stack.use(production);

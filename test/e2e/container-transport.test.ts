@@ -4,7 +4,7 @@ import type { Readable } from "node:stream";
 import { text } from "node:stream/consumers";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { dockerEngine, eventually, freePort, type TestEngine } from "#libs/testing";
-import { type Product, startProduct } from "../harness/product.ts";
+import { type Product, startTestProduct } from "../harness/product.ts";
 import { databaseImage, pushImage } from "../images/build.ts";
 
 interface Pushed {
@@ -35,8 +35,8 @@ describe("checkpoints of containers that travel", () => {
   beforeAll(async () => {
     engine = await dockerEngine();
     const env = { AGENT_DOCKER_HOST: `unix://${engine.socketPath}` };
-    here = await startProduct(env);
-    there = await startProduct({ ...env, REGISTRY_HTTP_URL: here.registryUrl });
+    here = await startTestProduct(env);
+    there = await startTestProduct({ ...env, REGISTRY_HTTP_URL: here.registryUrl });
     await pushImage(engine, await databaseImage(engine), new URL(here.registryUrl).host, "database");
     const options = ["--quiesce", QUIESCE, "--port", `${await freePort()}:5432`, "--volume", `data:${data}`];
     await here.json("container", "run", "db", "--image", "database", ...options);

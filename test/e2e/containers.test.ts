@@ -8,7 +8,7 @@ import { ContainerSpec, type DrainPolicy, type RestartPolicy_Mode } from "#contr
 import { dockerEngine, eventually, freePort, type TestEngine } from "#libs/testing";
 import { repository, runCommand } from "../harness/command.ts";
 import { type ContainerClient, connectContainers } from "../harness/container-client.ts";
-import { type Product, startProduct } from "../harness/product.ts";
+import { type Product, startTestProduct } from "../harness/product.ts";
 import { busyboxImage, pushImage } from "../images/build.ts";
 
 const mebibyte = 2 ** 20;
@@ -20,7 +20,7 @@ describe("containers", () => {
   let client: ContainerClient;
   beforeAll(async () => {
     engine = await dockerEngine();
-    product = await startProduct({ AGENT_DOCKER_HOST: `unix://${engine.socketPath}` });
+    product = await startTestProduct({ AGENT_DOCKER_HOST: `unix://${engine.socketPath}` });
     await pushImage(engine, await busyboxImage(engine), new URL(product.registryUrl).host, "busybox");
     client = connectContainers(product.address);
   });

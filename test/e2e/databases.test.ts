@@ -3,7 +3,7 @@ import { eventually } from "#libs/testing";
 import { agentReady, importImage, readCheckpoint } from "../demo/database-story.ts";
 import { guestApplication } from "../demo/guest-application.ts";
 import { buildGuest } from "../guest/build.ts";
-import { type Product, startProduct } from "../harness/product.ts";
+import { type Product, startTestProduct } from "../harness/product.ts";
 
 const names = ["postgresql", "mysql", "redis", "sqlite"] as const;
 const hooks = "/etc/qemu/fsfreeze-hook.d";
@@ -35,7 +35,7 @@ describe("databases under load", () => {
   const startLoad = () => shell("stillpoint-load >/run/load.out 2>&1 </dev/null &");
 
   beforeAll(async () => {
-    product = await startProduct();
+    product = await startTestProduct();
     await importImage(product, await buildGuest("databases"), "databases:1");
     await product.json("vm", "create", "db-1", "--image", "databases:1", "--memory", "512MiB", "--start");
     await agentReady(product, "db-1");

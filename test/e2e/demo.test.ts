@@ -2,7 +2,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { eventually, leftovers, temporaryFolder } from "#libs/testing";
+import { eventually, isLong, leftovers, temporaryFolder } from "#libs/testing";
 import { repository, runCommand } from "../harness/command.ts";
 import { findQemus } from "../harness/qemu-process.ts";
 
@@ -16,7 +16,8 @@ test("the demo passes, shows every step and cleans up", { timeout: 300_000 }, as
   expect(code).toBe(0);
 });
 
-test("Ctrl-C in the middle of the demo leaves nothing behind", { timeout: 120_000 }, async () => {
+// make cluster, which is interrupted in the same way, is the short suite's.
+test.runIf(isLong)("Ctrl-C in the middle of the demo leaves nothing behind", { timeout: 120_000 }, async () => {
   await using folder = temporaryFolder();
   const env = { ...process.env, TMPDIR: folder.path };
   const child = spawn(process.execPath, [demo], { stdio: ["ignore", "pipe", "pipe"], env });

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { agentReady, importImage, readCheckpoint } from "../demo/database-story.ts";
 import { guestApplication } from "../demo/guest-application.ts";
 import { buildGuest } from "../guest/build.ts";
-import { type Product, startProduct } from "../harness/product.ts";
+import { type Product, startTestProduct } from "../harness/product.ts";
 
 interface ReceiptDisk {
   readonly id: string;
@@ -14,7 +14,7 @@ interface ReceiptDisk {
 describe("many disks", () => {
   let product: Product;
   beforeAll(async () => {
-    product = await startProduct();
+    product = await startTestProduct();
     await importImage(product, await buildGuest(), "linux:1");
     const options = ["--memory", "256MiB", "--disk", "64MiB", "--disk", "64MiB,exclude", "--start"];
     await product.json("vm", "create", "disks-1", "--image", "linux:1", ...options);

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { agentReady, importImage } from "../demo/database-story.ts";
 import { guestApplication } from "../demo/guest-application.ts";
 import { buildGuest } from "../guest/build.ts";
-import { type Product, startProduct } from "../harness/product.ts";
+import { type Product, startTestProduct } from "../harness/product.ts";
 import { findQemus } from "../harness/qemu-process.ts";
 
 interface DrilledJson {
@@ -31,7 +31,7 @@ describe("drills", () => {
     outside = createServer((socket) => socket.end("outside\n")).listen(0, "127.0.0.1");
     await once(outside, "listening");
     port = (outside.address() as AddressInfo).port;
-    product = await startProduct();
+    product = await startTestProduct();
     await importImage(product, await buildGuest(), "linux:1");
     const check = "cat /data/word";
     const options = ["--memory", "256MiB", "--drill-command", check, "--start"];
@@ -116,7 +116,7 @@ describe("drills", () => {
 
   test("a check that does not end is given up, and a drill that passed before stays proven", async () => {
     const proven = (await checkpoint("instant")).provenTime;
-    const late = ["--timeout", "5", "--", "sleep", "600"];
+    const late = ["--timeout", "3", "--", "sleep", "600"];
     const { stderr } = await product.stillpoint("checkpoint", "drill", "web-1", "instant", ...late);
     expect(stderr).toContain("DRILL_FAILED");
     const { provenTime, lastDrill } = await checkpoint("instant");
@@ -129,9 +129,9 @@ describe("drills", () => {
     const silent = ["--memory", "256MiB", "--kernel-args", "stillpoint.agent=off"];
     await product.json("vm", "create", "silent", "--image", "linux:1", ...silent);
     await product.json("checkpoint", "create", "silent", "--name", "off");
-    const { code, stderr } = await product.stillpoint("checkpoint", "drill", "silent", "off", "--timeout", "12");
+    const { code, stderr } = await product.stillpoint("checkpoint", "drill", "silent", "off", "--timeout", "7");
     expect(code).toBe(1);
-    expect(stderr).toContain("the guest's agent did not answer within 12 s");
+    expect(stderr).toContain("the guest's agent did not answer within 7 s");
     expect((await checkpoint("off", "silent")).lastDrill).toMatchObject({ passed: false, reason: "agent.absent" });
     await expectNothingLeft();
   });

@@ -5,7 +5,7 @@ import { dockerEngine, eventually, freePort, type TestEngine } from "#libs/testi
 import { agentReady, importImage, readCheckpoint } from "../demo/database-story.ts";
 import { guestApplication } from "../demo/guest-application.ts";
 import { buildGuest } from "../guest/build.ts";
-import { type Product, startProduct } from "../harness/product.ts";
+import { type Product, startTestProduct } from "../harness/product.ts";
 import { programImage, pushImage } from "../images/build.ts";
 import { type Counter, counterCommand, counterPort, counterServer, openCounter, startLoad } from "./counter-pair.ts";
 
@@ -34,7 +34,7 @@ describe("a group", () => {
   const ports: number[] = [];
   beforeAll(async () => {
     engine = await dockerEngine();
-    product = await startProduct({ AGENT_DOCKER_HOST: `unix://${engine.socketPath}` });
+    product = await startTestProduct({ AGENT_DOCKER_HOST: `unix://${engine.socketPath}` });
     await importImage(product, await buildGuest(), "linux:1");
     for (const vm of vms) {
       const port = await freePort();

@@ -7,7 +7,7 @@ import { agentReady, importImage } from "../demo/database-story.ts";
 import { guestApplication } from "../demo/guest-application.ts";
 import { buildGuest } from "../guest/build.ts";
 import { repository } from "../harness/command.ts";
-import { type Product, startProduct } from "../harness/product.ts";
+import { type Product, startTestProduct } from "../harness/product.ts";
 
 /** The life of one VM with two disks on a real guest, through the command line; each part goes on from the one before. */
 describe("a VM's life", () => {
@@ -15,7 +15,7 @@ describe("a VM's life", () => {
   let hostPort: number;
   let watch: Watch;
   beforeAll(async () => {
-    product = await startProduct();
+    product = await startTestProduct();
     watch = watchVms(product);
     await importImage(product, await buildGuest(), "linux:1");
     hostPort = await freePort();

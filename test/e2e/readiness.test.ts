@@ -3,7 +3,7 @@ import { eventually } from "#libs/testing";
 import { agentReady, importImage, readCheckpoint } from "../demo/database-story.ts";
 import { guestApplication } from "../demo/guest-application.ts";
 import { buildGuest } from "../guest/build.ts";
-import { type Product, startProduct } from "../harness/product.ts";
+import { type Product, startTestProduct } from "../harness/product.ts";
 
 interface Readiness {
   readonly outcome: string;
@@ -16,7 +16,7 @@ interface Readiness {
 describe("readiness", () => {
   let product: Product;
   beforeAll(async () => {
-    product = await startProduct();
+    product = await startTestProduct();
     await importImage(product, await buildGuest(), "linux:1");
     await product.json("vm", "create", "web-1", "--image", "linux:1", "--memory", "256MiB");
   });

@@ -2,13 +2,13 @@ import { open, readFile, truncate } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createRegistryClient, findRemoteCheckpoint } from "#libs/oci";
-import { type TemporaryFolder, temporaryFolder } from "#libs/testing";
+import { eventually, type TemporaryFolder, temporaryFolder } from "#libs/testing";
 import { agentReady, importImage } from "../demo/database-story.ts";
 import { guestApplication } from "../demo/guest-application.ts";
 import { buildGuest } from "../guest/build.ts";
 import { FailpointSwitch } from "../harness/failpoint-switch.ts";
 import { changedBytes, ownLayers, type ReceiptDisk } from "../harness/own-layers.ts";
-import { type Product, startProduct } from "../harness/product.ts";
+import { type Product, startTestProduct } from "../harness/product.ts";
 
 interface Pushed {
   readonly output: {
@@ -33,8 +33,8 @@ describe("checkpoints that travel", () => {
   beforeAll(async () => {
     switches = temporaryFolder();
     failpoints = await FailpointSwitch.create(switches.path, { [planned]: "delay:5000" });
-    here = await startProduct({ STILLPOINT_FAILPOINTS: failpoints.specification });
-    there = await startProduct({ REGISTRY_HTTP_URL: here.registryUrl });
+    here = await startTestProduct({ STILLPOINT_FAILPOINTS: failpoints.specification });
+    there = await startTestProduct({ REGISTRY_HTTP_URL: here.registryUrl });
     await importImage(here, await buildGuest(), "linux:1");
     await here.json("vm", "create", "web-1", "--image", "linux:1", "--memory", "256MiB", "--disk", "1GiB", "--start");
     await agentReady(here, "web-1");
@@ -49,6 +49,15 @@ describe("checkpoints that travel", () => {
     guestApplication(product, vm).exec("sh", "-c", script);
   const push = async (checkpoint: string, ...more: string[]) =>
     ((await here.json("checkpoint", "push", "web-1", checkpoint, ...more)) as Pushed).output;
+  /** They come after it was taken, and a receipt that has changed is sent again. */
+  const hasDigests = (checkpoint: string) =>
+    eventually(
+      async () => {
+        const { disks } = (await here.json("checkpoint", "receipt", "web-1", checkpoint)) as { disks: ReceiptDisk[] };
+        return disks.every(({ digest }) => digest.startsWith("sha256:"));
+      },
+      { deadlineMs: 30_000 },
+    );
   /** Bytes of the clusters that a checkpoint's own layers hold. */
   const changedIn = async (checkpoint: string) => {
     const { uid } = (await here.json("vm", "get", "web-1")) as { uid: string };
@@ -59,14 +68,15 @@ describe("checkpoints that travel", () => {
   test("the first push sends all that the disks hold, and nothing when it is repeated", async () => {
     const script = [
       "cd /data2; mkdir files logs",
-      "for n in $(seq 600); do head -c 40000 /dev/urandom >files/$n; done",
-      "for n in $(seq 20); do head -c 200000 /dev/urandom >logs/$n; done; sync",
+      "for n in $(seq 200); do head -c 40000 /dev/urandom >files/$n; done",
+      "for n in $(seq 7); do head -c 200000 /dev/urandom >logs/$n; done; sync",
     ];
     await shell(here, "web-1", script.join("; "));
     await here.json("checkpoint", "create", "web-1", "--name", "first one");
+    await hasDigests("first one");
     const first = await push("first one");
     expect(first.reference).toBe("checkpoints/web-1:first-one");
-    expect(first.bytesSent).toBeGreaterThan(28_000_000);
+    expect(first.bytesSent).toBeGreaterThan(9_400_000);
     expect(first.bytesSent).toBeGreaterThan(first.bytesTotal * 0.9);
     const again = await push("first one");
     expect(again).toMatchObject({ digest: first.digest, bytesSent: 0, chunksSent: 0, bytesTotal: first.bytesTotal });
@@ -75,10 +85,10 @@ describe("checkpoints that travel", () => {
   test("the next push reads and sends little more than what changed, while the VM runs", async () => {
     const script = [
       "cd /data2",
-      "for n in $(seq 1 4 597); do head -c 3000 /dev/urandom | dd of=files/$n bs=1000 seek=7 conv=notrunc 2>/dev/null; done",
-      "head -c 15000000 /dev/urandom >big",
-      "for n in $(seq 20); do head -c 5000 /dev/urandom >>logs/$n; done",
-      "for n in $(seq 3 10 593); do rm files/$n; done; sync",
+      "for n in $(seq 1 4 197); do head -c 3000 /dev/urandom | dd of=files/$n bs=1000 seek=7 conv=notrunc 2>/dev/null; done",
+      "head -c 5000000 /dev/urandom >big",
+      "for n in $(seq 7); do head -c 5000 /dev/urandom >>logs/$n; done",
+      "for n in $(seq 3 10 193); do rm files/$n; done; sync",
     ];
     await shell(here, "web-1", script.join("; "));
     await here.json("checkpoint", "create", "web-1", "--name", "second");
@@ -87,7 +97,7 @@ describe("checkpoints that travel", () => {
     process.stderr.write(
       `changed ${changed}, sent ${bytesSent} (${(bytesSent / changed).toFixed(2)}), ${chunksSent} chunks\n`,
     );
-    expect(changed).toBeGreaterThan(15_000_000);
+    expect(changed).toBeGreaterThan(5_000_000);
     expect(bytesSent).toBeLessThan(2.5 * changed);
     expect(bytesSent).toBeLessThan(bytesTotal);
     const { pushed } = (await here.json("checkpoint", "get", "web-1", "second")) as { pushed: { reference: string }[] };
@@ -107,7 +117,12 @@ describe("checkpoints that travel", () => {
   });
 
   test("a checkpoint is pushed whole although its layers are merged down in the middle of it", async () => {
-    await shell(here, "web-1", "head -c 80000000 /dev/urandom >/data2/old; sync");
+    // As much as makes it worth to merge down; a guest is slow at random numbers.
+    await shell(
+      here,
+      "web-1",
+      "cd /tmp; head -c 4000000 /dev/urandom >one; for n in $(seq 20); do cat one; done >/data2/old; sync",
+    );
     await here.json("checkpoint", "create", "web-1", "--name", "old");
     await shell(here, "web-1", "cd /data2; dd if=/dev/urandom of=old bs=1M count=4 seek=9 conv=notrunc; sync");
     await here.json("checkpoint", "create", "web-1", "--name", "kept");

@@ -2,13 +2,13 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { agentReady, importImage, readCheckpoint } from "../demo/database-story.ts";
 import { guestApplication } from "../demo/guest-application.ts";
 import { buildGuest } from "../guest/build.ts";
-import { type Product, startProduct } from "../harness/product.ts";
+import { type Product, startTestProduct } from "../harness/product.ts";
 
 /** The tree of checkpoints of one real guest, through the command line; each part goes on from the one before. */
 describe("a tree of checkpoints", () => {
   let product: Product;
   beforeAll(async () => {
-    product = await startProduct();
+    product = await startTestProduct();
     await importImage(product, await buildGuest(), "linux:1");
     const options = ["--memory", "256MiB", "--disk", "64MiB", "--start"];
     await product.json("vm", "create", "tree-1", "--image", "linux:1", ...options);

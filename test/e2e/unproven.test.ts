@@ -2,13 +2,13 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { agentReady, importImage, readCheckpoint } from "../demo/database-story.ts";
 import { guestApplication } from "../demo/guest-application.ts";
 import { buildGuest } from "../guest/build.ts";
-import { type Product, startProduct } from "../harness/product.ts";
+import { type Product, startTestProduct } from "../harness/product.ts";
 
 /** The guest says that all is frozen and it is not: the image itself tells, and the checkpoint claims no more. */
 describe("a checkpoint whose image is not clean", () => {
   let product: Product;
   beforeAll(async () => {
-    product = await startProduct();
+    product = await startTestProduct();
     await importImage(product, await buildGuest(), "linux:1");
     await product.json(
       "vm",

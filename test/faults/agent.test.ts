@@ -8,7 +8,9 @@ import { GuestAgentChannel } from "../../services/agent/qemu/guest-agent.ts";
 import { serviceNames } from "../harness/cluster.ts";
 import { findGuards, findQemus, type QemuProcess, socketPath } from "../harness/qemu-process.ts";
 import { untilVm } from "../harness/vm-client.ts";
+import { faultRuns } from "./fault-run.ts";
 import { checkInvariants } from "./invariants.ts";
+import { countOf } from "./matrix.ts";
 import { carryThrough, untilAnswered } from "./patient-api.ts";
 import { checkpointsOf, cold, runInGuest, type Stage, setStage, stopByForce, subject } from "./stage.ts";
 
@@ -17,6 +19,7 @@ const frozen = "agent.take-production.frozen";
 /** The host keeps running: guests outlive the agent and every other process of ours. */
 describe("guests and the processes that see to them", () => {
   let stage: Stage;
+  const run = faultRuns(() => stage.cluster);
   beforeAll(async () => {
     stage = await setStage({ [frozen]: "kill" });
   }, 240_000);
@@ -25,11 +28,12 @@ describe("guests and the processes that see to them", () => {
   }, 120_000);
   beforeEach(() => stage.reset());
 
-  test("kill -9 of the agent: guests go on, and the next agent adopts them as they are", async () => {
+  test("F3: kill -9 of the agent: guests go on, and the next agent adopts them as they are", async () => {
     await using _held = await pausedByItsUser(stage);
     const before = await lookAt(stage);
     await killAgent(stage);
-    await runInGuest(stage.cluster, subject, "true");
+    run().fault("kill", "agent");
+    await run().recovers("the agent", () => runInGuest(stage.cluster, subject, "true"));
     const after = await lookAt(stage);
     expect(after.qemus).toEqual(before.qemus);
     expect(after.uptime).toBeGreaterThan(before.uptime);
@@ -39,7 +43,7 @@ describe("guests and the processes that see to them", () => {
     await checkInvariants(stage.cluster);
   });
 
-  test("killed in the middle of a freeze and staying dead: the guard thaws within the window, and ends", async () => {
+  test("F3: killed in the middle of a freeze and staying dead: the guard thaws within the window, and ends", async () => {
     const { cluster, failpoints } = stage;
     const { agent } = cluster.services;
     const [qemu] = await findQemus(cluster.folder);
@@ -49,10 +53,11 @@ describe("guests and the processes that see to them", () => {
     const displayName = "frozen";
     const { name } = await cluster.api.checkpoints.createCheckpoint({ parent: subject, displayName });
     await agent.untilDead(deaths, 30_000);
+    run().fault("kill", "agent");
     const diedAt = performance.now();
     // The guard and this test take turns at the guest's one channel.
     await eventually(async () => (await freezeStatus(qemu)) === "thawed", { deadlineMs: windowMs });
-    expect(performance.now() - diedAt).toBeLessThan(windowMs);
+    run().recovered("the guest is thawed", performance.now() - diedAt);
     expect(await readFile(join(cluster.folder, "agent", "guard.log"), "utf8")).toContain("guard: thawed 1");
     await noGuard(stage);
     expect(agent.isAlive).toBe(false);
@@ -67,18 +72,23 @@ describe("guests and the processes that see to them", () => {
     await checkInvariants(cluster);
   });
 
-  test("kill -9 of a guest's QEMU: the VM is crashed, an event tells it, and it can be started again", async () => {
+  test("F5: kill -9 of a guest's QEMU: the VM is crashed, an event tells it, and it can be started again", async () => {
     const { cluster } = stage;
-    const [qemu] = await findQemus(cluster.folder);
-    process.kill(qemu?.pid ?? 0, "SIGKILL");
-    await untilVm(cluster.api.vms, subject, ({ state }) => state === VmState.CRASHED);
-    await eventually(async () => (await eventsOf(stage, "evt.vm.v1.crashed.>")).includes(subject));
-    await carryThrough(cluster, (requestId) => cluster.api.vms.startVm({ name: subject, requestId }));
-    await runInGuest(cluster, subject, "true");
-    await checkInvariants(cluster);
+    for (let round = 1; round <= countOf("qemu"); round++) {
+      const [qemu] = await findQemus(cluster.folder);
+      process.kill(qemu?.pid ?? 0, "SIGKILL");
+      run().fault("kill", "qemu");
+      await run().recovers("it is told", () =>
+        untilVm(cluster.api.vms, subject, ({ state }) => state === VmState.CRASHED),
+      );
+      await eventually(async () => (await crashesOf(stage, subject)) === round);
+      await carryThrough(cluster, (requestId) => cluster.api.vms.startVm({ name: subject, requestId }));
+      await runInGuest(cluster, subject, "true");
+      await checkInvariants(cluster);
+    }
   });
 
-  test("kill -9 of every service at once: each VM is told as it is, one that died meanwhile too", async () => {
+  test("F16: kill -9 of every service at once: each VM is told as it is, one that died meanwhile too", async () => {
     const { cluster } = stage;
     await carryThrough(cluster, (requestId) => cluster.api.vms.startVm({ name: cold, requestId }));
     const before = await lookAt(stage);
@@ -90,7 +100,9 @@ describe("guests and the processes that see to them", () => {
     const lost = before.qemus.find(({ folder }) => folder.endsWith(`/${uid}`));
     process.kill(lost?.pid ?? 0, "SIGKILL");
     for (const service of services) service.release();
-    await untilAnswered(() => untilVm(cluster.api.vms, cold, ({ state }) => state === VmState.CRASHED));
+    run().fault("kill all");
+    const told = () => untilVm(cluster.api.vms, cold, ({ state }) => state === VmState.CRASHED);
+    await run().recovers("all services", told);
     await runInGuest(cluster, subject, "true");
     const after = await lookAt(stage);
     expect(after.states).toEqual({ [subject]: VmState.RUNNING, [cold]: VmState.CRASHED });
@@ -157,9 +169,10 @@ async function noGuard(stage: Stage): Promise<void> {
   await eventually(async () => (await findGuards(stage.cluster.folder)).length === 0);
 }
 
-/** The resources that events of a subject are about. */
-async function eventsOf({ cluster }: Stage, filter: string): Promise<string[]> {
-  const resources: string[] = [];
-  for await (const { resource } of cluster.api.events.watchEvents({ filter })) resources.push(resource);
-  return resources;
+/** How many events tell that a VM has crashed. */
+async function crashesOf({ cluster }: Stage, name: string): Promise<number> {
+  let count = 0;
+  const events = cluster.api.events.watchEvents({ filter: "evt.vm.v1.crashed.>" });
+  for await (const { resource } of events) if (resource === name) count++;
+  return count;
 }

@@ -2,16 +2,17 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { ContainerSpec } from "#contracts/container/v1/container";
 import { createRegistryClient, findRemoteContainer } from "#libs/oci";
-import { dockerEngine, eventually, freePort, type TestEngine, temporaryFolder } from "#libs/testing";
+import { dockerEngine, eventually, freePort, isLong, type TestEngine, temporaryFolder } from "#libs/testing";
 import { type Cluster, type ServiceName, startCluster } from "../harness/cluster.ts";
 import { FailpointSwitch } from "../harness/failpoint-switch.ts";
 import { busyboxImage, pushImage } from "../images/build.ts";
+import { diesAt } from "./dies-at.ts";
 import { draw } from "./draw.ts";
+import { faultRuns, runSeed } from "./fault-run.ts";
 import { carryThrough, carryToEnd, untilAnswered } from "./patient-api.ts";
 
 const parent = "projects/default";
 const nameOf = (id: string) => `${parent}/containers/${id}`;
-const seed = Number(process.env.STILLPOINT_FAULT_SEED ?? 1);
 const reference = "faults/source:base";
 const inTheMiddle = "agent.push-checkpoint.planned";
 
@@ -41,21 +42,16 @@ const others = (Object.keys(steps) as Job[]).flatMap((job) =>
   ),
 );
 
-/** STILLPOINT_FAULTS: "all", or JOB:FAILPOINT to run one again; else the inside of steps, and some more. */
-function choose(): Point[] {
-  const which = process.env.STILLPOINT_FAULTS ?? "";
-  const all = [...inside, ...others];
-  if (which === "all") return all;
-  return which === "" ? [...inside, ...draw(others, seed, 4)] : all.filter(({ job, at }) => `${job}:${at}` === which);
-}
-const chosen = choose();
+/** In the short suite the inside of steps, and some more. */
+const chosen = [...inside, ...(isLong ? others : draw(others, runSeed, 4))];
 
-describe(`kill -9 while checkpoints of containers are copied, at ${chosen.length} points (STILLPOINT_FAULT_SEED=${seed})`, () => {
+describe(`kill -9 while checkpoints of containers are copied, at ${chosen.length} points`, () => {
   const stack = new AsyncDisposableStack();
   let engine: TestEngine;
   let cluster: Cluster;
   let failpoints: FailpointSwitch;
   let base: string;
+  const faults = faultRuns(() => cluster);
   beforeAll(async () => {
     engine = stack.use(await dockerEngine());
     const folder = stack.use(temporaryFolder());
@@ -159,35 +155,31 @@ describe(`kill -9 while checkpoints of containers are copied, at ${chosen.length
     },
   };
 
-  test.for(chosen.map((point, i) => [`${point.job}:${point.at}`, point, i] as const))(
-    "STILLPOINT_FAULTS=%s",
+  const rowOf = ({ at }: Point) => (at.startsWith("agent.") ? "F3" : "F2");
+  test.for(chosen.map((point, i) => [`${rowOf(point)}: ${point.job}:${point.at}`, point, i] as const))(
+    "%s",
     { timeout: 120_000 },
     async ([, { job, at }, i]) => {
-      const process = cluster.services[at.split(".")[0] as ServiceName];
-      const before = process.deaths;
-      await failpoints.arm(at);
-      try {
-        await act[job](`${job}-${i}`);
-        await process.untilDead(before, 10_000);
-        await eventually(settled, { deadlineMs: 20_000, everyMs: 100 });
-      } finally {
-        await failpoints.disarm(at);
-      }
+      const who = at.split(".")[0] as ServiceName;
+      const death = { run: faults(), failpoints, at, victim: cluster.services[who], who };
+      await diesAt(death, () => act[job](`${job}-${i}`));
+      await eventually(settled, { deadlineMs: 20_000, everyMs: 100 });
     },
   );
 
-  test("a push outlives a kill of the registry", { timeout: 120_000 }, async () => {
+  test("F2: a push outlives a kill of the registry", { timeout: 120_000 }, async () => {
     const before = cluster.services.registry.deaths;
     await failpoints.arm(inTheMiddle);
     const pushing = push("faults/registry:one");
     await failpoints.untilFired(inTheMiddle);
     cluster.services.registry.kill("SIGKILL");
+    faults().fault("kill", "registry");
     await pushing;
     await cluster.services.registry.untilDead(before, 10_000);
     await expectPushed("faults/registry:one");
   });
 
-  test("a clone that cannot be started leaves nothing", { timeout: 60_000 }, async () => {
+  test("F2: a clone that cannot be started leaves nothing", { timeout: 60_000 }, async () => {
     const hostPort = await freePort();
     const ports = [{ hostPort, guestPort: 80 }];
     const copy = (vmId: string, requestId: string) =>

@@ -2,13 +2,23 @@ import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Container, ContainerSpec } from "#contracts/container/v1/container";
-import { dockerEngine, engineLeftovers, eventually, freePort, type TestEngine, temporaryFolder } from "#libs/testing";
+import {
+  dockerEngine,
+  engineLeftovers,
+  eventually,
+  freePort,
+  isLong,
+  type TestEngine,
+  temporaryFolder,
+} from "#libs/testing";
 import { type Cluster, startCluster } from "../harness/cluster.ts";
 import { repository } from "../harness/command.ts";
 import { EngineOfAnother, nameInShared } from "../harness/engine-of-another.ts";
 import { FailpointSwitch } from "../harness/failpoint-switch.ts";
 import { SupervisedProcess } from "../harness/supervised-process.ts";
 import { busyboxImage, pushImage } from "../images/build.ts";
+import { diesAt } from "./dies-at.ts";
+import { faultRuns } from "./fault-run.ts";
 import { carryThrough, carryToEnd, untilAnswered } from "./patient-api.ts";
 
 const parent = "projects/default";
@@ -30,10 +40,11 @@ const points = [
   ["agent.delete-container.after", "source"],
 ] as const;
 
-/** STILLPOINT_FAULTS: "all", or a failpoint to run one again; else one of each process. */
-const which = process.env.STILLPOINT_FAULTS ?? "";
+/** In the short suite one of each process. */
 const few = ["container.move.switch.after", "agent.push-checkpoint.planned", "agent.apply-checkpoint.decided"];
-const chosen = points.filter(([at]) => which === "all" || (which === "" ? few.includes(at) : which === at));
+const chosen = points
+  .filter(([at]) => isLong || few.includes(at))
+  .map((point) => [point[0].startsWith("agent.") ? "F3" : "F2", ...point] as const);
 
 /** Two hosts, each with an agent of its own and an engine that is as good as its own. */
 describe("a container moves to another host", () => {
@@ -41,23 +52,28 @@ describe("a container moves to another host", () => {
   let engine: TestEngine;
   let cluster: Cluster;
   let failpoints: FailpointSwitch;
+  /** Both agents come by most of them. */
+  let failpointsOfSecond: FailpointSwitch;
   let agents: ReadonlyMap<string, SupervisedProcess>;
   let port = 0;
+  const run = faultRuns(() => cluster);
   beforeAll(async () => {
     engine = stack.use(await dockerEngine());
     const folder = stack.use(temporaryFolder()).path;
     const names = [...new Set(points.map(([at]) => at))];
-    failpoints = await FailpointSwitch.create(join(folder, "failpoints"), {
+    const actions = {
       ...Object.fromEntries(names.map((at) => [at, "kill" as const])),
-      "container.move.apply.after": "throw",
-    });
+      "container.move.apply.after": "throw" as const,
+    };
+    failpoints = await FailpointSwitch.create(join(folder, "failpoints"), actions);
+    failpointsOfSecond = await FailpointSwitch.create(join(folder, "failpoints-n2"), actions);
     const env = { STILLPOINT_FAILPOINTS: failpoints.specification };
     cluster = stack.use(await startCluster({ ...env, AGENT_DOCKER_HOST: `unix://${engine.socketPath}` }));
     const link = stack.use(await EngineOfAnother.start(engine.socketPath, join(folder, "engine.sock")));
     const data = join(folder, "n2");
     await mkdir(data, { mode: 0o700 });
     const second = {
-      ...env,
+      STILLPOINT_FAILPOINTS: failpointsOfSecond.specification,
       ...{ NATS_URL: cluster.nats.url, REGISTRY_HTTP_URL: cluster.registryUrl, LOG_LEVEL: "info" },
       ...{ AGENT_HOST_NAME: "n2", AGENT_DATA: data, AGENT_DOCKER_HOST: `unix://${link.path}` },
     };
@@ -97,7 +113,7 @@ describe("a container moves to another host", () => {
   afterAll(() => stack.disposeAsync());
 
   const nameIn = (host: string, uid: string) => (host === "n1" ? uid : nameInShared(uid));
-  const hosts = async () => (await cluster.api.hosts.listHosts({})).hosts;
+  const hosts = async () => (await cluster.api.hosts.listHosts({ withReservations: true })).hosts;
   const get = () => untilAnswered(() => cluster.api.containers.getContainer({ name }));
   const hostOf = ({ host }: Container) => host.slice("hosts/".length);
   const other = (host: string) => (host === "n1" ? "n2" : "n1");
@@ -160,7 +176,7 @@ describe("a container moves to another host", () => {
     return answer.status === 404 ? [] : (((await answer.json()) as { tags: string[] | null }).tags ?? []);
   };
 
-  test("a drain moves it: the same container, with its data and its secret, runs on the other host", async () => {
+  test("F2: a drain moves it: the same container, with its data and its secret, runs on the other host", async () => {
     const before = await get();
     expect(await drain("n1")).toMatchObject({ stopped: [], moved: [{ workload: name, to: "hosts/n2" }], notMoved: [] });
     await expectOn("n2");
@@ -174,7 +190,7 @@ describe("a container moves to another host", () => {
     expect(await events()).toEqual([expect.stringMatching(/"from":"hosts\/n1".*"to":"hosts\/n2"/)]);
   });
 
-  test("with nowhere to go it is stopped where it is, and the drain says why", async () => {
+  test("F2: with nowhere to go it is stopped where it is, and the drain says why", async () => {
     expect(await drain("n2")).toMatchObject({
       stopped: [name],
       notMoved: [{ workload: name, why: expect.stringMatching(/^NO_HOST_FITS: .*is cordoned/) as string }],
@@ -183,7 +199,7 @@ describe("a container moves to another host", () => {
     for (const host of ["n1", "n2"]) await cluster.api.hosts.uncordonHost({ name: `hosts/${host}` });
   });
 
-  test("one that is off moves too and stays off; one with a checkpoint stays", async () => {
+  test("F2: one that is off moves too and stays off; one with a checkpoint stays", async () => {
     await carryThrough(cluster, move);
     await expectOn("n1", "CONTAINER_STATE_STOPPED");
     await carryThrough(cluster, (requestId) => cluster.api.containers.startContainer({ name, requestId }));
@@ -203,7 +219,7 @@ describe("a container moves to another host", () => {
     );
   });
 
-  test("a move that fails is taken back: it runs where it was", async () => {
+  test("F2: a move that fails is taken back: it runs where it was", async () => {
     const log = await shell("cat /data/log");
     await failpoints.arm("container.move.apply.after");
     expect(await carryToEnd(cluster, move)).toMatchObject({ state: "OPERATION_STATE_FAILED" });
@@ -215,20 +231,14 @@ describe("a container moves to another host", () => {
     await carryThrough(cluster, (requestId) => cluster.api.containers.startContainer({ name, requestId }));
   });
 
-  test.for(chosen)("kill -9 at %s of the %s", { timeout: 120_000 }, async ([at, who]) => {
+  test.for(chosen)("%s: kill -9 at %s of the %s", { timeout: 120_000 }, async ([, at, who]) => {
     const from = hostOf(await get());
     const to = other(from);
     const log = await shell("cat /data/log");
-    const agent = agents.get(who === "target" ? to : from);
-    const victim = who === "container" ? cluster.services.container : agent;
-    const before = victim?.deaths ?? 0;
-    await failpoints.arm(at);
-    try {
-      await carryThrough(cluster, move);
-      await victim?.untilDead(before, 10_000);
-    } finally {
-      await failpoints.disarm(at);
-    }
+    const host = who === "container" ? undefined : who === "target" ? to : from;
+    const victim = host === undefined ? cluster.services.container : (agents.get(host) ?? cluster.services.agent);
+    const armed = host === "n2" ? failpointsOfSecond : failpoints;
+    await diesAt({ run: run(), failpoints: armed, at, victim, who }, () => carryThrough(cluster, move));
     await expectOn(to);
     await eventually(async () => (await shell("cat /data/log")) === `${log}\nended\nstarted`);
     expect(await shell("cat /data/file; ls /written")).toBe("data\n/written");

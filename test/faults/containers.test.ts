@@ -2,15 +2,16 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { ContainerSpec, type ContainerState, type RestartPolicy_Mode } from "#contracts/container/v1/container";
 import { isStillpointError } from "#libs/errors";
-import { dockerEngine, eventually, type TestEngine, temporaryFolder } from "#libs/testing";
+import { dockerEngine, eventually, isLong, type TestEngine, temporaryFolder } from "#libs/testing";
 import { type Cluster, type ServiceName, startCluster } from "../harness/cluster.ts";
 import { FailpointSwitch } from "../harness/failpoint-switch.ts";
 import { busyboxImage, pushImage } from "../images/build.ts";
+import { diesAt } from "./dies-at.ts";
 import { draw } from "./draw.ts";
+import { faultRuns, runSeed } from "./fault-run.ts";
 import { carryThrough, untilAnswered } from "./patient-api.ts";
 
 const parent = "projects/default";
-const seed = Number(process.env.STILLPOINT_FAULT_SEED ?? 1);
 
 /** The steps of each job in the life of a container, by the process that runs them. */
 const steps = {
@@ -31,31 +32,17 @@ const points = jobs.flatMap((job) => [
 // Made, and not started yet.
 points.push({ job: "create", at: "agent.create-container.made" });
 
-/** STILLPOINT_FAULTS: "all", or "JOB:FAILPOINT" to run one again; else what was done on the host and not written yet, and some more. */
-function choose() {
-  const which = process.env.STILLPOINT_FAULTS ?? "";
-  const isMust = ({ at }: (typeof points)[number]) => /^agent\..*\.(after|made)$/.test(at);
-  if (which === "all") return points;
-  if (which === "")
-    return [
-      ...points.filter(isMust),
-      ...draw(
-        points.filter((point) => !isMust(point)),
-        seed,
-        6,
-      ),
-    ];
-  const named = points.filter(({ job, at }) => `${job}:${at}` === which);
-  if (named.length === 0) throw new Error(`STILLPOINT_FAULTS=${which} is neither "all" nor JOB:FAILPOINT`);
-  return named;
-}
-const chosen = choose();
+/** In the short suite what was done on the host and not written yet, and some more. */
+const isMust = ({ at }: (typeof points)[number]) => /^agent\..*\.(after|made)$/.test(at);
+const others = points.filter((point) => !isMust(point));
+const chosen = isLong ? points : [...points.filter(isMust), ...draw(others, runSeed, 6)];
 
-describe(`kill -9 in a container's life, at ${chosen.length} of ${points.length} points (STILLPOINT_FAULT_SEED=${seed})`, () => {
+describe(`kill -9 in a container's life, at ${chosen.length} of ${points.length} points`, () => {
   const stack = new AsyncDisposableStack();
   let engine: TestEngine;
   let cluster: Cluster;
   let failpoints: FailpointSwitch;
+  const run = faultRuns(() => cluster);
   beforeAll(async () => {
     engine = stack.use(await dockerEngine());
     const folder = stack.use(temporaryFolder());
@@ -126,7 +113,7 @@ describe(`kill -9 in a container's life, at ${chosen.length} of ${points.length}
     const { operations } = await cluster.api.operations.listOperations({ unfinishedOnly: true });
     const containers = await list();
     for (const { uid } of containers) made.add(uid);
-    const { hosts } = await cluster.api.hosts.listHosts({});
+    const { hosts } = await cluster.api.hosts.listHosts({ withReservations: true });
     const seen = {
       operations: operations.map(({ kind }) => kind),
       held: containers.filter(({ operation }) => operation !== "").map(({ name }) => name),
@@ -138,28 +125,23 @@ describe(`kill -9 in a container's life, at ${chosen.length} of ${points.length}
     return true;
   };
 
-  test.for(chosen.map((point, i) => [`${point.job}:${point.at}`, point, i] as const))(
-    "STILLPOINT_FAULTS=%s",
+  test.for(chosen.map((point, i) => [`${rowOf(point)}: ${point.job}:${point.at}`, point, i] as const))(
+    "%s",
     { timeout: 120_000 },
     async ([, { job, at }, i]) => {
       const id = `c-${i}`;
       if (job !== "create") await create(id, job !== "start");
       for (const { uid } of await list()) made.add(uid);
-      const process = cluster.services[at.split(".")[0] as ServiceName];
-      const before = process.deaths;
-      await failpoints.arm(at);
-      try {
-        await act[job](id);
-        await process.untilDead(before, 10_000);
-        await eventually(settled, { deadlineMs: 20_000, everyMs: 100 });
-        await (job === "delete" ? expectGone(cluster, nameOf(id)) : expectState(cluster, nameOf(id), wanted[job]));
-      } finally {
-        await failpoints.disarm(at);
-      }
+      const who = at.split(".")[0] as ServiceName;
+      await diesAt({ run: run(), failpoints, at, victim: cluster.services[who], who }, () => act[job](id));
+      await eventually(settled, { deadlineMs: 20_000, everyMs: 100 });
+      await (job === "delete" ? expectGone(cluster, nameOf(id)) : expectState(cluster, nameOf(id), wanted[job]));
       if (job !== "delete") await remove(nameOf(id));
     },
   );
 });
+
+const rowOf = ({ at }: { readonly at: string }): string => (at.startsWith("agent.") ? "F3" : "F2");
 
 /** Of those uids the ones whose container, and whose volumes, the engine has. */
 async function inEngine({ docker }: TestEngine, uids: ReadonlySet<string>) {

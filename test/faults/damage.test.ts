@@ -4,7 +4,9 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { CheckpointType } from "#contracts/vm/v1/vm";
 import { eventually } from "#libs/testing";
 import { findQemus, type QemuProcess } from "../harness/qemu-process.ts";
+import { faultRuns } from "./fault-run.ts";
 import { checkInvariants } from "./invariants.ts";
+import { countOf } from "./matrix.ts";
 import { carryThrough, carryToEnd } from "./patient-api.ts";
 import { checkChain } from "./sound-chain.ts";
 import { runInGuest, type Stage, setStage, subject, takeCheckpoint } from "./stage.ts";
@@ -23,10 +25,12 @@ async function alterOneByte(file: string): Promise<void> {
   await handle.write(Buffer.from([(buffer[0] ?? 0) ^ 0xff]), 0, 1, middle);
 }
 
-const cases = ["disk", "RAM"].flatMap((file) => Object.keys(damages).map((damage) => ({ file, damage })));
+const each = ["disk", "RAM"].flatMap((file) => Object.keys(damages).map((damage) => ({ file, damage })));
+const cases = Array.from({ length: Math.ceil(countOf("damage") / each.length) }, () => each).flat();
 
-describe("a checkpoint whose files are not what they were", () => {
+describe("F13: a checkpoint whose files are not what they were", () => {
   let stage: Stage;
+  const run = faultRuns(() => stage.cluster);
   let checkpoint: { readonly name: string; readonly uid: string };
   beforeAll(async () => {
     stage = await setStage({});
@@ -50,6 +54,7 @@ describe("a checkpoint whose files are not what they were", () => {
     await copyFile(path, `${path}.kept`);
     try {
       await damages[damage]?.(path);
+      run().fault(damage, file);
       const ended = await carryToEnd(stage.cluster, (requestId) =>
         stage.cluster.api.checkpoints.applyCheckpoint({ name: checkpoint.name, requestId }),
       );

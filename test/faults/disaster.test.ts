@@ -12,6 +12,7 @@ import { repository, runCommand } from "../harness/command.ts";
 import { findQemus } from "../harness/qemu-process.ts";
 import { untilVm } from "../harness/vm-client.ts";
 import { busyboxImage, pushImage } from "../images/build.ts";
+import { faultRuns } from "./fault-run.ts";
 import { carryThrough, untilAnswered } from "./patient-api.ts";
 import { deleteVm, ensureVm, runInGuest, takeCheckpoint } from "./stage.ts";
 import { startTwoHosts, type TwoHosts } from "./two-hosts.ts";
@@ -26,11 +27,12 @@ const worker = `${parent}/containers/worker`;
 type Rebuilt = { readonly findings: readonly RebuildFinding[]; readonly summary: RebuildSummary };
 
 /** NATS's data is deleted while a guest and a container run; each part goes on from the one before. */
-describe("when NATS's data is gone", () => {
+describe("F13: when NATS's data is gone", () => {
   const stack = new AsyncDisposableStack();
   let hosts: TwoHosts;
   let cluster: Cluster;
   let backup: string;
+  const run = faultRuns(() => cluster);
   beforeAll(async () => {
     const engine = stack.use(await dockerEngine());
     hosts = stack.use(await startTwoHosts({}, { AGENT_DOCKER_HOST: `unix://${engine.socketPath}` }));
@@ -48,8 +50,8 @@ describe("when NATS's data is gone", () => {
     await takeCheckpoint(cluster, subject, CheckpointType.PRODUCTION_ONLY);
     await apply(base);
     await runInGuest(cluster, subject, "true");
-    const schedule = { cron: "0 3 1 1 *", vm: subject };
-    await cluster.api.schedules.createSchedule({ parent, scheduleId: "yearly", schedule });
+    const yearly = { parent, scheduleId: "yearly", schedule: { cron: "0 3 1 1 *", vm: subject } };
+    await cluster.api.schedules.createSchedule(yearly);
   }, 240_000);
   afterAll(() => stack.disposeAsync());
 
@@ -83,7 +85,7 @@ describe("when NATS's data is gone", () => {
     if (code !== 0) throw new Error(stderr);
     return JSON.parse(stdout) as unknown;
   };
-  const rebuild = async (...args: string[]) => (await admin(...args)) as Rebuilt;
+  const rebuild = (...args: string[]) => admin(...args) as Promise<Rebuilt>;
   const pids = async () => (await findQemus(cluster.folder)).map(({ pid }) => pid).toSorted((a, b) => a - b);
   const manifests = async (): Promise<WorkloadManifest[]> => {
     const all: WorkloadManifest[] = [];
@@ -98,12 +100,12 @@ describe("when NATS's data is gone", () => {
     return reservations.map(({ workload }) => workload).toSorted();
   };
 
-  /** Each copy that a host is to have of a record is there. */
-  const areKept = (names: readonly string[]) =>
+  /** Each copy that a host is to have of a record is there; or the host has heard that it is gone. */
+  const areKept = (names: readonly string[], gone = false) =>
     eventually(
       async () => {
-        const kept = (await manifests()).flatMap(({ records }) => records.map(({ name }) => name));
-        return names.every((name) => kept.includes(name));
+        const kept = (await manifests()).flatMap(({ records }) => records.filter(({ deleted }) => deleted === gone));
+        return names.every((wanted) => kept.some(({ name }) => name === wanted));
       },
       { deadlineMs: 15_000 },
     );
@@ -115,6 +117,7 @@ describe("when NATS's data is gone", () => {
       await untilThen();
     } finally {
       await rm(join(cluster.nats.folder, "jetstream"), { recursive: true });
+      run().fault("loss of NATS's data");
       await cluster.nats.start();
     }
     const isReady = async () => {
@@ -184,6 +187,7 @@ describe("when NATS's data is gone", () => {
       for await (const { type, resource } of all) seen.push(`${type} ${resource}`);
       return ["created", "deleted"].every((what) => seen.includes(`stillpoint.checkpoint.v1.${what} ${made}`));
     });
+    await areKept([made], true);
   };
 
   test("the hosts alone do too; of two with one name the lower epoch is put into quarantine", async () => {
@@ -193,7 +197,6 @@ describe("when NATS's data is gone", () => {
     const older = (await cluster.api.vms.getVm({ name: twice })).uid;
     await areKept([subject, worker, ...tree.checkpoints.map(({ name }) => name)]);
     const newerOn = older === undefined ? "" : await hostWithout(older);
-
     // It may be recovered elsewhere, for all that its host knows: it stands still, and no word ends it.
     const isPaused = async () => (await stateOf(fenced)) === "WORKLOAD_STATE_PAUSED";
     await loseNats(() => eventually(isPaused, { deadlineMs: 30_000 }));
@@ -221,12 +224,11 @@ describe("when NATS's data is gone", () => {
     expect((await cluster.api.containers.getContainer({ name: worker })).state).toBe("CONTAINER_STATE_RUNNING");
     expect((await cluster.api.schedules.getSchedule({ name: `${parent}/schedules/yearly` })).cron).toBe("0 3 1 1 *");
     await worksOn(tree);
-    expect((await rebuild("rebuild")).findings.map(({ action }) => action)).toEqual(["quarantined"]);
+    expect((await rebuild("rebuild")).findings.map(keyOf)).toEqual([`quarantined ${twice}`]);
     await admin("discard", older, "--host", newerOn === "hosts/n2" ? "n1" : "n2", "--yes");
     expect((await rebuild("rebuild")).findings).toEqual([]);
-    // What agents see comes through again.
     const poweroff = cluster.api.vms.execVm({ name: subject, command: ["poweroff"] })[Symbol.asyncIterator]();
-    await poweroff.next().catch(() => undefined);
+    await poweroff.next().catch(() => undefined); // what agents see comes through again
     await untilVm(cluster.api.vms, subject, ({ state }) => state === "VM_STATE_STOPPED");
   }, 120_000);
 

@@ -5,6 +5,7 @@ import { CheckpointType, VmState } from "#contracts/vm/v1/vm";
 import { eventually } from "#libs/testing";
 import { findQemus } from "../harness/qemu-process.ts";
 import { untilDone, untilVm } from "../harness/vm-client.ts";
+import { faultRuns } from "./fault-run.ts";
 import { checkInvariants } from "./invariants.ts";
 import { expectContent, isMerged, mergeOf, mergingDown } from "./merge-scenarios.ts";
 import { carryThrough, carryToEnd } from "./patient-api.ts";
@@ -20,10 +21,11 @@ const points = {
   "agent.merge.begun": "delay:1500",
 } as const;
 
-describe("a host whose disk fills up", () => {
+describe("F12: a host whose disk fills up", () => {
   let disk: SmallDisk;
   let stage: Stage;
   let owned: AsyncDisposableStack;
+  const run = faultRuns(() => stage.cluster);
   beforeAll(async () => {
     await using stack = new AsyncDisposableStack();
     disk = stack.use(await mountSmallDisk(900 * MiB));
@@ -41,6 +43,7 @@ describe("a host whose disk fills up", () => {
     async (type) => {
       const before = await names();
       await disk.fill(2 * MiB);
+      run().fault("full disk");
       const ended = await create(type);
       expect(ended.state).toBe(OperationState.FAILED);
       expect(ended.error?.message).toMatch(/free|space/i);
@@ -115,13 +118,15 @@ describe("a host whose disk fills up", () => {
   async function fillAt<Result>(point: keyof typeof points, act: () => Promise<Result>): Promise<Result> {
     await stage.failpoints.arm(point);
     const [ended] = await Promise.all([act(), stage.failpoints.untilFired(point).then(() => disk.fill(0))]);
+    run().fault("full disk", point);
     return ended;
   }
 
   /** With space again the VM goes on by itself, its guest writes, its chain is sound, and nothing unfinished is there. */
   async function soundAgain(): Promise<void> {
     await disk.clear();
-    await untilVm(stage.cluster.api.vms, subject, (vm) => vm.state === VmState.RUNNING);
+    const runs = () => untilVm(stage.cluster.api.vms, subject, (vm) => vm.state === VmState.RUNNING);
+    await run().recovers("the VM runs", runs);
     await runInGuest(stage.cluster, subject, "sh", "-c", "echo alive >/data/alive && sync");
     const [qemu] = await findQemus(stage.cluster.agentData);
     if (qemu === undefined) throw new Error("no QEMU runs");

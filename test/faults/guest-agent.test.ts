@@ -2,10 +2,11 @@ import { setTimeout as delay } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Checkpoint, CheckpointKind, Consistency } from "#contracts/checkpoint/v1/checkpoint";
 import { CheckpointType, VmState } from "#contracts/vm/v1/vm";
-import { eventually } from "#libs/testing";
+import { casesOf, eventually } from "#libs/testing";
 import { findQemus, type QemuProcess } from "../harness/qemu-process.ts";
 import { untilVm } from "../harness/vm-client.ts";
 import { AgentChannel, type Misbehaviour } from "./agent-channel.ts";
+import { faultRuns } from "./fault-run.ts";
 import { checkInvariants } from "./invariants.ts";
 import { carryToEnd } from "./patient-api.ts";
 import { checkChain } from "./sound-chain.ts";
@@ -27,9 +28,8 @@ interface Case {
   readonly reason: RegExp;
 }
 
-const cases: readonly Case[] = [
+const short: readonly Case[] = [
   { what: "is mute", behaviour: () => [], reason: /^agent\.unresponsive$/ },
-  { what: "talks nonsense", behaviour: () => ["\u0000}{ not JSON"], reason: /^agent\.unresponsive$/ },
   {
     what: "forbids the freeze",
     behaviour: on("guest-info", (_, reply) => [
@@ -46,7 +46,7 @@ const cases: readonly Case[] = [
   {
     what: "answers the freeze too late",
     behaviour: on(freeze, async (_, reply) => {
-      await delay(12_000);
+      await delay(6_000);
       return [reply];
     }),
     reason: /^(agent\.unresponsive|freeze\.window_exceeded)$/,
@@ -63,6 +63,10 @@ const cases: readonly Case[] = [
   },
   { what: "never answers the thaw", behaviour: onceMute(thaw), reason: /^agent\.unresponsive$/ },
 ];
+const cases = casesOf(short, [
+  { what: "talks nonsense", behaviour: () => ["\u0000}{ not JSON"], reason: /^agent\.unresponsive$/ },
+]);
+const writers = casesOf([["fails", "echo no >&2; exit 1"]], [["hangs", "sleep 60"]]);
 
 /** The guest does it, and its first word of it is lost. */
 function onceMute(wanted: string): Misbehaviour {
@@ -81,14 +85,15 @@ function writerOnThaw(line: string): string {
   return `printf '#!/bin/sh\\n[ "$1" = thaw ] || exit 0\\n${line}\\n' >${writer}; chmod 755 ${writer}; sync`;
 }
 
-describe("the guest's agent", () => {
+describe("F11: the guest's agent", () => {
   let stage: Stage;
   let qemu: QemuProcess;
   let channel: AgentChannel;
+  const run = faultRuns(() => stage.cluster);
   let owned: AsyncDisposableStack;
   beforeAll(async () => {
     await using stack = new AsyncDisposableStack();
-    stage = stack.use(await setStage({}));
+    stage = stack.use(await setStage({}, {}, { freezeSeconds: 5 }));
     const [found] = await findQemus(stage.cluster.folder);
     if (found === undefined) throw new Error("no QEMU runs");
     qemu = found;
@@ -114,10 +119,7 @@ describe("the guest's agent", () => {
     await soundAfterwards();
   });
 
-  test.each([
-    ["fails", "echo no >&2; exit 1"],
-    ["hangs", "sleep 60"],
-  ])("has a writer that %s in the thaw: a standard checkpoint, which says so", async (_, line) => {
+  test.for(writers)("has a writer that %s in the thaw: a standard checkpoint, which says so", async ([, line = ""]) => {
     await runInGuest(stage.cluster, subject, "sh", "-c", writerOnThaw(line));
     const taken = await takeWhile((_command, reply) => [reply]);
     expect(taken).toMatchObject({ kind: CheckpointKind.STANDARD, fellBack: true });
@@ -153,6 +155,7 @@ describe("the guest's agent", () => {
   async function takeWhile(behaviour: Misbehaviour): Promise<Checkpoint> {
     const { cluster } = stage;
     using _fault = channel.misbehave(behaviour);
+    run().fault("wrong answers of a guest");
     const name = await takeCheckpoint(cluster, subject, CheckpointType.PRODUCTION);
     return await cluster.api.checkpoints.getCheckpoint({ name });
   }

@@ -1,54 +1,30 @@
 import { readFile } from "node:fs/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Vm, VmSpec } from "#contracts/vm/v1/vm";
-import { eventually } from "#libs/testing";
+import { eventually, isLong } from "#libs/testing";
 import { findQemus } from "../harness/qemu-process.ts";
+import { diesAt } from "./dies-at.ts";
+import { faultRuns } from "./fault-run.ts";
+import { chosenMovePoints, chosenRecoverPoints, everyPoint } from "./host-kill-points.ts";
+import { expectNoLateStart } from "./late-start.ts";
+import { watchMost } from "./most-at-once.ts";
 import { carryThrough, carryToEnd, untilAnswered } from "./patient-api.ts";
 import { deleteVm, runInGuest } from "./stage.ts";
 import { startTwoHosts, type TwoHosts } from "./two-hosts.ts";
 
 const parent = "projects/default";
 const name = `${parent}/vms/db`;
-
-/** Where the process dies: of the VM service, of the agent that it leaves, of the one that it comes to. */
-const movePoints = [
-  ["vm.move.stop.committed", "vm"],
-  ["vm.move.push.after", "vm"],
-  ["vm.move.switch.before", "vm"],
-  ["vm.move.switch.after", "vm"],
-  ["vm.move.conclude.before", "vm"],
-  ["agent.take-offline.after", "source"],
-  ["agent.receive-checkpoint.filled", "target"],
-  ["agent.delete-vm.after", "source"],
-] as const;
-
-/** Where the process dies: of the VM service, of the scheduler, of the agent that it comes to. */
-const recoverPoints = [
-  ["vm.recover.check.committed", "vm"],
-  ["vm.recover.place.after", "vm"],
-  ["vm.recover.bring.after", "vm"],
-  ["vm.recover.switch.before", "vm"],
-  ["vm.recover.switch.after", "vm"],
-  ["vm.recover.go-on.after", "vm"],
-  ["vm.recover.conclude.before", "vm"],
-  ["agent.create-vm.after", "target"],
-  ["agent.receive-checkpoint.filled", "target"],
-  ["agent.start-vm.after", "target"],
-] as const;
-
-/** STILLPOINT_FAULTS: "all", or a failpoint to run one again; else few. */
-const which = process.env.STILLPOINT_FAULTS ?? "";
-const few = ["vm.move.switch.after", "vm.recover.switch.after"];
-const chosen = <Point extends readonly [string, string]>(points: readonly Point[]) =>
-  points.filter(([at]) => which === "all" || (which === "" ? few.includes(at) : which === at));
+const whileMoved = "vm.move.push.before";
+const whileRecovered = "vm.recover.bring.before";
 
 describe("two hosts", () => {
   let hosts: TwoHosts;
+  const run = faultRuns(() => hosts.cluster);
   beforeAll(async () => {
-    const names = [...new Set([...movePoints, ...recoverPoints].map(([at]) => at))];
     hosts = await startTwoHosts({
-      ...Object.fromEntries(names.map((at) => [at, "kill" as const])),
+      ...Object.fromEntries(everyPoint.map((at) => [at, "kill" as const])),
       "vm.move.apply.after": "throw",
+      ...{ [whileMoved]: "delay:3000", [whileRecovered]: "delay:3000" },
     });
     const sizes = { cpus: 1, memoryBytes: 2 ** 28 };
     const spec = VmSpec.fromPartial({ image: "linux:guest", ...sizes, drain: "DRAIN_POLICY_MOVE" });
@@ -77,7 +53,7 @@ describe("two hosts", () => {
     await eventually(
       async () => {
         const vm = await get();
-        const known = await hosts.cluster.api.hosts.listHosts({});
+        const known = await hosts.cluster.api.hosts.listHosts({ withReservations: true });
         const held = Object.fromEntries(known.hosts.map((it) => [it.name, it.reservations.map((held) => held.uid)]));
         const { operations } = await hosts.cluster.api.operations.listOperations({ unfinishedOnly: true });
         expect({ host: vm.host, state: vm.state, held, operations: operations.length }).toEqual({
@@ -94,11 +70,22 @@ describe("two hosts", () => {
     expect(tags ?? []).toEqual([]);
   };
 
-  test("a drain moves a VM that asks for it: the same one, with its data, runs on the other host", async () => {
+  /** A person asks for its removal while an operation of our own holds it. */
+  const refusesDeletion = async (point: string) => {
+    await hosts.failpoints.untilFired(point, 60_000);
+    const removal = untilAnswered(() => hosts.cluster.api.vms.deleteVm({ name, force: true, withCheckpoints: true }));
+    const { operation } = await get();
+    await expect(removal).rejects.toMatchObject({ reason: "TARGET_BUSY", metadata: { operation } });
+  };
+
+  test("F2: a drain moves a VM that asks for it, for all that its service dies: the same one, with its data, runs elsewhere", async () => {
     const before = await get();
-    const drained = await carryThrough(hosts.cluster, (requestId) =>
-      hosts.cluster.api.hosts.drainHost({ name: "hosts/n1", requestId }),
+    const at = { at: "vm.move.switch.after", victim: hosts.cluster.services.vm, who: "vm" };
+    await hosts.failpoints.arm(whileMoved);
+    const draining = diesAt({ run: run(), failpoints: hosts.failpoints, ...at }, () =>
+      carryThrough(hosts.cluster, (requestId) => hosts.cluster.api.hosts.drainHost({ name: "hosts/n1", requestId })),
     );
+    const [drained] = await Promise.all([draining, refusesDeletion(whileMoved)]);
     expect(drained.output).toMatchObject({ stopped: [], moved: [{ workload: name, to: "hosts/n2" }], notMoved: [] });
     await expectOn("n2");
     const { uid, spec } = await get();
@@ -107,25 +94,18 @@ describe("two hosts", () => {
     await hosts.cluster.api.hosts.uncordonHost({ name: "hosts/n1" });
   }, 120_000);
 
-  test("a move that fails is taken back: it runs where it was", async () => {
+  test("F2: a move that fails is taken back: it runs where it was", async () => {
     await hosts.failpoints.arm("vm.move.apply.after");
     expect(await carryToEnd(hosts.cluster, move)).toMatchObject({ state: "OPERATION_STATE_FAILED" });
     await expectOn("n2");
     expect(await shell("cat /root/file")).toBe("data\n");
   }, 120_000);
 
-  test.for(chosen(movePoints))("a move and kill -9 at %s of the %s", { timeout: 120_000 }, async ([at, who]) => {
+  test.for(chosenMovePoints)("%s: a move and kill -9 at %s of the %s", { timeout: 120_000 }, async ([, at, who]) => {
     const from = hostOf(await get());
     const to = other(from);
-    const victim = who === "vm" ? hosts.cluster.services.vm : hosts.agent(who === "target" ? to : from);
-    const before = victim.deaths;
-    await hosts.failpoints.arm(at);
-    try {
-      await carryThrough(hosts.cluster, move);
-      await victim.untilDead(before, 10_000);
-    } finally {
-      await hosts.failpoints.disarm(at);
-    }
+    const death = { run: run(), at, who, ...hosts.victim(who, who === "target" ? to : from) };
+    await diesAt(death, () => carryThrough(hosts.cluster, move));
     await expectOn(to);
     expect(await shell("cat /root/file")).toBe("data\n");
   });
@@ -133,8 +113,10 @@ describe("two hosts", () => {
   /** Gives what brings it back. */
   const killHost = async (host: string) => {
     const { revive } = await hosts.kill(host);
+    run().fault("kill of a host", host);
     const startMs = performance.now();
-    await eventually(async () => (await hostNamed(host))?.state === "HOST_STATE_DOWN", { deadlineMs: 15_000 });
+    // A scheduler that has just begun waits for what the one before it may still have promised.
+    await eventually(async () => (await hostNamed(host))?.state === "HOST_STATE_DOWN", { deadlineMs: 40_000 });
     return { downMs: performance.now() - startMs, revive };
   };
   const hostNamed = async (host: string) =>
@@ -142,22 +124,7 @@ describe("two hosts", () => {
   const untilReady = (host: string) =>
     eventually(async () => (await hostNamed(host))?.state === "HOST_STATE_READY", { deadlineMs: 30_000 });
   const everyQemu = async () => (await Promise.all(["n1", "n2"].map((host) => findQemus(hosts.data(host))))).flat();
-  /** The most of its processes that were seen at once, looking each 200 ms until it is told to end. */
-  const watchProcesses = () => {
-    const stop = new AbortController();
-    const watching = (async () => {
-      let most = 0;
-      while (!stop.signal.aborted) {
-        most = Math.max(most, (await everyQemu()).length);
-        await new Promise((resolve) => setTimeout(resolve, 200));
-      }
-      return most;
-    })();
-    return () => {
-      stop.abort();
-      return watching;
-    };
-  };
+  const watchProcesses = () => watchMost(async () => (await everyQemu()).length);
   const recovered = (host: string) =>
     eventually(
       async () => {
@@ -169,7 +136,7 @@ describe("two hosts", () => {
       { deadlineMs: 60_000, everyMs: 200 },
     );
 
-  test("a host fails: its VM starts on the other one from its last point, once", async () => {
+  test("F5: a host fails: its VM starts on the other one from its last point, once", async () => {
     const { cluster } = hosts;
     await carryThrough(cluster, (requestId) => cluster.api.vms.stopVm({ name, requestId }));
     await untilAnswered(() =>
@@ -188,9 +155,11 @@ describe("two hosts", () => {
     const from = hostOf(await get());
     const to = other(from);
     const most = watchProcesses();
+    await hosts.failpoints.arm(whileRecovered);
     const { downMs, revive } = await killHost(from);
     expect(downMs).toBeLessThan(10_500);
-    await recovered(to);
+    await refusesDeletion(whileRecovered);
+    await run().recovers(`${name} on ${to}`, () => recovered(to), 60_000);
     expect(await shell("cat /root/file; ls /root/late 2>/dev/null || echo lost")).toBe("data\nlost\n");
     expect((await happened("recovered"))[0]).toMatchObject({
       ...{ from: `hosts/${from}`, to: `hosts/${to}`, checkpoint: recoveryPoint?.checkpoint },
@@ -199,6 +168,11 @@ describe("two hosts", () => {
     revive();
     await untilReady(from);
     await expectOn(to);
+    // It ended with its host, which so was never told that it has left.
+    const there = { host: `hosts/${from}`, uid: (await get()).uid };
+    const { state } = await expectNoLateStart(hosts.cluster, there, "startVm");
+    expect(state).toBe("WORKLOAD_STATE_CRASHED");
+    expect(await findQemus(hosts.data(from))).toEqual([]);
     expect(await most()).toBe(1);
   }, 240_000);
 
@@ -210,11 +184,30 @@ describe("two hosts", () => {
     return seen;
   };
 
-  test("while NATS is away its VM stands still, and goes on afterwards where it is", async () => {
+  test.runIf(isLong)(
+    "F5: a host fails and no other has room: its VM runs on it again when that is back, once",
+    async () => {
+      const host = hostOf(await get());
+      await hosts.cluster.api.hosts.cordonHost({ name: `hosts/${other(host)}` });
+      const most = watchProcesses();
+      const { revive } = await killHost(host);
+      await eventually(async () => /NO_HOST_FITS/.test((await get()).stateReason), { deadlineMs: 30_000 });
+      revive();
+      await run().recovers(`${name} on ${host}`, () => recovered(host), 60_000);
+      await hosts.cluster.api.hosts.uncordonHost({ name: `hosts/${other(host)}` });
+      expect(await shell("cat /root/file")).toBe("data\n");
+      await expectOn(host);
+      expect(await most()).toBe(1);
+    },
+    180_000,
+  );
+
+  test("F9: while NATS is away its VM stands still, and goes on afterwards where it is", async () => {
     const host = hostOf(await get());
     const [guest] = await findQemus(hosts.data(host));
     const stateOf = async () => /\) (\w) /.exec(await readFile(`/proc/${guest?.pid}/stat`, "utf8"))?.[1];
     hosts.cluster.nats.signal("SIGSTOP");
+    run().fault("pause", "nats");
     await eventually(async () => (await stateOf()) === "T", { deadlineMs: 20_000 });
     hosts.cluster.nats.signal("SIGCONT");
     await eventually(async () => (await stateOf()) !== "T", { deadlineMs: 40_000 });
@@ -223,28 +216,33 @@ describe("two hosts", () => {
     expect((await everyQemu()).map(({ pid }) => pid)).toEqual([guest?.pid]);
   }, 120_000);
 
-  test.for(chosen(recoverPoints))("a recovery and kill -9 at %s of the %s", { timeout: 180_000 }, async ([at, who]) => {
-    const from = hostOf(await get());
-    const to = other(from);
-    const victim = who === "vm" ? hosts.cluster.services.vm : hosts.agent(to);
-    const before = victim.deaths;
-    await hosts.failpoints.arm(at);
-    const most = watchProcesses();
-    // Its host cannot end what holds it then.
-    await eventually(() =>
-      hosts.cluster.api.checkpoints.createCheckpoint({ parent: name }).catch(() => false as const),
-    );
-    const { revive } = await killHost(from);
-    try {
-      await recovered(to);
-      await victim.untilDead(before, 10_000);
-    } finally {
-      await hosts.failpoints.disarm(at);
-      revive();
-    }
-    await untilReady(from);
-    await expectOn(to);
-    expect(await shell("cat /root/file")).toBe("data\n");
-    expect(await most()).toBe(1);
-  });
+  test.for(chosenRecoverPoints)(
+    "%s: a recovery and kill -9 at %s of the %s",
+    { timeout: 180_000 },
+    async ([, at, who]) => {
+      const from = hostOf(await get());
+      const to = other(from);
+      const { victim, failpoints } = hosts.victim(who, to);
+      const before = victim.deaths;
+      await failpoints.arm(at);
+      const most = watchProcesses();
+      // Its host cannot end what holds it then.
+      await eventually(() =>
+        hosts.cluster.api.checkpoints.createCheckpoint({ parent: name }).catch(() => false as const),
+      );
+      const { revive } = await killHost(from);
+      try {
+        await run().recovers(`${name} on ${to}`, () => recovered(to), 60_000);
+        await victim.untilDead(before, 10_000);
+        run().fault("kill", `${who} at ${at}`);
+      } finally {
+        await failpoints.disarm(at);
+        revive();
+      }
+      await untilReady(from);
+      await expectOn(to);
+      expect(await shell("cat /root/file")).toBe("data\n");
+      expect(await most()).toBe(1);
+    },
+  );
 });

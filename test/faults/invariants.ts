@@ -62,7 +62,7 @@ async function runningIn(agentFolder: string): Promise<string[]> {
 }
 
 async function noOrphanReservations({ api }: Looked, uids: readonly string[]): Promise<void> {
-  const { hosts } = await api.hosts.listHosts({});
+  const { hosts } = await api.hosts.listHosts({ withReservations: true });
   const held = hosts.flatMap(({ reservations }) => reservations.map(({ uid }) => uid)).toSorted();
   const wanted = uids.toSorted();
   if (held.join() !== wanted.join()) throw new Error(`capacity is held for ${held.join()}; there are ${wanted.join()}`);
@@ -91,6 +91,7 @@ async function noOrphanFiles(agentFolder: string, uids: readonly string[]): Prom
   }
 }
 
-function expectNone(what: string, found: readonly string[]): void {
+/** Fails and names them. */
+export function expectNone(what: string, found: readonly string[]): void {
   if (found.length > 0) throw new Error(`${what}: ${found.join(", ")}`);
 }

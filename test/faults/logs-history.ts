@@ -6,6 +6,7 @@ const terminal = new Set(["succeeded", "failed", "cancelled", "needs_attention"]
 
 interface SeenOperation {
   readonly id: string;
+  readonly kind: string;
   readonly state: string;
   readonly target: string;
   readonly claim?: { readonly worker: string; readonly epoch?: number };

@@ -5,8 +5,15 @@ import type { CompatServiceDefinition } from "nice-grpc/lib/service-definitions/
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { GroupsDefinition } from "#contracts/checkpoint/v1/group";
 import { SchedulesDefinition } from "#contracts/checkpoint/v1/schedule";
+import { Heartbeat } from "#contracts/host/v1/agent";
 import { AccountsDefinition } from "#contracts/registry/v1/accounts";
 import { QuotasDefinition } from "#contracts/registry/v1/quotas";
+import {
+  HostsDefinition,
+  PlaceRequest,
+  type PlaceResult,
+  SchedulerDefinition,
+} from "#contracts/scheduler/v1/scheduler";
 import { Vm } from "#contracts/vm/v1/vm";
 import { systemClock as clock, systemRandom as random } from "#libs/clock";
 import { StillpointError } from "#libs/errors";
@@ -14,12 +21,18 @@ import { Lifecycle } from "#libs/lifecycle";
 import { silentLogger as logger } from "#libs/logger";
 import { createRecordStore, openNats, openStreams } from "#libs/records";
 import { type CallScope, createRpcClient, RpcServer } from "#libs/rpc";
-import { startNats, startRedis, temporaryFolder } from "#libs/testing";
+import { eventually, freePort, startNats, startRedis, temporaryFolder } from "#libs/testing";
 import { readCheckpointConfig } from "../../services/checkpoint/config.ts";
 import { startCheckpoint } from "../../services/checkpoint/service.ts";
 import { readRegistryConfig } from "../../services/registry/config.ts";
 import { startRegistry } from "../../services/registry/service.ts";
+import { readSchedulerConfig } from "../../services/scheduler/config.ts";
+import { startScheduler } from "../../services/scheduler/service.ts";
+import { gib, heartbeat, requirements } from "../../services/scheduler/testing/hosts.ts";
 import { repository } from "../harness/command.ts";
+import { faultRuns } from "./fault-run.ts";
+
+const run = faultRuns();
 
 type Handler = (request: unknown, call: CallScope) => unknown;
 
@@ -42,8 +55,9 @@ const lose =
     const answer = handler(request, call);
     if (!(answer instanceof Promise)) return answer;
     return answer.then((given: unknown) => {
-      if (call.previousAttempts === 0) throw new StillpointError("UNAVAILABLE", "the answer got lost");
-      return given;
+      if (call.previousAttempts > 0) return given;
+      run().fault("lost answer");
+      throw new StillpointError("UNAVAILABLE", "the answer got lost");
     });
   };
 
@@ -94,16 +108,19 @@ const sameAgain = [
   "vm.v1.Vms/UpdateVm",
 ];
 
-describe("a mutation whose answer got lost is repeated by the client library", () => {
+describe("F2: a mutation whose answer got lost is repeated by the client library", () => {
   const closing = new AsyncDisposableStack();
   const parent = "projects/default";
   const member = `${parent}/vms/member`;
   let address: string;
+  let beat: (host: string) => void;
   beforeAll(async () => {
     const nats = closing.use(await startNats());
     const redis = closing.use(await startRedis());
     const lifecycle = closing.adopt(new Lifecycle(), (it) => it.close());
+    address = `127.0.0.1:${await freePort()}`;
     const env = {
+      ...{ STILLPOINT_ADDRESS: address, SCHEDULER_TTL_MS: "500" },
       ...{ NATS_URL: nats.url, REDIS_URL: redis.url, LOG_LEVEL: "silent", REGISTRY_AUTH: "token" },
       ...{ REGISTRY_HTTP_ADDRESS: "127.0.0.1:0", REGISTRY_DATA: closing.use(temporaryFolder()).path },
     };
@@ -113,7 +130,9 @@ describe("a mutation whose answer got lost is repeated by the client library", (
     const server = lifecycle.add("grpc", new LosingServer({ logger }), (it) => it.close());
     await startRegistry(readRegistryConfig(env), lifecycle, { server });
     await startCheckpoint(readCheckpointConfig(env), lifecycle, { server });
-    address = await server.listen("127.0.0.1:0");
+    await startScheduler(readSchedulerConfig(env), lifecycle, { server });
+    await server.listen(address);
+    beat = (host) => connection.publish(`hb.host.v1.${host}`, JSON.stringify(Heartbeat.toJSON(heartbeat(host))));
   });
   afterAll(() => closing.disposeAsync());
 
@@ -153,10 +172,45 @@ describe("a mutation whose answer got lost is repeated by the client library", (
     expect((await quotas.listQuotas({})).quotas).toEqual([]);
   });
 
+  test("workloads have one place each, and give it back", async () => {
+    const scheduler = createRpcClient(SchedulerDefinition, address);
+    const hosts = createRpcClient(HostsDefinition, address);
+    const names = ["a", "b"];
+    for (const host of names) beat(host);
+    await eventually(async () => (await hosts.listHosts({})).hosts.length === names.length);
+    const held = async () => {
+      const { hosts: listed } = await hosts.listHosts({ withReservations: true });
+      return listed.flatMap(({ name, reservations }) => reservations.map(({ uid }) => `${uid} ${name}`)).toSorted();
+    };
+    const one = wish("vm-1");
+    const { host } = await scheduler.place(one);
+    expect(await held()).toEqual([`vm-1 ${host}`]);
+    const requests = [one, ...Array.from({ length: 20 }, (_, index) => wish(`vm-${index + 10}`))];
+    const { results } = await scheduler.placeBatch({ requests });
+    const told = results.map(({ result }, index) => `${requests[index]?.uid} ${placedOn(result)}`);
+    expect(told[0]).toBe(`vm-1 ${host}`);
+    expect(new Set(told.map((it) => it.split(" ")[1])).size).toBe(2);
+    expect(await held()).toEqual(told.toSorted());
+    await scheduler.release({ uid: "vm-1" });
+    expect(await held()).toEqual(told.slice(1).toSorted());
+  });
+
   test("every mutation in the contracts has a request id, or is known here", async () => {
     expect((await withoutRequestId()).toSorted()).toEqual([...known, ...sameAgain].toSorted());
   });
 });
+
+function wish(uid: string): PlaceRequest {
+  const { hostPorts: _ports, notHosts: _none, ...needs } = requirements({ cpuMillis: 1_000, diskBytes: gib });
+  return PlaceRequest.fromPartial({
+    workload: `projects/default/vms/${uid}`,
+    uid,
+    operation: `operations/op-${uid}`,
+    requirements: needs as object,
+  });
+}
+
+const placedOn = (result: PlaceResult["result"]) => (result?.$case === "placed" ? result.value.host : "nowhere");
 
 interface Method {
   readonly name: string;

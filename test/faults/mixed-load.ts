@@ -1,12 +1,11 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { CheckpointType } from "#contracts/vm/v1/vm";
 import type { Api } from "../harness/api.ts";
+import { emptyImage } from "../harness/empty-image.ts";
 import { untilDone } from "../harness/vm-client.ts";
 import { Watched, wordsOf } from "./watched.ts";
 
 const parent = "projects/default";
-/** The image that `importEmpty` brings. */
-export const emptyImage = "empty:1";
 const mebibyte = 2 ** 20;
 
 /** What an operation may rightly end with under this load. */
@@ -28,7 +27,7 @@ export interface LoadOptions {
  * it cannot repair by itself is a failed request. Remembers what it was answered.
  */
 export class MixedLoad {
-  readonly counts = { requests: 0, accepted: 0, refused: 0 };
+  readonly counts = { requests: 0, accepted: 0, ended: 0, refused: 0 };
   readonly failures: string[] = [];
   /** Names of the operations that were accepted. */
   readonly accepted = new Set<string>();
@@ -152,7 +151,9 @@ export class MixedLoad {
         this.failures.push(`I4: ${what} became ${name} and ${again.name}`);
     }
     const ended = await this.#call(`${what} to its end`, () => untilDone(this.#options.api.operations, name));
-    if (ended === undefined || ended.state === "OPERATION_STATE_SUCCEEDED") return ended !== undefined;
+    if (ended === undefined) return false;
+    this.counts.ended++;
+    if (ended.state === "OPERATION_STATE_SUCCEEDED") return true;
     const isFair = fair.some((reason) => reason === ended.error?.reason);
     if (isFair) this.counts.refused++;
     else this.failures.push(`${what}: ${name} ${ended.state}: ${ended.error?.reason}: ${ended.error?.message}`);

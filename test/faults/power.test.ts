@@ -4,6 +4,7 @@ import { type Operation, OperationState } from "#contracts/operation/v1/operatio
 import { CheckpointType, VmState } from "#contracts/vm/v1/vm";
 import { findQemus } from "../harness/qemu-process.ts";
 import { expectSuccess, untilDone, untilVm } from "../harness/vm-client.ts";
+import { faultRuns } from "./fault-run.ts";
 import { checkInvariants } from "./invariants.ts";
 import { carryThrough } from "./patient-api.ts";
 import { checkChain } from "./sound-chain.ts";
@@ -13,8 +14,9 @@ const frozen = "agent.take-production.frozen";
 const ramSent = "agent.take-standard.resumed";
 
 /** A checkpoint, and a VM that does not stand still for it. */
-describe("a checkpoint of a VM", () => {
+describe("F5: a checkpoint of a VM", () => {
   let stage: Stage;
+  const run = faultRuns(() => stage.cluster);
   beforeAll(async () => {
     stage = await setStage({ [frozen]: "delay:2500", [ramSent]: "delay:2500" });
   }, 240_000);
@@ -75,6 +77,7 @@ describe("a checkpoint of a VM", () => {
       const first = await beginAt(point, type);
       const [qemu] = await findQemus(stage.cluster.folder);
       process.kill(qemu?.pid ?? 0, "SIGKILL");
+      run().fault("kill", "qemu");
       const ended = await untilDone(stage.cluster.api.operations, first.name);
       const added = (await namesOf()).filter((name) => !before.includes(name));
       expect(added.length).toBe(ended.state === OperationState.SUCCEEDED ? 1 : 0);

@@ -105,7 +105,9 @@ export class RecordLoad implements AsyncDisposable {
     const data = Buffer.from(JSON.stringify({ expected, count: count + 1, writer, id: crypto.randomUUID() }));
     const write = { subject, data, expectedSequence: expected, messageId: crypto.randomUUID() };
     try {
-      const sequence = await appendSurely(this.#streams.rec, write, { clock: systemClock, forMs: PATIENCE_MS });
+      // Without end: a log whose disk is full is given up at once by whoever is in a hurry.
+      const patience = { forMs: Number.POSITIVE_INFINITY, signal: AbortSignal.timeout(PATIENCE_MS) };
+      const sequence = await appendSurely(this.#streams.rec, write, { clock: systemClock, ...patience });
       this.#acknowledge({ subject, sequence, expected });
       return count + 1;
     } catch (error) {

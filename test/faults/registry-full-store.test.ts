@@ -7,6 +7,7 @@ import { pushBlob, pushManifest } from "../../services/registry/http/oci-fixture
 import { startTestRegistry } from "../../services/registry/testing/registry-fixture.ts";
 import { sendOnce } from "../../services/registry/testing/registry-user.ts";
 import { startBucket } from "../../services/registry/testing/store-places.ts";
+import { faultRuns } from "./fault-run.ts";
 import { mountSmallDisk } from "./small-disk.ts";
 
 const MIB = 2 ** 20;
@@ -57,11 +58,12 @@ async function inBucket(ending: AsyncDisposableStack): Promise<Place> {
 describe.each([
   ["disk", onDisk],
   ["bucket", inBucket],
-] as const)("a registry whose %s is full", (_name, open) => {
+] as const)("F12: a registry whose %s is full", (_name, open) => {
   const ending = new AsyncDisposableStack();
   let place: Place;
   let registry: Awaited<ReturnType<typeof startTestRegistry>>;
 
+  const run = faultRuns();
   beforeAll(async () => {
     place = await open(ending);
     const soon = {
@@ -84,6 +86,7 @@ describe.each([
     expect(image.response.status).toBe(201);
     const location = (await send("POST", "/v2/team/app/blobs/uploads/")).headers.location ?? "";
     await place.fill();
+    run().fault("full store");
     const blob = randomBytes(10 * MIB);
     // What collection is writing at this moment has a temporary file, which goes too.
     const before = (await kept()).filter((key) => !key.startsWith("tmp/"));

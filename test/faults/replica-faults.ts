@@ -13,14 +13,16 @@ const run = promisify(execFile);
 const ttlMs = 1_000;
 
 /** kill -9 of any of our processes whose work another one can do, and of agents, at any time. */
-export async function killOne({ processes, peersOf }: ReplicaStage, faults: FaultRun): Promise<void> {
+export async function killOne({ processes, peersOf, addressOf }: ReplicaStage, faults: FaultRun): Promise<void> {
   await sleep(faults.between(1_000, 2_000));
   const [name, process] = faults.pick([...processes]);
   // On a busy machine one takes longer to start than it is to the next kill.
   const isFree = async () => (await Promise.all(peersOf(name).map(isServing))).every((serves) => serves);
   await eventually(isFree, { deadlineMs: 60_000, everyMs: 50 });
   faults.fault("kill", name);
+  const { deaths } = process;
   process.kill("SIGKILL");
+  faults.recoversMeanwhile(name, async () => process.deaths > deaths && (await isServing(addressOf(name))));
 }
 
 interface Pausable {
@@ -68,10 +70,14 @@ export async function killAll({ cluster, processes }: ReplicaStage, faults: Faul
   }
 }
 
-/** Lets a process open no more files for a while, then gives it back what it had. */
-export async function starveOfFiles({ processes }: ReplicaStage, faults: FaultRun): Promise<void> {
+/** But for agents: guests have the limits of whoever starts them, and would rightly fail. */
+const servicesOf = ({ processes, cluster }: ReplicaStage) =>
+  [...processes].filter(([name]) => !cluster.hosts.has(name));
+
+/** Lets a service open no more files for a while, then gives it back what it had. */
+export async function starveOfFiles(stage: ReplicaStage, faults: FaultRun): Promise<void> {
   await sleep(faults.between(500, 1_000));
-  const [name, process] = faults.pick([...processes]);
+  const [name, process] = faults.pick(servicesOf(stage));
   faults.fault("no files", name);
   const { stdout } = await run("prlimit", ["--pid", `${process.pid}`, "--nofile", "--noheadings", "--output", "SOFT"]);
   await limit(process, "--nofile", "24:");
@@ -79,10 +85,10 @@ export async function starveOfFiles({ processes }: ReplicaStage, faults: FaultRu
   await limit(process, "--nofile", `${stdout.trim()}:`);
 }
 
-/** Lets a process have no more memory than it has: it dies of that. */
-export async function starveOfMemory({ processes }: ReplicaStage, faults: FaultRun): Promise<void> {
+/** Lets a service have no more memory than it has: it dies of that. */
+export async function starveOfMemory(stage: ReplicaStage, faults: FaultRun): Promise<void> {
   await sleep(faults.between(500, 1_000));
-  const [name, process] = faults.pick([...processes]);
+  const [name, process] = faults.pick(servicesOf(stage));
   const { deaths } = process;
   faults.fault("no memory", name);
   const status = await readFile(`/proc/${process.pid}/status`, "utf8").catch(() => "");

@@ -1,7 +1,5 @@
-import { writeFile } from "node:fs/promises";
-import { join } from "node:path";
-import { createRegistryClient, importVmImage } from "#libs/oci";
 import { connectApi, controlPlane } from "../harness/api.ts";
+import { emptyImage, importEmpty } from "../harness/empty-image.ts";
 import { findQemus } from "../harness/qemu-process.ts";
 import {
   type ReplicatedCluster,
@@ -10,7 +8,6 @@ import {
 } from "../harness/replicated-cluster.ts";
 import type { SupervisedProcess } from "../harness/supervised-process.ts";
 import { LogsHistory } from "./logs-history.ts";
-import { emptyImage } from "./mixed-load.ts";
 
 /** Two replicas of everything with a reader of all their writes, and clients that know every replica. */
 export interface ReplicaStage extends AsyncDisposable {
@@ -22,6 +19,8 @@ export interface ReplicaStage extends AsyncDisposable {
   readonly processes: ReadonlyMap<string, SupervisedProcess>;
   /** Addresses of the other processes that do the same. */
   readonly peersOf: (name: string) => readonly string[];
+  /** Where a process of ours answers. */
+  readonly addressOf: (name: string) => string;
   readonly agentFolders: readonly string[];
   /** A VM that is off. */
   readonly member: string;
@@ -48,6 +47,10 @@ export async function setReplicaStage(options: ReplicatedOptions = {}): Promise<
     const mates = replicas.find((each) => each.some((replica) => replica.name === name)) ?? [];
     return mates.filter((replica) => replica.name !== name).map(({ address }) => address);
   };
+  const addressOf = (name: string) => {
+    const replica = controlPlane.flatMap((service) => cluster.replicas[service]).find((it) => it.name === name);
+    return replica?.address ?? cluster.hosts.get(name)?.address ?? "";
+  };
   const member = await makeMember(cluster, api);
   // Guests outlive everything of ours.
   stack.defer(async () => {
@@ -55,15 +58,13 @@ export async function setReplicaStage(options: ReplicatedOptions = {}): Promise<
   });
   const owned = stack.move();
   return {
-    ...{ cluster, api, history, processes, peersOf, member, agentFolders: hosts.map(({ data }) => data) },
+    ...{ cluster, api, history, processes, peersOf, addressOf, member, agentFolders: hosts.map(({ data }) => data) },
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
 }
 
-async function makeMember({ folder, registryUrl }: ReplicatedCluster, api: ReplicatedCluster["api"]): Promise<string> {
-  const file = join(folder, "empty.raw");
-  await writeFile(file, Buffer.alloc(1 << 20));
-  await importVmImage({ file, reference: emptyImage, registry: createRegistryClient({ address: registryUrl }) });
+async function makeMember(cluster: ReplicatedCluster, api: ReplicatedCluster["api"]): Promise<string> {
+  await importEmpty(cluster);
   const parent = "projects/default";
   const spec = { image: emptyImage, cpus: 1, memoryBytes: 64 * 2 ** 20 };
   await api.finish(await api.vms.createVm({ parent, vmId: "member", spec }));

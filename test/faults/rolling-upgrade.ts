@@ -4,11 +4,11 @@ import { CheckpointType, DrainPolicy, VmsDefinition } from "#contracts/vm/v1/vm"
 import { createRpcClient } from "#libs/rpc";
 import { eventually } from "#libs/testing";
 import { controlPlane, untilHostsReady } from "../harness/api.ts";
+import { emptyImage } from "../harness/empty-image.ts";
 import type { Replica, ReplicatedCluster } from "../harness/replicated-cluster.ts";
 import { isServing } from "../harness/serving.ts";
 import { finish } from "../harness/vm-client.ts";
 import type { FaultRun } from "./fault-run.ts";
-import { emptyImage } from "./mixed-load.ts";
 import type { ReplicaStage } from "./replica-stage.ts";
 
 /**
@@ -33,6 +33,17 @@ export async function replaceAll(stage: ReplicaStage, run: FaultRun, upgraded: S
     await replace({ name, process: agent });
     await untilHostsReady(api.hosts, cluster.hosts.size);
   }
+}
+
+/** The same at once, where nobody looks on. */
+export async function replaceRest(stage: ReplicaStage, upgraded: Set<string>): Promise<void> {
+  const rest = [...stage.processes].filter(([name]) => !upgraded.has(name));
+  for (const [name, process] of rest) {
+    upgraded.add(name);
+    process.kill("SIGKILL");
+  }
+  for (const [name] of rest) await eventually(() => isServing(stage.addressOf(name)), { deadlineMs: 60_000 });
+  if (rest.length > 0) await untilHostsReady(stage.api.hosts, stage.agentFolders.length);
 }
 
 /** What the newer replica has written and the older one does not know outlives a change by the older one. */

@@ -10,13 +10,13 @@ import { createRpcClient } from "#libs/rpc";
 import { eventually, freePort, startNats, startRedis, temporaryFolder } from "#libs/testing";
 import { repository } from "../harness/command.ts";
 import { SupervisedProcess } from "../harness/supervised-process.ts";
+import { faultRuns } from "./fault-run.ts";
+import { countOf } from "./matrix.ts";
 
 const hosts = Array.from({ length: 24 }, (_, index) => `hosts/h-${index}`);
 const cpusPerHost = 16;
 const ttlMs = 1_500;
 const beatMs = 500;
-/** From a replica's death to the next answer: its ttl is over, the others have seen it, and the host speaks again. */
-const silentAtMostMs = ttlMs + ttlMs + beatMs + 4_000;
 
 async function startReplicas() {
   await using stack = new AsyncDisposableStack();
@@ -48,7 +48,9 @@ async function startReplicas() {
 type Cluster = Awaited<ReturnType<typeof startReplicas>>;
 
 /** Agents that do nothing but speak: what they are answered, and how long they were not. */
-function startHosts(nats: NatsConnection): Disposable & { readonly epochs: Map<string, number>; gaps(): number[] } {
+function startHosts(
+  nats: NatsConnection,
+): Disposable & { readonly epochs: Map<string, number>; gaps(): number[]; silences(): number[] } {
   const epochs = new Map<string, number>();
   const heard = new Map(hosts.map((host) => [host, { atMs: performance.now(), gapMs: 0 }]));
   const inbox = createInbox();
@@ -85,6 +87,7 @@ function startHosts(nats: NatsConnection): Disposable & { readonly epochs: Map<s
   }, beatMs);
   return {
     epochs,
+    silences: () => [...heard.values()].map(({ atMs }) => performance.now() - atMs),
     gaps: () => [...heard.values()].map(({ gapMs, atMs }) => Math.max(gapMs, performance.now() - atMs)),
     [Symbol.dispose]() {
       clearInterval(timer);
@@ -158,16 +161,20 @@ function wish(index: number): PlaceRequest {
   return { workload: `projects/default/vms/${uid}`, uid, operation: `operations/op-${uid}`, requirements };
 }
 
-test("replicas that are killed and put to sleep never over-commit a host, nor lose a placement that was told", async () => {
+const run = faultRuns();
+
+test("F4 F9: replicas that are killed and put to sleep never over-commit a host, nor lose a placement that was told", async () => {
   await using cluster = await startReplicas();
   const { replicas, nats } = cluster;
   using agents = startHosts(nats);
   await eventually(() => agents.epochs.size === hosts.length, { deadlineMs: 30_000 });
   const clients = startClients(cluster, 4);
-  const zombies: string[] = [];
-  for (const [round, replica] of [...replicas, ...replicas].entries()) {
+  for (let round = 0; round < countOf("schedulers"); round++) {
+    const replica = replicas[round % replicas.length] ?? replicas[0];
+    if (replica === undefined) throw new Error("there are no replicas");
     await sleep(500);
     if (round % 2 === 0) {
+      run().fault("kill", replica.address);
       replica.run.kill("SIGKILL");
       await sleep(ttlMs);
       continue;
@@ -175,25 +182,25 @@ test("replicas that are killed and put to sleep never over-commit a host, nor lo
     const record = await ownRecord(cluster, replica.address);
     const before = { ...clients.counts };
     replica.run.kill("SIGSTOP");
-    await eventually(async () => (await stateOf(cluster, record)) === "out", { deadlineMs: 15_000 });
-    await eventually(() => clients.counts.placed > before.placed + 10, { deadlineMs: 20_000 });
+    run().fault("pause", replica.address);
+    await run().recovers("it is taken out", async () => (await stateOf(cluster, record)) === "out");
+    await run().recovers("others place", () => clients.counts.placed > before.placed + 10);
     const [version] = await versionsOf(cluster, record);
     replica.run.kill("SIGCONT");
     await eventually(async () => (await ownRecord(cluster, replica.address)) !== record, { deadlineMs: 20_000 });
     // It has not written again what it was.
     expect(await versionsOf(cluster, record)).toEqual([version]);
-    zombies.push(record);
   }
   await clients.end();
   const longestMs = Math.max(...agents.gaps());
-  expect(longestMs).toBeLessThan(silentAtMostMs);
+  // Whoever they belong to now, each is answered.
+  await eventually(() => agents.silences().every((ms) => ms < 3 * beatMs), { deadlineMs: 20_000 });
   await expectNothingOverCommitted(cluster);
   await expectAllHeld(cluster, clients.held);
-  console.log(
-    `replicas: ${JSON.stringify(clients.counts)}, ${zombies.length} slept, longest silence ${Math.max(...agents.gaps()).toFixed(0)} ms`,
-  );
+  run().note(`${JSON.stringify(clients.counts)}, longest silence ${longestMs.toFixed(0)} ms`);
+  run().recovered("hosts are answered", longestMs);
   expect(clients.counts.placed).toBeGreaterThan(200);
-}, 240_000);
+}, 3_600_000);
 
 /** schedulers/<replica> that has an address now. */
 async function ownRecord({ rec }: Cluster, address: string): Promise<string> {

@@ -28,10 +28,12 @@ export interface Stage extends AsyncDisposable {
 /**
  * @param actions what each failpoint does when it is armed, by name
  * @param env added to every service's environment
+ * @param wish what the subject is to be like
  */
 export async function setStage(
   actions: Readonly<Record<string, FailpointAction>>,
   env: Readonly<Record<string, string>> = {},
+  wish: VmWish = {},
 ): Promise<Stage> {
   await using stack = new AsyncDisposableStack();
   const folder = stack.use(temporaryFolder());
@@ -40,7 +42,7 @@ export async function setStage(
   await importGuest(cluster);
   stack.defer(() => deleteEveryVm(cluster));
   await ensureVm(cluster, cold, {});
-  await ensureVm(cluster, subject, { start: true });
+  await ensureVm(cluster, subject, { ...wish, start: true });
   await untilVm(cluster.api.vms, subject, ({ guestAgent }) => guestAgent?.connected === true);
   const base = await takeCheckpoint(cluster, subject, CheckpointType.STANDARD);
   const production = await takeCheckpoint(cluster, subject, CheckpointType.PRODUCTION_ONLY);
@@ -56,16 +58,19 @@ interface VmWish {
   readonly start?: boolean;
   readonly kernelArgs?: string;
   readonly memoryMiB?: number;
+  /** How long its guest may stand frozen. */
+  readonly freezeSeconds?: number;
 }
 
 /** A VM from the guest's image; the one that is there already is taken as it is. */
 export async function ensureVm(
   cluster: Cluster,
   name: string,
-  { start = false, kernelArgs = "", memoryMiB = 256 }: VmWish,
+  { start = false, kernelArgs = "", memoryMiB = 256, freezeSeconds = 10 }: VmWish,
 ): Promise<void> {
   const { vms } = cluster.api;
-  const spec = { image: "linux:guest", cpus: 1, memoryBytes: memoryMiB * 2 ** 20, kernelArgs };
+  const freezeWindow = { seconds: freezeSeconds };
+  const spec = { image: "linux:guest", cpus: 1, memoryBytes: memoryMiB * 2 ** 20, kernelArgs, freezeWindow };
   const vmId = name.split("/").at(-1) ?? "";
   await carryThrough(cluster, (requestId) => vms.createVm({ parent, vmId, spec, start, requestId })).catch(
     (error: unknown) => {

@@ -8,11 +8,15 @@ import { repository } from "../harness/command.ts";
 import { type FailpointAction, FailpointSwitch } from "../harness/failpoint-switch.ts";
 import { findGuards, findQemus } from "../harness/qemu-process.ts";
 import { SupervisedProcess } from "../harness/supervised-process.ts";
+import type { Death } from "./dies-at.ts";
 
 /** A cluster of two hosts on this machine, n1 and n2, each with an agent and a data folder of its own. */
 export interface TwoHosts extends AsyncDisposable {
   readonly cluster: Cluster;
+  /** Those of the services, and of the agent of n1. */
   readonly failpoints: FailpointSwitch;
+  /** The VM service, or a host's agent, with the switch of its failpoints alone: both agents come by most of them. */
+  victim(who: string, host: string): Pick<Death, "victim" | "failpoints">;
   agent(host: string): SupervisedProcess;
   /** Its data folder. */
   data(host: string): string;
@@ -32,16 +36,11 @@ export async function startTwoHosts(
   await using stack = new AsyncDisposableStack();
   const folder = stack.use(temporaryFolder()).path;
   const failpoints = await FailpointSwitch.create(join(folder, "failpoints"), actions);
-  const common = { ...env, STILLPOINT_FAILPOINTS: failpoints.specification };
-  const cluster = stack.use(await startCluster(common));
+  const cluster = stack.use(await startCluster({ ...env, STILLPOINT_FAILPOINTS: failpoints.specification }));
+  const ofSecond = await FailpointSwitch.create(join(folder, "failpoints-n2"), actions);
   const data = join(folder, "n2");
   await mkdir(data, { mode: 0o700 });
-  const second = {
-    ...{ ...common, NATS_URL: cluster.nats.url, REGISTRY_HTTP_URL: cluster.registryUrl, LOG_LEVEL: "info" },
-    ...{ AGENT_HOST_NAME: "n2", AGENT_DATA: data, AGENT_ADDRESS: `unix:${join(folder, "n2.sock")}` },
-  };
-  const script = join(repository, "services/agent/main.ts");
-  const agent = stack.use(SupervisedProcess.start(script, second, join(cluster.folder, "n2.log")));
+  const agent = stack.use(startSecond(cluster, data, { ...env, STILLPOINT_FAILPOINTS: ofSecond.specification }));
   const guest = await buildGuest();
   const { disk: file, kernel, initrd, cmdline } = guest;
   const registry = createRegistryClient({ address: cluster.registryUrl });
@@ -58,6 +57,10 @@ export async function startTwoHosts(
   return {
     cluster,
     failpoints,
+    victim(who, host) {
+      if (who === "vm") return { victim: cluster.services.vm, failpoints };
+      return { victim: agentOf(host), failpoints: host === "n2" ? ofSecond : failpoints };
+    },
     agent: agentOf,
     data: dataOf,
     async kill(host) {
@@ -68,6 +71,15 @@ export async function startTwoHosts(
     },
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
+}
+
+function startSecond(cluster: Cluster, data: string, env: Readonly<Record<string, string>>): SupervisedProcess {
+  const second = {
+    ...{ ...env, NATS_URL: cluster.nats.url, REGISTRY_HTTP_URL: cluster.registryUrl, LOG_LEVEL: "info" },
+    ...{ AGENT_HOST_NAME: "n2", AGENT_DATA: data, AGENT_ADDRESS: `unix:${data}.sock` },
+  };
+  const script = join(repository, "services/agent/main.ts");
+  return SupervisedProcess.start(script, second, join(cluster.folder, "n2.log"));
 }
 
 /** Guards and guests of a host. */

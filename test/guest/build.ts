@@ -1,9 +1,9 @@
 import { createHash } from "node:crypto";
-import { copyFile, mkdir, mkdtemp, readdir, readFile, rename, rm, stat } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import { join, relative } from "node:path";
 import { type GuestImage, images } from "./images.ts";
-import { buildInitrd, findKernel } from "./kernel.ts";
+import { buildInitrd, findKernel, unpackKernel } from "./kernel.ts";
 import { unpackPackages } from "./packages.ts";
 import { prepareByBooting } from "./prepare.ts";
 import { makeDisk, stageRoot } from "./rootfs.ts";
@@ -48,7 +48,7 @@ export async function buildGuest(variant: GuestVariant = "default"): Promise<Gue
   return {
     dir,
     disk: join(dir, "disk.raw"),
-    kernel: join(dir, "vmlinuz"),
+    kernel: join(dir, "kernel"),
     initrd: join(dir, "initrd"),
     cmdline: bootWords + variantWords[variant],
   };
@@ -101,7 +101,7 @@ async function build(work: string, result: string, image: GuestImage): Promise<v
   const tree = join(work, "tree");
   await unpackPackages(work, tree, image.packages);
   const kernel = await findKernel(tree);
-  await copyFile(kernel.image, join(result, "vmlinuz"));
+  await writeFile(join(result, "kernel"), await unpackKernel(kernel.image));
   await buildInitrd({
     init: join(here, "initrd/init"),
     busybox: join(tree, "usr/bin/busybox"),

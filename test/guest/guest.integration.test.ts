@@ -2,7 +2,7 @@ import { once } from "node:events";
 import { open } from "node:fs/promises";
 import { join } from "node:path";
 import { beforeAll, expect, test } from "vitest";
-import { eventually, temporaryFolder } from "#libs/testing";
+import { eventually, isLong, temporaryFolder } from "#libs/testing";
 import { type BootedGuest, bootGuest } from "./booted-guest.ts";
 import { buildGuest } from "./build.ts";
 
@@ -83,7 +83,7 @@ test("makes a file system on an empty second disk and freezes it as well", async
   expect(await guest.agent("guest-fsfreeze-thaw")).toBe(2);
 });
 
-test("powers off at the press of the ACPI button, also without its agent", async () => {
+test.runIf(isLong)("powers off at the press of the ACPI button, also without its agent", async () => {
   await using guest = await bootGuest(await buildGuest("no-agent"));
   const ended = once(guest.qemu, "exit", { signal: AbortSignal.timeout(60_000) });
   // A press before the driver is there is lost; a person would press again as well.

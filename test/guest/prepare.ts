@@ -12,7 +12,7 @@ export async function prepareByBooting(folder: string, cmdline: string, proof: s
   const args = [
     ...["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"],
     ...["-machine", "q35", "-accel", "tcg", "-cpu", "max", "-m", "512"],
-    ...["-kernel", join(folder, "vmlinuz"), "-initrd", join(folder, "initrd"), "-append", cmdline],
+    ...["-kernel", join(folder, "kernel"), "-initrd", join(folder, "initrd"), "-append", cmdline],
     ...["-drive", `if=none,format=raw,id=disk,file=${join(folder, "disk.raw")},cache=unsafe`],
     ...["-device", "virtio-blk-pci,drive=disk", "-serial", `file:${console}`],
   ];

@@ -3,7 +3,7 @@ import { GroupsDefinition } from "#contracts/checkpoint/v1/group";
 import { SchedulesDefinition } from "#contracts/checkpoint/v1/schedule";
 import { ContainersDefinition } from "#contracts/container/v1/container";
 import { EventsDefinition } from "#contracts/event/v1/event";
-import { type HostsClient, HostsDefinition } from "#contracts/scheduler/v1/scheduler";
+import { type HostsClient, HostsDefinition, SchedulerDefinition } from "#contracts/scheduler/v1/scheduler";
 import { createRpcClient, type RpcClientOptions } from "#libs/rpc";
 import { accepts, eventually } from "#libs/testing";
 import { connectVms } from "./vm-client.ts";
@@ -24,6 +24,7 @@ export function connectApi(at: Readonly<Record<ControlPlaneService, string>>, op
     schedules: createRpcClient(SchedulesDefinition, at.checkpoint, options),
     events: createRpcClient(EventsDefinition, at.operation, options),
     hosts: createRpcClient(HostsDefinition, at.scheduler, options),
+    scheduler: createRpcClient(SchedulerDefinition, at.scheduler, options),
   };
 }
 

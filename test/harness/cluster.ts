@@ -71,6 +71,8 @@ async function settings(folder: string, natsUrl: string, redisUrl: string) {
   const environment = {
     NATS_URL: natsUrl,
     REDIS_URL: redisUrl,
+    // There is no proxy: of the others it is the operation service alone that is asked there.
+    STILLPOINT_ADDRESS: addresses.operation,
     LOG_LEVEL: "info",
     OPERATION_TTL_MS: "1000",
     OPERATION_ADDRESS: addresses.operation,

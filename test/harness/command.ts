@@ -1,5 +1,7 @@
 import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { join } from "node:path";
+import { createInterface } from "node:readline";
 
 export const repository = join(import.meta.dirname, "../..");
 
@@ -41,4 +43,30 @@ export function runCommand(
       resolve({ ...output, code: code ?? (signal === null ? 1 : 128) });
     });
   });
+}
+
+/**
+ * Runs a program until it prints a line that fits, gives that line, and interrupts it. Fails when it ends before, and
+ * after `timeoutMs`, 60 s if unsaid.
+ */
+export async function firstLine(
+  program: string,
+  args: readonly string[],
+  fits: (line: string) => boolean,
+  { env, timeoutMs = 60_000, signal }: CommandOptions = {},
+): Promise<string> {
+  const ending = AbortSignal.any([AbortSignal.timeout(timeoutMs), ...(signal ? [signal] : [])]);
+  const child = spawn(program, args, { stdio: ["ignore", "pipe", "inherit"], env: { ...process.env, ...env } });
+  const closed = once(child, "close");
+  const interrupt = () => child.kill("SIGINT");
+  ending.addEventListener("abort", interrupt, { once: true });
+  try {
+    for await (const line of createInterface({ input: child.stdout })) if (fits(line)) return line;
+    ending.throwIfAborted();
+    throw new Error(`${args.join(" ")} ended before what was waited for`);
+  } finally {
+    ending.removeEventListener("abort", interrupt);
+    interrupt();
+    await closed;
+  }
 }

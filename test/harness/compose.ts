@@ -5,7 +5,7 @@ import { access, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { TestEngine } from "#libs/testing";
 import { eventually, freePort, temporaryFolder } from "#libs/testing";
-import { type CommandResult, repository, runCommand } from "./command.ts";
+import { type CommandResult, firstLine, repository, runCommand } from "./command.ts";
 import { type CommandLine, deleteEveryWorkload } from "./product.ts";
 import { findQemus } from "./qemu-process.ts";
 
@@ -24,6 +24,8 @@ export interface ComposedProduct extends CommandLine, AsyncDisposable {
   readonly registryLogin: { readonly username: string; readonly password: string };
   /** `docker-compose ARGS` on it. Fails with what was printed when that does not end with 0. */
   compose(...args: string[]): Promise<string>;
+  /** Runs a program of deploy/ on it, such as roll.sh. Fails likewise. */
+  deploy(program: string, ...args: string[]): Promise<string>;
   /** Kills a container's process with -9, as a crash does: what `docker kill` ends is not started again. */
   crash(container: string): Promise<void>;
 }
@@ -86,6 +88,7 @@ export async function startCompose(
     address: `localhost:${setting.port}`,
     joinAddress: `localhost:${setting.joinPort}`,
     registryUrl: `https://localhost:${setting.registryPort}`,
+    deploy: (script, ...args) => succeed(`deploy/${script}`, args, env),
     crash: async (container) => {
       const { State } = await engine.docker.getContainer(container).inspect();
       process.kill(State.Pid, "SIGKILL");
@@ -133,10 +136,12 @@ function commandLine(folder: string, { port, registryPort, state }: Setting): Co
     TLS_CERT: join(files, "tls.crt"),
     TLS_KEY: join(files, "tls.key"),
   };
-  const stillpoint = (...args: string[]) => runCommand(join(repository, "bin/stillpoint"), args, { env });
+  const program = join(repository, "bin/stillpoint");
+  const stillpoint = (...args: string[]) => runCommand(program, args, { env });
   return {
     folder,
     stillpoint,
+    firstLine: (args, fits) => firstLine(program, args, fits, { env }),
     json: async (...args) => JSON.parse(outputOf(args, await stillpoint(...args, "-o", "json"))) as unknown,
   };
 }

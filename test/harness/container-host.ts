@@ -200,7 +200,7 @@ export class ContainerHost implements AsyncDisposable {
     void (async () => {
       for await (const message of heartbeats) this.capabilities = Heartbeat.fromJSON(message.json()).capabilities;
     })();
-    const subscription = nats.subscribe("obs.container.*");
+    const subscription = nats.subscribe("obs.container.>");
     void (async () => {
       for await (const message of subscription) this.observations.push(Observation.fromJSON(message.json()));
     })();

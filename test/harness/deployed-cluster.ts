@@ -1,8 +1,8 @@
-import { copyFile, mkdir, readFile, rm, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { eventually } from "#libs/testing";
 import { controlPlane, untilListening } from "./api.ts";
-import { type CommandResult, repository, runCommand } from "./command.ts";
+import { type CommandResult, firstLine, repository, runCommand } from "./command.ts";
 import { DeployedServers, natsNodes, redisNodes, sentinelNodes } from "./deployed-servers.ts";
 import { type Machine, type Network, startNetwork } from "./network.ts";
 import { type CommandLine, deleteEveryWorkload } from "./product.ts";
@@ -126,19 +126,19 @@ async function prepare({ options: { hosts }, network, state }: Deployment): Prom
   const { code, stderr } = await runCommand(path, [...args, "--state", state], { cwd: repository });
   if (code !== 0) throw new Error(`deploy/prepare.sh ended with ${code}: ${stderr.trim()}`);
   for (const host of hosts) {
-    const file = join(state, "hosts", host, "nats-url");
     // Each node has its own machine here, and so the usual port.
-    const [user = ""] = /[^/]+@/.exec(await readFile(file, "utf8")) ?? [];
-    await writeFile(file, natsNodes.map((node) => `tls://${user}${node}:4222`).join(","));
+    const url = natsNodes.map((node) => `tls://${node}:4222`).join(",");
+    await writeFile(join(state, "hosts", host, "nats-url"), url);
     await writeFile(join(state, "hosts", host, "registry-url"), `https://${network.machine("proxy").address}:7080`);
   }
 }
 
 /** Runs a program on a machine, under a name, and again when it dies. */
-function run({ options, processes, stack }: Deployment, name: string, machine: Machine, program: Program): void {
-  const { argv, env } = program;
+function run({ options, processes, stack }: Deployment, name: string, machine: Machine, { argv, env }: Program) {
   const what = () => ({ argv: machine.command(argv), env: { ...env, ...options.envOf?.(name) } });
-  processes.set(name, stack.use(SupervisedProcess.run(what, join(options.folder, `${name}.log`))));
+  const running = stack.use(SupervisedProcess.run(what, join(options.folder, `${name}.log`)));
+  processes.set(name, running);
+  return running;
 }
 
 interface Program {
@@ -164,6 +164,10 @@ async function startServices(deployment: Deployment): Promise<void> {
         ...(service === "registry" && {
           ...{ REGISTRY_HTTP_ADDRESS: `${network.machine(control).address}:7080`, REGISTRY_AUTH: "token" },
           REGISTRY_DATA: join(options.folder, "registry"),
+        }),
+        ...(service === "scheduler" && {
+          NATS_ISSUER_SEED_FILE: join(own, "nats-issuer-seed"),
+          NATS_SYSTEM_URL_FILE: join(own, "nats-system-url"),
         }),
         ...(service === "checkpoint" && { REGISTRY_HTTP_URL: "https://proxy:7080" }),
         ...(service === "container" && { STILLPOINT_SECRETS_KEY_FILE: join(own, "secrets-key") }),
@@ -221,8 +225,9 @@ function startAgent(deployment: Deployment, host: string): void {
   run(deployment, host, network.machine(host), { argv, env });
 }
 
+const program = join(repository, "bin/stillpoint");
 const runStillpoint = (args: readonly string[], env: Record<string, string>, signal?: AbortSignal) =>
-  runCommand(join(repository, "bin/stillpoint"), args, { env, ...(signal && { signal }) });
+  runCommand(program, args, { env, ...(signal && { signal }) });
 
 function commandLine(folder: string, env: Record<string, string>, signal: AbortSignal | undefined): CommandLine {
   const stillpoint = async (...args: string[]): Promise<CommandResult> => {
@@ -236,7 +241,8 @@ function commandLine(folder: string, env: Record<string, string>, signal: AbortS
     if (code !== 0) throw new Error(`stillpoint ${args.join(" ")} ended with ${code}: ${stderr.trim()}`);
     return JSON.parse(stdout) as unknown;
   };
-  return { folder, stillpoint, json };
+  const options = { env, ...(signal && { signal }) };
+  return { folder, stillpoint, json, firstLine: (args, fits) => firstLine(program, args, fits, options) };
 }
 
 async function hostsReady(line: CommandLine, count: number): Promise<void> {

@@ -28,7 +28,8 @@ export class FailpointSwitch {
 
   /** The next process that comes by there acts, once. */
   async arm(name: string): Promise<void> {
-    await rm(join(this.#folder, name));
+    // Nobody may have come by since it was armed before.
+    await rm(join(this.#folder, name), { force: true });
   }
 
   /** Quiet again, if nobody came by. */

@@ -4,7 +4,7 @@ import { once } from "node:events";
 import { readFile, writeFile } from "node:fs/promises";
 import { networkInterfaces } from "node:os";
 import { join } from "node:path";
-import { eventually, type Place } from "#libs/testing";
+import { eventually, loopback, type Place } from "#libs/testing";
 import { runCommand } from "./command.ts";
 
 /** A network namespace with an address of its own; what runs there finds the others by name too. */
@@ -17,6 +17,8 @@ export interface Machine extends Place {
  * the system: all is gone with the processes in it, also when this process is killed.
  */
 export interface Network extends AsyncDisposable {
+  /** This machine, as the others see it. */
+  readonly here: Machine;
   machine(name: string): Machine;
   /** Neither hears the other. */
   part(one: Machine, other: Machine): Promise<void>;
@@ -24,6 +26,8 @@ export interface Network extends AsyncDisposable {
   silence(speaker: Machine, deaf: Machine): Promise<void>;
   /** `deaf` loses these parts (0 to 1) of what `speaker` says, at random. */
   lose(speaker: Machine, deaf: Machine, share: number): Promise<void>;
+  /** Whatever `speaker` sends over TCP to `other`, its connection is reset. */
+  reset(speaker: Machine, other: Machine): Promise<void>;
   /** Everybody hears everybody. */
   heal(): Promise<void>;
   /** Nobody but this machine hears it, and it hears nobody else. */
@@ -52,7 +56,8 @@ export async function startNetwork(names: readonly string[], folder: string): Pr
   const bridge = stack.use(await Namespace.start());
   await bridge.run("ip", "link", "add", "bridge", "type", "bridge");
   await bridge.run("ip", "link", "set", "bridge", "up");
-  const link = `still${process.pid % 100_000}-${subnet.split(".")[2] ?? ""}`;
+  // By it whoever comes later finds what this process has left.
+  const link = `sp${process.pid}-${subnet.split(".")[2] ?? ""}`;
   await attach(bridge, { link, address: `${subnet}.254` });
   const machines = new Map<string, Machine>();
   const namespaces = new Map<Machine, Namespace>();
@@ -65,8 +70,10 @@ export async function startNetwork(names: readonly string[], folder: string): Pr
     namespaces.set(machine, namespace);
   }
   const owned = stack.move();
+  const here: Machine = { ...loopback, name: "here", address: `${subnet}.254` };
   return {
     ...faults(namespaces),
+    here,
     machine(name) {
       const found = machines.get(name);
       if (found === undefined) throw new Error(`there is no machine ${name}`);
@@ -77,9 +84,13 @@ export async function startNetwork(names: readonly string[], folder: string): Pr
 }
 
 function faults(namespaces: ReadonlyMap<Machine, Namespace>) {
-  const drop = async (speaker: Machine, deaf: Machine, ...when: string[]) => {
-    await namespaces.get(deaf)?.run("iptables", "-w", "-A", "INPUT", "-s", speaker.address, ...when, "-j", "DROP");
+  // No rule is made on this machine: what it is not to hear does not leave the other one.
+  const rule = async (speaker: Machine, deaf: Machine, ...what: string[]) => {
+    const at = namespaces.get(deaf);
+    const matched = at === undefined ? ["OUTPUT", "-d", deaf.address] : ["INPUT", "-s", speaker.address];
+    await (at ?? namespaces.get(speaker))?.run("iptables", "-w", "-A", ...matched, ...what);
   };
+  const drop = (speaker: Machine, deaf: Machine, ...when: string[]) => rule(speaker, deaf, ...when, "-j", "DROP");
   const part = async (one: Machine, other: Machine) => {
     await Promise.all([drop(one, other), drop(other, one)]);
   };
@@ -88,12 +99,14 @@ function faults(namespaces: ReadonlyMap<Machine, Namespace>) {
     silence: (speaker: Machine, deaf: Machine) => drop(speaker, deaf),
     lose: (speaker: Machine, deaf: Machine, share: number) =>
       drop(speaker, deaf, "-m", "statistic", "--mode", "random", "--probability", share.toFixed(3)),
+    reset: (speaker: Machine, other: Machine) =>
+      rule(speaker, other, "-p", "tcp", "-j", "REJECT", "--reject-with", "tcp-reset"),
     isolate: async (machine: Machine) => {
       const others = [...namespaces.keys()].filter((other) => other !== machine);
       await Promise.all(others.map((other) => part(machine, other)));
     },
     heal: async () => {
-      await Promise.all([...namespaces.values()].map((it) => it.run("iptables", "-w", "-F", "INPUT")));
+      await Promise.all([...namespaces.values()].map((it) => it.run("iptables", "-w", "-F")));
     },
   };
 }

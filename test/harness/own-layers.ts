@@ -5,6 +5,8 @@ import { changedRanges, type GuestRange } from "#libs/disk-image";
 export interface ReceiptDisk {
   readonly id: string;
   readonly layer: string;
+  /** sha256:...; pending until it is computed. */
+  readonly digest: string;
 }
 
 /** The file of a disk that a checkpoint made, and the parts of the disk whose clusters it holds. */

@@ -4,8 +4,9 @@ import { closeSync, openSync } from "node:fs";
 import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { eventually, type TemporaryFolder, temporaryFolder } from "#libs/testing";
-import { type CommandResult, repository, runCommand } from "./command.ts";
+import { type CommandResult, firstLine, repository, runCommand } from "./command.ts";
 import { findQemus } from "./qemu-process.ts";
+import { runSharedCommand } from "./shared-command.ts";
 
 /** The command line of some installation. */
 export interface CommandLine {
@@ -15,6 +16,8 @@ export interface CommandLine {
   stillpoint(...args: string[]): Promise<CommandResult>;
   /** The same with `-o json`; gives the API's message. Fails with what was printed when it does not end with 0. */
   json(...args: string[]): Promise<unknown>;
+  /** Runs `stillpoint ARGS` until it prints a line that fits, for a minute at most, and gives that line. */
+  firstLine(args: readonly string[], fits: (line: string) => boolean): Promise<string>;
 }
 
 /** A Stillpoint installation of one's own: `stillpoint dev` in a temporary folder, on free ports. */
@@ -33,11 +36,23 @@ export interface Product extends CommandLine, AsyncDisposable {
 const program = join(repository, "bin/stillpoint");
 
 /** Its commands are ended, and no more begin, when `signal` is aborted. It has its own process group: Ctrl-C spares it. */
-export async function startProduct(env: Record<string, string> = {}, signal?: AbortSignal): Promise<Product> {
+export const startProduct = (env: Record<string, string> = {}, signal?: AbortSignal): Promise<Product> =>
+  start(env, { signal, run: (args, own) => runCommand(program, args, { env: own, ...(signal && { signal }) }) });
+
+/** The same for tests: its commands share one process, all but those of `firstLine`. */
+export const startTestProduct = (env: Record<string, string> = {}): Promise<Product> =>
+  start(env, { signal: undefined, run: runSharedCommand });
+
+interface Commands {
+  readonly signal: AbortSignal | undefined;
+  readonly run: (args: readonly string[], env: Record<string, string>) => Promise<CommandResult>;
+}
+
+async function start(env: Record<string, string>, commands: Commands): Promise<Product> {
   const folder = temporaryFolder();
   try {
     const launch = () => launchDev(folder.path, env);
-    return connectProduct(await launch(), folder, { launch, signal });
+    return connectProduct(await launch(), folder, { launch, ...commands });
   } catch (error) {
     await folder[Symbol.asyncDispose]();
     throw error;
@@ -88,20 +103,18 @@ async function whenReady(child: ChildProcess, log: string, before: number): Prom
   throw new Error(`stillpoint dev ended with ${child.exitCode}:\n${await readFile(log, "utf8")}`);
 }
 
-interface Connection {
+interface Connection extends Commands {
   readonly launch: () => Promise<Running>;
-  readonly signal: AbortSignal | undefined;
 }
 
-function connectProduct(first: Running, folder: TemporaryFolder, { launch, signal }: Connection): Product {
+function connectProduct(first: Running, folder: TemporaryFolder, { launch, signal, run }: Connection): Product {
   let running = first;
-  const run = (args: string[], commandSignal?: AbortSignal) => {
-    const env = { STILLPOINT_ADDRESS: running.address, STILLPOINT_REGISTRY: running.registryUrl };
-    return runCommand(program, args, { env, ...(commandSignal && { signal: commandSignal }) });
-  };
+  const environment = () => ({ STILLPOINT_ADDRESS: running.address, STILLPOINT_REGISTRY: running.registryUrl });
+  // What cleans up is not ended by the signal.
+  const runLast: Commands["run"] = signal === undefined ? run : (args, env) => runCommand(program, args, { env });
   const stillpoint = async (...args: string[]) => {
     signal?.throwIfAborted();
-    const result = await run(args, signal);
+    const result = await run(args, environment());
     signal?.throwIfAborted();
     return result;
   };
@@ -123,12 +136,13 @@ function connectProduct(first: Running, folder: TemporaryFolder, { launch, signa
     folder: folder.path,
     stillpoint,
     json,
+    firstLine: (args, fits) => firstLine(program, args, fits, { env: environment(), ...(signal && { signal }) }),
     kill: () => end(running.child, "SIGKILL"),
     restart: async () => {
       running = await launch();
     },
     [Symbol.asyncDispose]: async () => {
-      if (isAlive(running.child)) await deleteEveryWorkload((...args) => run(args));
+      if (isAlive(running.child)) await deleteEveryWorkload((...args) => runLast(args, environment()));
       await end(running.child, "SIGTERM");
       for (const { pid } of await findQemus(folder.path)) process.kill(pid, "SIGKILL");
       await folder[Symbol.asyncDispose]();

@@ -32,8 +32,8 @@ export async function startProxy(options: ProxyOptions): Promise<SupervisedProce
 function configured(deployed: string, options: ProxyOptions): string {
   const { place, folder, upstreams, certificate = "", port, registryPort, healthPort } = options;
   const own = deployed
-    // Its workers read what root alone may read.
-    .replace("daemon off;", "daemon off;\nuser root;")
+    // One process, as workers outlive a master that is killed, and one that reads what root alone may read.
+    .replace("daemon off;", "daemon off;\nmaster_process off;\nuser root;")
     .replaceAll("/tmp/", `${folder}/`)
     .replaceAll("/run/stillpoint/", `${certificate}/`)
     .replace("listen 7070", `listen ${place.address}:${port}`)

@@ -48,6 +48,8 @@ type Environment = Readonly<Record<string, string>>;
 export interface ReplicatedOptions {
   /** Of every service; 2 if unsaid. */
   readonly replicas?: number;
+  /** Of these services, so many. */
+  readonly replicasOf?: Partial<Readonly<Record<ControlPlaneService, number>>>;
   /** Names of the hosts, an agent each; n1 and n2 if unsaid. */
   readonly hosts?: readonly string[];
   /** Whether NATS syncs each write, as in production, or when it likes, its own default; it does if unsaid. */
@@ -56,10 +58,12 @@ export interface ReplicatedOptions {
   readonly env?: Environment;
   /** Added to that of one replica ("vm-1") or host ("n1"); asked at each of its starts. */
   readonly envOf?: (name: string) => Environment;
-  /** Three nodes, which the caller ends, instead of a server that the cluster starts. */
-  readonly nats?: NatsCluster;
-  /** Three servers with sentinels, likewise. */
-  readonly redis?: RedisCluster;
+  /** Nodes, which the caller ends, instead of a server that the cluster starts. */
+  readonly nats?: Pick<NatsCluster, "nodes" | "url"> & { readonly monitorUrl?: string };
+  /** Servers, with sentinels where there are several, likewise. */
+  readonly redis?: Pick<RedisCluster, "servers" | "url">;
+  /** Whether services are started as their images start them, with Node's settings of production. */
+  readonly isDeployed?: boolean;
   /** Where the code of one is, if not in this working copy; asked at each of its starts, so that it may change. */
   readonly rootOf?: (name: string) => string | undefined;
 }
@@ -102,7 +106,7 @@ export async function startReplicatedCluster(options: ReplicatedOptions = {}): P
   const common = {
     NATS_URL: options.nats?.url ?? nats.url,
     REDIS_URL: options.redis?.url ?? redis.url,
-    ...(options.nats && { NATS_MONITOR_URL: options.nats.monitorUrl }),
+    ...(options.nats?.monitorUrl !== undefined && { NATS_MONITOR_URL: options.nats.monitorUrl }),
     STILLPOINT_ADDRESS: address,
     REGISTRY_HTTP_URL: registryUrl,
   };
@@ -151,7 +155,8 @@ async function startReplicas(stage: Stage, stack: AsyncDisposableStack) {
   const upstreams: Record<string, string[]> = { "registry-http": [] };
   for (const service of controlPlane) {
     replicas[service] = [];
-    for (let number = 1; number <= (stage.options.replicas ?? 2); number++) {
+    const count = stage.options.replicasOf?.[service] ?? stage.options.replicas ?? 2;
+    for (let number = 1; number <= count; number++) {
       const name = `${service}-${number}`;
       const address = `127.0.0.1:${await freePort()}`;
       const http = `127.0.0.1:${await freePort()}`;
@@ -178,8 +183,12 @@ async function startHost(stage: Stage, name: string, env: Environment): Promise<
 function startProcess({ options, folder, common }: Stage, service: string, name: string, own: Environment) {
   const what = () => {
     const root = options.rootOf?.(name) ?? repository;
-    const argv = [process.execPath, join(root, "services", service, "main.ts")];
-    return { argv, env: { ...common, ...own, ...options.envOf?.(name) } };
+    const settings = { ...common, ...own, ...options.envOf?.(name) };
+    if (options.isDeployed === true) {
+      const env = { ...settings, STILLPOINT_SERVICE: service, STILLPOINT_ROOT: root };
+      return { argv: [join(root, "deploy/image/start")], env };
+    }
+    return { argv: [process.execPath, join(root, "services", service, "main.ts")], env: settings };
   };
   return SupervisedProcess.run(what, join(folder, `${name}.log`));
 }

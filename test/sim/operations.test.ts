@@ -1,13 +1,15 @@
 import { expect, test } from "vitest";
+import { reportSimulation } from "../faults/simulation-report.ts";
 import { simulate } from "./simulation.ts";
 
 /** One seed to look at, or how many to run. */
 const only = process.env.STILLPOINT_SEED;
 const count = Number(process.env.STILLPOINT_SEEDS ?? 300);
 
-test("operations end once, whatever dies, sleeps, repeats or is lost", { timeout: 3_600_000 }, async () => {
+test("operations end once, whatever dies, sleeps, repeats or is lost", { timeout: 3_600_000 }, async (context) => {
   const seeds = only === undefined ? Array.from({ length: count }, (_, index) => index + 1) : [Number(only)];
   const seen = { crashes: 0, takeovers: 0, terminal: {} as Record<string, number> };
+  reportSimulation(context, "test/sim/operations", () => ({ seeds: seeds.length, crashes: seen.crashes }));
   for (const seed of seeds) {
     const { violations, story, crashes, takeovers, terminal } = await simulate(seed);
     if (only !== undefined) console.log(story.join("\n"));

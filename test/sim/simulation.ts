@@ -79,7 +79,7 @@ class Simulation {
   }
 
   async run(): Promise<SimulationResult> {
-    for (let index = 0; index < PROCESSES; index++) void this.#keepProcess();
+    for (let index = 0; index < PROCESSES; index++) void this.#keepProcess(index > 0);
     void this.#forgetNowAndThen();
     const clients = Array.from({ length: CLIENTS }, (_, index) => startClient(this, index, REQUESTS));
     let answered = false;
@@ -109,23 +109,22 @@ class Simulation {
     return this.#gateways[this.random.below(this.#gateways.length)];
   }
 
-  /** Starts a process again whenever it has died. */
-  async #keepProcess(): Promise<void> {
+  /** Starts a process again whenever it has died. What one without a worker accepts goes through the queue. */
+  async #keepProcess(works: boolean): Promise<void> {
     while (!this.#stop.signal.aborted) {
       const process = new SimProcess(this);
-      await this.#runProcess(process);
+      await this.#runProcess(process, works);
       this.#crashes++;
       await this.clock.sleep(100 + this.random.below(3 * TTL_MS));
     }
   }
 
-  async #runProcess(process: SimProcess): Promise<void> {
+  async #runProcess(process: SimProcess, works: boolean): Promise<void> {
     const died = new Promise<void>((resolve) => process.signal.addEventListener("abort", () => resolve()));
     const { random } = this;
-    const records = process.log(this.#records);
     const starting = Operations.start({
       ops: process.log(this.#ops),
-      records,
+      records: process.log(this.#records),
       jobs: process.jobs(this.#jobs),
       jobState: process.jobState(this.#jobState),
       leases: process.leases(this.#leases),
@@ -138,15 +137,19 @@ class Simulation {
     const operations = await Promise.race([starting.catch(() => undefined), died.then(() => undefined)]);
     if (operations === undefined) return process.die();
     const gateway = { process, operations };
+    if (works) this.#startWorker(gateway);
+    this.#gateways.push(gateway);
+    await died;
+    this.#gateways = this.#gateways.filter((other) => other !== gateway);
+  }
+
+  #startWorker({ process, operations }: Gateway): void {
     startRunner(operations, {
-      jobs: simJobs(this, process, records, operations),
+      jobs: simJobs(this, process, process.log(this.#records), operations),
       ttlMs: TTL_MS,
       concurrency: 4,
       worker: `worker-${++this.#started}`,
     });
-    this.#gateways.push(gateway);
-    await died;
-    this.#gateways = this.#gateways.filter((other) => other !== gateway);
   }
 
   /** FLUSHALL, and a NATS that comes back without its hints. */

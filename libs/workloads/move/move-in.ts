@@ -2,6 +2,7 @@ import type { JobOutput, Step } from "#libs/operations";
 import type { WorkloadBody } from "../kind.ts";
 import { withdraw } from "./move-out.ts";
 import { atSource, type MoveContext, type MoveDeps, type MoveInput, placeOf } from "./move-state.ts";
+import { mayPass, patiently } from "./patiently.ts";
 import { applyThere, forgetThere, makeThere, receiveThere, startThere, type There, unmakeThere } from "./there.ts";
 
 export function makeStep<Body extends WorkloadBody>(deps: MoveDeps<Body>): Step<MoveInput> {
@@ -11,8 +12,18 @@ export function makeStep<Body extends WorkloadBody>(deps: MoveDeps<Body>): Step<
       await makeThere(deps, context, there(context));
       return undefined;
     },
-    undo: (context) => unmakeThere(deps, context, placeOf(context).to),
+    /** It was never started there: what a host that does not answer keeps of it, nobody looks for, and it is not waited for. */
+    async undo(context) {
+      const patience = { clock: deps.clock, signal: context.signal, forMs: patienceMs };
+      await patiently(patience, () => unmakeThere(deps, context, placeOf(context).to)).catch(unlessAway);
+    },
   };
+}
+
+const patienceMs = 10_000;
+
+function unlessAway(error: unknown): void {
+  if (!mayPass(error)) throw error;
 }
 
 /** Taken back by the undo of `make`. */
@@ -35,7 +46,7 @@ export function applyStep<Body extends WorkloadBody>(deps: MoveDeps<Body>): Step
 export async function goOn<Body extends WorkloadBody>(deps: MoveDeps<Body>, context: MoveContext): Promise<JobOutput> {
   const { agents, scheduler, moving } = deps;
   const { from, to, isLive } = placeOf(context);
-  const failure = isLive ? await startThere(deps, context, to) : undefined;
+  const { failure } = isLive ? await startThere(deps, context, to) : {};
   const left = await forgetThere(deps, context, to);
   await agents.runStep(context, atSource(context), "destroy", moving.destroy);
   await scheduler.release({ uid: context.input.uid, host: from });

@@ -1,17 +1,20 @@
 import { StillpointError } from "#libs/errors";
 import { operationName } from "#libs/names";
 import type { Job, JobOutput, Outcome, Step } from "#libs/operations";
-import { failedEvent, freeWorkload, heldWorkload } from "../held-workload.ts";
+import { freeWorkload, heldWorkload, ownWorkload, requireHeld } from "../held-workload.ts";
 import { asOnHost } from "../host-job.ts";
 import { type WorkloadBody, workloadEvent } from "../kind.ts";
 import { applyStep, goOn, makeStep, receiveStep } from "./move-in.ts";
 import { pushStep, stopStep, takeStep } from "./move-out.ts";
 import { type MoveContext, type MoveDeps, type MoveInput, placeOf } from "./move-state.ts";
+import { notMoved } from "./not-moved.ts";
+import { patiently } from "./patiently.ts";
 
 /**
- * Brings a workload to another host: stopped, taken, pushed, and made there of what was pushed. Until its record says
- * that it is there, a failure takes everything back; from then on there is no way back, and what is left of it on the
- * old host goes. At no time may it run on both: it is stopped until its record has changed.
+ * Brings a workload to another host: stopped, taken, pushed, and made there of what was pushed. Until that is whole a
+ * failure takes everything back; from `commit` on there is no way back, as a worker that stood still in `switch` may write
+ * the other host into the record at any time, and what is left of it on the old host goes. At no time may it run on both:
+ * it is stopped until its record has changed.
  */
 export function moveJob<Body extends WorkloadBody>(deps: MoveDeps<Body>): Job<MoveInput> {
   return {
@@ -20,6 +23,8 @@ export function moveJob<Body extends WorkloadBody>(deps: MoveDeps<Body>): Job<Mo
       placeStep(deps),
       ...[stopStep(deps), takeStep(deps), pushStep(deps)].map((step) => unlessMoved(deps, step)),
       ...[makeStep(deps), receiveStep(deps), applyStep(deps)].map((step) => unlessMoved(deps, step)),
+      // Its output decides: whoever takes the operation over finds it, and goes on.
+      { name: "commit", run: async (context) => ({ to: placeOf(context).to }) },
       switchStep(deps),
       { name: "go-on", run: (context) => goOn(deps, context) },
     ],
@@ -33,7 +38,7 @@ function placeStep<Body extends WorkloadBody>(deps: MoveDeps<Body>): Step<MoveIn
   const step: Step<MoveInput> = {
     name: "place",
     async run(context) {
-      const { uid, body } = await heldWorkload(deps, context);
+      const { uid, body } = await ownWorkload(deps, context);
       const { all, points } = await countCheckpoints(context.target);
       const why = moving.whyBound(body, all - points);
       if (why !== undefined) throw new StillpointError(moving.boundReason, `${context.target} stays: ${why}`);
@@ -51,22 +56,30 @@ function placeStep<Body extends WorkloadBody>(deps: MoveDeps<Body>): Step<MoveIn
   return unlessMoved(deps, step);
 }
 
+/** Longer than a host takes that was not heard of, and is back or down. */
+const patienceMs = 60_000;
+
 /** From here on it is there. */
 function switchStep<Body extends WorkloadBody>(deps: MoveDeps<Body>): Step<MoveInput> {
+  const run = async (context: MoveContext) => {
+    const { from, to } = placeOf(context);
+    await deps.records.modify(context.target, ({ body, operation }) => {
+      requireHeld({ operation }, context);
+      if (body.host === to) return undefined;
+      const events = [workloadEvent(deps.kind, "moved", body, { from, to })];
+      const time = deps.clock.now();
+      return { body: { ...body, host: to, movedFrom: { host: from, time }, updateTime: time }, events };
+    });
+    return undefined;
+  };
   return {
     name: "switch",
-    async run(context) {
-      const { from, to } = placeOf(context);
-      await deps.records.modify(context.target, ({ body, operation }) => {
-        if (operation !== context.operationId || body.host === to) return undefined;
-        const events = [workloadEvent(deps.kind, "moved", body, { from, to })];
-        return { body: { ...body, host: to, updateTime: deps.clock.now() }, events };
-      });
-      return undefined;
-    },
+    run,
     /** There is no way back: what was cut off by a cancel is done all the same. */
     async undo(context) {
-      if (await isMoved(deps, context)) await goOn(deps, context);
+      if (!(await isMoved(deps, context))) return;
+      await run(context);
+      await patiently({ ...deps, signal: context.signal, forMs: patienceMs }, () => goOn(deps, context));
     },
   };
 }
@@ -81,7 +94,9 @@ function unlessMoved<Body extends WorkloadBody>(deps: MoveDeps<Body>, step: Step
   };
 }
 
+/** Or it is about to be. */
 async function isMoved<Body extends WorkloadBody>(deps: MoveDeps<Body>, context: MoveContext): Promise<boolean> {
+  if (context.outputs.commit !== undefined) return true;
   if (context.outputs.place === undefined) return false;
   return (await heldWorkload(deps, context)).body.host === placeOf(context).to;
 }
@@ -91,13 +106,13 @@ async function conclude<Body extends WorkloadBody>(
   context: MoveContext,
   outcome: Outcome,
 ): Promise<JobOutput | undefined> {
-  const left = outcome.succeeded ? context.outputs["go-on"] : undefined;
-  await freeWorkload(deps.records, context, async (body) => {
-    const { body: seen, events } = await asOnHost(deps, body, left);
-    if (outcome.succeeded) return { body: seen, events };
-    return { body: seen, events: [...events, failedEvent(deps.kind, `${deps.kind.word}.move`, body, outcome)] };
+  if (!outcome.succeeded) {
+    await freeWorkload({ records: deps.records }, context, (body) => notMoved(deps, body, context, outcome));
+    return undefined;
+  }
+  await freeWorkload({ records: deps.records }, context, async (body) => {
+    return await asOnHost(deps, { ...body, movedFrom: undefined }, context.outputs["go-on"]);
   });
-  if (!outcome.succeeded) return undefined;
   const { from, to } = placeOf(context);
   const { failure } = context.outputs["go-on"] ?? {};
   return { name: context.target, from, to, ...(failure === undefined ? {} : { notStarted: failure }) };

@@ -1,10 +1,14 @@
-import { isStillpointError, StillpointError } from "#libs/errors";
+import { isStillpointError, type Reason, StillpointError } from "#libs/errors";
 import type { Step } from "#libs/operations";
 import { heldWorkload } from "../held-workload.ts";
 import type { WorkloadBody } from "../kind.ts";
 import { atSource, type MoveContext, type MoveDeps, type MoveInput, parcelOf, placeOf } from "./move-state.ts";
+import { patiently } from "./patiently.ts";
 
-export function stopStep<Body extends WorkloadBody>({ agents, moving }: MoveDeps<Body>): Step<MoveInput> {
+/** Longer than a host takes that was not heard of, and is back or down. */
+const patienceMs = 60_000;
+
+export function stopStep<Body extends WorkloadBody>({ agents, moving, clock }: MoveDeps<Body>): Step<MoveInput> {
   return {
     name: "stop",
     async run(context) {
@@ -13,14 +17,15 @@ export function stopStep<Body extends WorkloadBody>({ agents, moving }: MoveDeps
     },
     async undo(context) {
       if (!placeOf(context).isLive || context.input.staysStopped) return;
-      await agents.runStep(context, atSource(context), "start-again", moving.start);
+      const patience = { clock, signal: context.signal, forMs: patienceMs };
+      await patiently(patience, () => agents.runStep(context, atSource(context), "start-again", moving.start));
     },
   };
 }
 
 /** Its disks, or its volumes and its writable layer, at rest. */
 export function takeStep<Body extends WorkloadBody>(deps: MoveDeps<Body>): Step<MoveInput> {
-  const { agents } = deps;
+  const { agents, clock } = deps;
   return {
     name: "take",
     async run(context) {
@@ -32,7 +37,8 @@ export function takeStep<Body extends WorkloadBody>(deps: MoveDeps<Body>): Step<
     async undo(context) {
       const { checkpointUid } = parcelOf(deps, context);
       const action = { $case: "discardCheckpoint", value: { checkpointUid } } as const;
-      await agents.runStep(context, atSource(context), "undo-take", action);
+      const patience = { clock, signal: context.signal, forMs: patienceMs };
+      await patiently(patience, () => agents.runStep(context, atSource(context), "undo-take", action));
     },
   };
 }
@@ -50,9 +56,16 @@ export function pushStep<Body extends WorkloadBody>(deps: MoveDeps<Body>): Step<
       if (pushed === undefined) throw new StillpointError("INTERNAL", "the host did not say what it pushed");
       return { reference: `${repository}@${pushed.digest}` };
     },
-    undo: (context) => withdraw(deps, context),
+    /** What a registry keeps that does not answer must not keep the workload from being started again. */
+    async undo(context) {
+      await withdraw(deps, context).catch((error: unknown) => {
+        if (!isStillpointError(error) || !awayRegistry.has(error.reason)) throw error;
+      });
+    },
   };
 }
+
+const awayRegistry: ReadonlySet<Reason> = new Set(["UNAVAILABLE", "REGISTRY_UNREACHABLE"] as const);
 
 /** Takes what was pushed out of the registry; what it consists of goes when that is collected. */
 export async function withdraw<Body extends WorkloadBody>(deps: MoveDeps<Body>, context: MoveContext): Promise<void> {

@@ -23,6 +23,8 @@ export interface Moving<Body extends WorkloadBody> {
   readonly start: AgentAction;
   /** Makes it as it is, for the files of that checkpoint to come. */
   make(body: Body, reference: string): AgentAction;
+  /** Makes it of its image, where it has no data and so needs no checkpoint to be recovered from; undefined where it has. */
+  anew?(body: Body): AgentAction | undefined;
   /** Removes all that a host has of it; right where it has nothing. */
   readonly destroy: AgentAction;
   /** What the registry is told of it: no secrets. */

@@ -1,15 +1,16 @@
-import { isStillpointError, type Reason, StillpointError } from "#libs/errors";
+import { isStillpointError, type Reason } from "#libs/errors";
 import type { AgentAction } from "#libs/host-agent";
 import type { JobContext, JobOutput } from "#libs/operations";
 import { heldWorkload, outputOf, type WorkloadInput, type WorkloadJobDeps } from "../held-workload.ts";
 import type { WorkloadBody } from "../kind.ts";
+import { runOnHost } from "../run-on-host.ts";
 import { type Moving, uuidOf } from "./move-state.ts";
 
 /** The host that a workload comes to, and the checkpoint in the registry that it comes from. */
 export interface There {
   /** hosts/<host> */
   readonly host: string;
-  /** <repository>@sha256:... */
+  /** <repository>@sha256:...; empty for one that is made of its image anew. */
   readonly reference: string;
 }
 
@@ -35,7 +36,8 @@ export async function makeThere<Body extends WorkloadBody>(
   const { uid } = context.input;
   const { body } = await heldWorkload(deps, context);
   await agents.runStep(context, { host, uid }, "clear", moving.destroy);
-  await agents.runStep(context, { host, uid }, "make", moving.make(body, reference));
+  const anew = reference === "" ? moving.anew?.(body) : undefined;
+  await agents.runStep(context, { host, uid }, "make", anew ?? moving.make(body, reference));
 }
 
 export async function unmakeThere<Body extends WorkloadBody>(
@@ -83,22 +85,20 @@ export async function forgetThere<Body extends WorkloadBody>(
 const passing: ReadonlySet<Reason> = new Set([
   ...(["UNAVAILABLE", "OUTCOME_UNKNOWN", "HOST_UNREACHABLE", "HOST_NOT_FOUND"] as const),
   ...(["ENGINE_UNAVAILABLE", "DEADLINE_EXCEEDED", "EPOCH_STALE", "OPERATION_CANCELLED"] as const),
+  "START_UNCONFIRMED" as const,
 ]);
 
-/** Gives why it does not run there: that is no reason to stay half-way. */
+/** What it has left there; or why it does not run: that is no reason to stay half-way. */
 export async function startThere<Body extends WorkloadBody>(
   { agents, moving }: ThereDeps<Body>,
   context: Context,
   host: string,
-): Promise<string | undefined> {
+): Promise<JobOutput & { readonly failure?: string }> {
   try {
-    await agents.runStep(context, { host, uid: context.input.uid }, "start", moving.start);
-    return undefined;
+    const at = { host, uid: context.input.uid };
+    return outputOf(await runOnHost(agents, context, { at, step: "start", action: moving.start })) ?? {};
   } catch (error) {
     if (context.signal.aborted || !isStillpointError(error) || passing.has(error.reason)) throw error;
-    // It is not heard by its owner at the moment, or its agent has just begun anew: tried again, as when it does not answer.
-    if (error.reason === "LEASE_EXPIRED")
-      throw new StillpointError("HOST_UNREACHABLE", error.message, { cause: error });
-    return `${error.reason}: ${error.message}`;
+    return { failure: `${error.reason}: ${error.message}` };
   }
 }

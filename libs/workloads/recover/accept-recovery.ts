@@ -10,7 +10,8 @@ import type { CallScope } from "#libs/rpc";
 import { type AcceptDeps, accepting, findWorkload, refuseUnless } from "../accept.ts";
 import type { WorkloadBody } from "../kind.ts";
 import { leasePaused } from "../lease-reason.ts";
-import { notDown } from "./recover-job.ts";
+import { notDown } from "./stay.ts";
+import { isUnrecovered } from "./unrecovered.ts";
 
 export interface AcceptRecoveryDeps<Body extends WorkloadBody> extends AcceptDeps<Body> {
   readonly operations: Pick<Operations, "accept" | "repeated" | "get" | "cancel">;
@@ -32,7 +33,8 @@ const lookEveryMs = 200;
 /**
  * Accepts the recovery of a workload. What holds it is asked to end, and so to take back what it can; what does not end in
  * time, as its host does not answer, is superseded. A workload that is being deleted or made is left to that, and one of
- * several that are held together to the operation on all.
+ * several that are held together to the operation on all. One that could not be recovered and whose host is back is to
+ * run there; then nothing that holds it makes room.
  */
 export async function acceptRecovery<Body extends WorkloadBody>(
   deps: AcceptRecoveryDeps<Body>,
@@ -47,8 +49,9 @@ export async function acceptRecovery<Body extends WorkloadBody>(
   const fingerprint = { from: host };
   const first = await deps.operations.repeated({ ...asked, fingerprint });
   if (first !== undefined) return first;
-  if ((await hosts.get(host))?.body.state !== HostState.DOWN) throw notDown(name, host);
-  await endHolder(deps, stored, host);
+  const isDown = (await hosts.get(host))?.body.state === HostState.DOWN;
+  if (!isDown && !isUnrecovered(stored.body)) throw notDown(name, host);
+  if (isDown) await endHolder(deps, stored, host);
   return deps.operations.accept<Body>(
     { ...asked, fingerprint },
     {
@@ -56,15 +59,24 @@ export async function acceptRecovery<Body extends WorkloadBody>(
       uid: stored.uid,
       missingReason: kind.reasons.missing,
       expect(held) {
-        if (held.body.host !== host) throw notDown(name, host);
+        const wasToRun = isUnrecovered(held.body);
+        if (held.body.host !== host || !(isDown || wasToRun)) throw notDown(name, host);
         refuseUnguarded(held);
-        refuseUnless(kind, held, "recover", held.body.stateReason === leasePaused);
+        refuseUnless(kind, held, "recover", wasToRun || held.body.stateReason === leasePaused);
       },
-      supersedes: (holder) => mayMakeRoom(holder, host),
-      change: ({ body }) => ({ body: { ...body, stateReason: `${host} is down; it is being recovered` } }),
+      supersedes: (holder) => isDown && mayMakeRoom(holder, host),
+      // Paused by its host's guard it ran as well, and is to: that is not to be forgotten if this fails.
+      change: ({ body }) => ({
+        body: { ...body, state: kind.states.running, stateReason: `${host} ${isDown ? whyHeld.down : whyHeld.back}` },
+      }),
     },
   );
 }
+
+const whyHeld = {
+  down: "is down; it is being recovered",
+  back: "is back; it is looked whether it runs there",
+};
 
 /** One that no guard has paused may run on, however long nobody has heard of its host. */
 function refuseUnguarded({ name, body }: Pick<StoredRecord<WorkloadBody>, "name" | "body">): void {

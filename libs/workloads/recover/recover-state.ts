@@ -26,22 +26,24 @@ export type RecoverContext = JobContext<RecoverInput>;
 
 /** What step `check` found: what it is recovered from. */
 export interface Point {
-  /** Resource name of the checkpoint. */
+  /** Resource name of the checkpoint; empty with `home` and `isAnew`. */
   readonly checkpoint: string;
-  /** <repository>@sha256:... */
+  /** <repository>@sha256:...; empty with the checkpoint. */
   readonly reference: string;
   /** ISO 8601, of its instant. */
   readonly time: string;
   /** How old it was when the recovery began: what was written in that time is lost. */
   readonly ageSeconds: number;
+  /** hosts/<host> that has it as it was at that time; absent where it has to be brought. */
+  readonly home?: string;
+  /** It has no data, and is made of its image. */
+  readonly isAnew?: boolean;
 }
 
 /** A host that was tried, or is to be. */
 export interface Try {
   /** hosts/<host> */
   readonly to: string;
-  /** ISO 8601: when it was placed there. */
-  readonly since: string;
   /** Why it could not be brought there. */
   readonly failure?: string;
 }
@@ -53,6 +55,8 @@ export function pointOf({ outputs }: Pick<RecoverContext, "outputs">): Point {
 
 /** The host that it comes to; undefined before it is placed. */
 export function targetOf({ outputs }: Pick<RecoverContext, "outputs">): string | undefined {
+  const home = (outputs.check as unknown as Point | undefined)?.home;
+  if (home !== undefined) return home;
   const placed = outputs["place-again"] ?? outputs.place;
   return placed === undefined ? undefined : (placed as unknown as Try).to;
 }

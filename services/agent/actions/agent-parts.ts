@@ -6,6 +6,7 @@ import type { StorageWatch } from "../checkpoints/storage-watch.ts";
 import type { ContainerParts } from "../containers/container-parts.ts";
 import type { FreezeGuard } from "../guard-client.ts";
 import type { Fence } from "../lease/fence.ts";
+import type { Starts } from "../lease/host-lease.ts";
 import type { DiskStore, Hypervisor, ImageStore } from "../ports.ts";
 import type { Workloads } from "../workloads.ts";
 
@@ -18,8 +19,8 @@ export interface AgentParts {
   readonly disks: DiskStore;
   readonly guard: FreezeGuard;
   readonly fence: Fence;
-  /** Fails with LEASE_EXPIRED while what must not run twice must not run here. */
-  readonly requireLease: (name: string) => void;
+  /** Of what must not run twice. */
+  readonly starts: Starts;
   /** Digests. */
   readonly background: BackgroundWork;
   /** Merges, of one workload at a time. Who reads its layers outside its own steps holds it here meanwhile. */

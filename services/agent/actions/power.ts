@@ -33,7 +33,7 @@ export async function switchOn(
   spec: MachineSpec,
   options: { readonly incoming: boolean },
 ): Promise<Machine> {
-  if (spec.fenced) parts.requireLease(workload.definition.name);
+  if (spec.fenced) parts.starts.require({ uid: workload.uid, name: workload.definition.name });
   await workload.save((manifest) => ({ ...manifest, power: "on", fenced: spec.fenced }));
   try {
     const machine = await parts.hypervisor.start(spec, options);

@@ -29,18 +29,30 @@ export async function adoptContainers(
   const inEngine = await parts.engine.list();
   if (isFirst) await removeStrays(parts, inEngine);
   for (const container of parts.containers.list()) {
-    await adopt(parts, container).catch((error: unknown) => {
-      parts.logger.error({ err: error, uid: container.uid }, "the container could not be adopted");
-    });
+    const { leaseHold } = container;
+    // Nothing is to be done to one that stands still for want of a lease.
+    if (leaseHold === undefined) await adoptOne(parts, container);
+    else void leaseHold.over.then(() => adoptOne(parts, container));
   }
   if (isFirst) await parts.networks.sweep();
+}
+
+function adoptOne(parts: ContainerParts, container: Container): Promise<void> {
+  return adopt(parts, container).catch((error: unknown) => {
+    parts.logger.error({ err: error, uid: container.uid }, "the container could not be adopted");
+  });
 }
 
 /** Takes what the engine tells of a container. */
 export async function noteEvent(parts: ContainerParts, event: EngineEvent): Promise<void> {
   const container = parts.containers.find(event.uid);
-  if (container === undefined || container.isLeaving || isOld(container, event.time)) return;
-  if (isOurs(container, event)) return;
+  if (container === undefined) return;
+  await note(parts, container, event);
+  parts.restarts.consider(container);
+}
+
+async function note(parts: ContainerParts, container: Container, event: EngineEvent): Promise<void> {
+  if (container.isLeaving || isOld(container, event.time) || isOurs(container, event)) return;
   // One that was removed may have been made anew.
   if (event.kind === "removed") return void (await lookAgain(parts, container));
   if (event.kind === "outOfMemory") container.ranOutOfMemory = true;
@@ -51,9 +63,10 @@ export async function noteEvent(parts: ContainerParts, event: EngineEvent): Prom
   container.see({ ...status, lastExit: status.lastExit && { ...status.lastExit, error } }, event.time);
 }
 
-/** A checkpoint lets it stand still for a moment, or makes it anew. */
+/** A checkpoint lets it stand still for a moment, or makes it anew; one that stands still cannot say how it is. */
 function isOurs(container: Container, { kind }: EngineEvent): boolean {
   const { pending, applying } = treeOf(container);
+  if (container.leaseHold !== undefined && kind === "health") return true;
   return (kind === "paused" && pending?.isPaused === true) || (kind === "removed" && applying !== null);
 }
 
@@ -65,7 +78,8 @@ async function adopt(parts: ContainerParts, container: Container): Promise<void>
   if (seen === undefined) return;
   const { intent } = container;
   if (intent.isStopped && isAlive(seen)) await stopContainer(parts, container, 0);
-  if (!intent.isStopped && seen.state === "exited") await startAgain(parts, container);
+  if (container.isGuarded) parts.restarts.consider(container);
+  else if (!intent.isStopped && seen.state === "exited") await startAgain(parts, container);
 }
 
 /** The engine could not start it at its own start: the files of its secrets were gone. */

@@ -4,11 +4,14 @@ import type { Logger } from "#libs/logger";
 import type { RegistryClient } from "#libs/oci";
 import type { BackgroundWork } from "../checkpoints/background-work.ts";
 import type { ContainerEngine, EngineFacts } from "../container-engine.ts";
+import type { FencedContainers } from "../lease/fenced-containers.ts";
+import type { Starts } from "../lease/host-lease.ts";
 import type { Container } from "./container.ts";
 import type { ContainerImages } from "./container-images.ts";
 import type { Containers } from "./containers.ts";
 import type { HostPolicy } from "./isolation.ts";
 import type { ProjectNetworks } from "./networks.ts";
+import type { PolicyRestarts } from "./policy-restarts.ts";
 import type { Programs } from "./program.ts";
 import type { SecretFiles } from "./secrets.ts";
 
@@ -37,6 +40,11 @@ export interface ContainerParts {
   facts(): EngineFacts;
   /** Before a step or a call. @throws StillpointError ENGINE_UNAVAILABLE until all that the engine has is adopted */
   requireEngine(): void;
+  /** Those that must not run without the host's lease, by the fence guard. */
+  readonly guarded: FencedContainers;
+  readonly starts: Starts;
+  /** Of those too. */
+  readonly restarts: Pick<PolicyRestarts, "consider">;
   readonly clock: Clock;
   readonly logger: Logger;
 }

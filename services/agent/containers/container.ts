@@ -1,14 +1,18 @@
 import { writeFile } from "node:fs/promises";
-import { type RestartPolicy, RestartPolicy_Mode } from "#contracts/container/v1/container";
+import { ContainerState, type RestartPolicy, RestartPolicy_Mode } from "#contracts/container/v1/container";
 import {
   ContainerDefinition,
   ContainerStatus,
   type Workload as WorkloadMessage,
   WorkloadState,
 } from "#contracts/host/v1/agent";
+import { Recovery } from "#contracts/vm/v1/vm";
 import type { Logger } from "#libs/logger";
+import { leasePaused } from "#libs/workloads";
 import { writeDurably } from "../durable-file.ts";
-import { writeManifest } from "../manifest.ts";
+import type { LeaseHold } from "../lease/lease-hold.ts";
+import { type LeftBehind, writeManifest } from "../manifest.ts";
+import { withHash } from "../own-sum.ts";
 import type { Happened, WorkloadDeps } from "../workload.ts";
 import type { CheckpointTree } from "./checkpoints/tree-shape.ts";
 import type { ContainerFolder } from "./container-folder.ts";
@@ -29,6 +33,10 @@ export interface ContainerManifest {
   readonly isStopped: boolean;
   /** Absent before its first checkpoint. */
   readonly tree?: CheckpointTree;
+  /** What the engine calls what the fence guard holds; absent before its first start under one. */
+  readonly guardedId?: string;
+  /** It runs elsewhere or is gone: it is never started here again. */
+  readonly leftBehind?: LeftBehind;
 }
 
 /** The last word on a container, so that one that comes back says what happened meanwhile. */
@@ -58,6 +66,8 @@ export class Container {
   isBeingMade = false;
   /** A step acts on it. */
   isActedOn = false;
+  /** While the host has no lease and its processes stand still for that. */
+  leaseHold: LeaseHold | undefined;
 
   constructor(given: {
     readonly definition: ContainerDefinition;
@@ -103,7 +113,17 @@ export class Container {
 
   get intent(): Intent {
     const { isStopped, hasHealthCheck } = this.#manifest;
-    return { isStopped, restart: this.restart, hasHealthCheck };
+    return { isStopped, restart: this.restart, hasHealthCheck, isRestartedHere: this.isGuarded };
+  }
+
+  /** It must not run without the host's lease. */
+  get isGuarded(): boolean {
+    return this.#definition.spec?.recovery === Recovery.RESTART;
+  }
+
+  /** For a checkpoint, by its engine. */
+  get isPausedByUs(): boolean {
+    return this.#manifest.tree?.pending?.isPaused === true;
   }
 
   /** Changes the manifest, on disk first; changes take turns. */
@@ -120,12 +140,12 @@ export class Container {
     if (this.#manifest.isStopped !== isStopped) await this.save((manifest) => ({ ...manifest, isStopped }));
   }
 
-  /** Changes the restart policy, on disk first. */
-  saveRestart(restart: RestartPolicy): Promise<void> {
+  /** Changes restart policy or recovery, on disk first. */
+  savePolicy(policy: { readonly restart: RestartPolicy } | { readonly recovery: Recovery }): Promise<void> {
     return this.#inTurn(async () => {
       const { spec } = this.#definition;
-      const next = { ...this.#definition, spec: spec && { ...spec, restart } };
-      await writeDurably(this.folder.spec, JSON.stringify(ContainerDefinition.toJSON(next), null, 1));
+      const next = { ...this.#definition, spec: spec && { ...spec, ...policy } };
+      await writeDurably(this.folder.spec, withHash(ContainerDefinition.toJSON(next) as object));
       this.#definition = next;
     });
   }
@@ -134,11 +154,14 @@ export class Container {
    * Takes what it is now, and tells of it when that has changed, but for the start of a new one.
    * @param eventTime of the event that says so
    */
-  see(status: ContainerStatus, eventTime = this.#told.eventTime): void {
+  see(seen: ContainerStatus, eventTime = this.#told.eventTime): void {
     const before = this.#told.status;
+    const isHeld = this.leaseHold !== undefined && seen.state === ContainerState.RUNNING;
+    const status = isHeld ? { ...seen, state: ContainerState.PAUSED } : seen;
     this.#told = { status, eventTime };
     const isAnswered = this.isBeingMade && isStart(before, status);
-    if (differs(before, status) && !isAnswered) this.observe({ container: status, reason: reasonOf(status) });
+    const reason = this.leaseHold === undefined ? reasonOf(status) : leasePaused;
+    if (differs(before, status) && !isAnswered) this.observe({ container: status, reason });
     const written = this.#inTurn(() => this.#writeTold());
     written.catch((error: unknown) => this.#deps.logger.warn({ err: error, uid: this.uid }, "its status is not kept"));
   }
@@ -161,6 +184,8 @@ export class Container {
       head: this.#manifest.tree?.head?.checkpoint ?? "",
       storage: undefined,
       container: this.status,
+      leftBehind: this.#manifest.leftBehind !== undefined,
+      leaseHoldTime: this.leaseHold?.since,
     };
   }
 

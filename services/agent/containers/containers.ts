@@ -4,6 +4,8 @@ import { StillpointError } from "#libs/errors";
 import type { SecretKeys } from "#libs/secrets";
 import { syncFolder } from "../durable-file.ts";
 import { readManifest, writeManifest } from "../manifest.ts";
+import { readHashed, withHash } from "../own-sum.ts";
+import { journalsIn } from "../steps/step-runner.ts";
 import type { DataFolder } from "../workload-folder.ts";
 import { Container, type ContainerDeps, type ContainerManifest, type ToldStatus } from "./container.ts";
 import { containerFolder } from "./container-folder.ts";
@@ -79,7 +81,7 @@ export class Containers {
 
   /** The manifest last: without it nothing here counts, and with it all of the folder is on the disk. */
   async #write({ definition, folder, manifest }: Container): Promise<void> {
-    const spec = JSON.stringify(ContainerDefinition.toJSON(definition), null, 1);
+    const spec = withHash(ContainerDefinition.toJSON(definition) as object);
     await writeFile(folder.spec, spec, { mode: 0o600, flush: true });
     await writeManifest(folder.manifest, manifest);
     await syncFolder(this.#data.containers);
@@ -90,7 +92,8 @@ export class Containers {
     const folder = containerFolder(this.#data, uid);
     try {
       const manifest = await readManifest<ContainerManifest>(folder.manifest);
-      const definition = ContainerDefinition.fromJSON(JSON.parse(await readFile(folder.spec, "utf8")));
+      await journalsIn(this.#data.journals).linesOf(uid).read(); // without it nobody knows whose word counts
+      const definition = ContainerDefinition.fromJSON(await readHashed(folder.spec));
       const told = await readTold(folder.status);
       if ((definition.spec?.secrets ?? []).length > 0) await this.#reseal(uid, folder.secrets);
       this.#byUid.set(uid, new Container({ definition, folder, manifest, told, deps: this.#deps }));

@@ -29,16 +29,18 @@ export async function lookAgain(parts: ContainerParts, container: Container): Pr
 export async function lookAtAll(parts: ContainerParts): Promise<void> {
   const inEngine = await parts.engine.list();
   for (const container of parts.containers.list()) {
-    const { uid, manifest, status, isLeaving } = container;
-    if (manifest.image === "" || isLeaving || fits(status.state, inEngine.get(uid))) continue;
+    const { uid, manifest, isLeaving } = container;
+    if (manifest.image === "" || isLeaving || fits(container, inEngine.get(uid))) continue;
     await lookAgain(parts, container);
+    parts.restarts.consider(container);
   }
 }
 
-function fits(state: ContainerState, seen: SeenState | undefined): boolean {
+function fits({ status: { state }, leaseHold }: Container, seen: SeenState | undefined): boolean {
   switch (seen) {
     case "running":
-      return state === ContainerState.RUNNING;
+      // The engine does not know that it is held.
+      return state === (leaseHold === undefined ? ContainerState.RUNNING : ContainerState.PAUSED);
     case "paused":
       return state === ContainerState.PAUSED;
     case "restarting":

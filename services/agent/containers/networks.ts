@@ -84,6 +84,7 @@ export class ProjectNetworks {
     await this.#change(name, true, async (isThere) => {
       if (this.#usersOf(name).size > 0) return isThere;
       await this.#deps.engine.removeNetwork(name);
+      if (this.#usersOf(name).size === 0) this.#users.delete(name);
       return false;
     });
   }

@@ -7,7 +7,9 @@ import type { RegistryClient } from "#libs/oci";
 import { readKeyFile, SecretKeys } from "#libs/secrets";
 import type { BackgroundWork } from "../checkpoints/background-work.ts";
 import type { AgentConfig } from "../config.ts";
-import { DockerEngine } from "../docker/docker-engine.ts";
+import type { DockerEngine } from "../docker/docker-engine.ts";
+import type { FencedContainers } from "../lease/fenced-containers.ts";
+import type { Starts } from "../lease/host-lease.ts";
 import type { DataFolder } from "../workload-folder.ts";
 import { adoptContainers, noteEvent } from "./adopt-containers.ts";
 import { ContainerStorage } from "./checkpoints/storage.ts";
@@ -19,6 +21,8 @@ import { evictImages, isDiskLow } from "./evict-images.ts";
 import { capabilityName } from "./isolation.ts";
 import { lookAtAll } from "./look-again.ts";
 import { ProjectNetworks } from "./networks.ts";
+import { PolicyRestarts, type PolicyRestartsDeps } from "./policy-restarts.ts";
+import { startByPolicy } from "./power.ts";
 import { Programs } from "./program.ts";
 import { freeBytesIn } from "./pull-within.ts";
 import { PulledImages } from "./pulled-images.ts";
@@ -37,6 +41,8 @@ export interface ContainerWiring {
   readonly deps: ContainerDeps;
   readonly registry: RegistryClient;
   readonly background: BackgroundWork;
+  readonly guarded: FencedContainers;
+  readonly starts: Starts;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -51,14 +57,15 @@ export interface HostContainers {
 
 /** The containers of this host, by their files; undefined when it is not to have any. */
 export async function openContainers(wiring: ContainerWiring): Promise<HostContainers | undefined> {
-  const { config, lifecycle, data, hostData, deps, clock, logger, registry, background } = wiring;
+  const { config, lifecycle, data, hostData, deps, clock, logger, registry, background, guarded, starts } = wiring;
   const socketPath = socketOf(config.AGENT_DOCKER_HOST);
   if (socketPath === undefined) return undefined;
-  const engine = new DockerEngine({ socketPath, hostData });
+  const engine = await openEngine(socketPath, hostData);
   const pulled = await PulledImages.open(join(data.root, "container-images.json"));
   const keys = SecretKeys.parse(config.STILLPOINT_SECRETS_KEY ?? (await readKeyFile(join(data.root, "secrets-key"))));
+  const restarts = openRestarts(wiring, (container, signal) => startByPolicy(parts, container, signal));
   const parts: ContainerParts = {
-    ...{ engine, clock, logger, registry, background },
+    ...{ engine, clock, logger, registry, background, guarded, starts, restarts },
     storage: new ContainerStorage({ clock, logger }),
     containers: await Containers.open(data, deps, keys),
     images: new ContainerImages({
@@ -80,8 +87,7 @@ export async function openContainers(wiring: ContainerWiring): Promise<HostConta
   };
   const evicting = {
     ...{ pulled, images: engine.images, known: parts.images, limitBytes: config.AGENT_CONTAINER_IMAGES_BYTES },
-    isDiskLow: () => isDiskLow(watch.known().dataFolder),
-    ...{ clock, logger },
+    ...{ isDiskLow: () => isDiskLow(watch.known().dataFolder), clock, logger },
   };
   const watch = new EngineWatch({
     ...{ engine, clock, logger },
@@ -96,6 +102,17 @@ export async function openContainers(wiring: ContainerWiring): Promise<HostConta
   lifecycle.add("container networks", parts.networks, (networks) => networks.close());
   lifecycle.add("containers", watch, (opened) => opened.close());
   return { parts, start: () => watch.start(), capabilities: () => capabilitiesOf(watch) };
+}
+
+/** Its client costs a tenth of a second to load: hosts without containers do without. */
+async function openEngine(socketPath: string, hostData: string): Promise<DockerEngine> {
+  const { DockerEngine } = await import("../docker/docker-engine.ts");
+  return new DockerEngine({ socketPath, hostData });
+}
+
+function openRestarts({ lifecycle, clock, logger }: ContainerWiring, start: PolicyRestartsDeps["start"]) {
+  const restarts = new PolicyRestarts({ clock, logger, start });
+  return lifecycle.add("restarts of containers", restarts, (opened) => opened.close());
 }
 
 /** What keeps an image: a container here, which was made of it or goes on from a checkpoint that stands on it. */

@@ -91,7 +91,7 @@ async function changePower(parts: ContainerParts, container: Container, action: 
     case "killContainer":
       return await killContainer(parts, container, action.value.signal || "SIGKILL");
     case "updateContainer":
-      return await updateContainer(parts, container, action.value.restart);
+      return await updateContainer(parts, container, action.value);
   }
 }
 

@@ -1,4 +1,6 @@
 import { ContainerState, type RestartPolicy, RestartPolicy_Mode } from "#contracts/container/v1/container";
+import type { UpdateContainer } from "#contracts/host/v1/agent";
+import { Recovery } from "#contracts/vm/v1/vm";
 import { isStillpointError, StillpointError } from "#libs/errors";
 import { removeImages } from "./checkpoints/roll-back.ts";
 import type { Container } from "./container.ts";
@@ -7,26 +9,28 @@ import { projectOf } from "./create.ts";
 import { lookAgain } from "./look-again.ts";
 import { restoreSecrets } from "./restore-secrets.ts";
 import { started } from "./status.ts";
+import { underGuard } from "./under-guard.ts";
 
 const NEVER: RestartPolicy = { mode: RestartPolicy_Mode.NO, maxRetries: 0 };
 const NANOS_IN_MS = 1e6;
 
-/** Starts it and waits until its process runs. @throws StillpointError COMMAND_NOT_FOUND, PORT_TAKEN */
+/** Starts it and waits until its process runs. @throws StillpointError COMMAND_NOT_FOUND, PORT_TAKEN, LEASE_EXPIRED, START_UNCONFIRMED */
 export async function startContainer(parts: ContainerParts, container: Container): Promise<void> {
   const { engine, networks, clock } = parts;
   const { uid, status, definition } = container;
   if (container.manifest.image === "") {
     throw new StillpointError("CONTAINER_STATE", `${container.name} has no image yet: its checkpoint has not come`);
   }
+  if (container.isGuarded) parts.starts.require(container);
   if (status.state === ContainerState.PAUSED) await engine.unpause(uid);
   if (definition.spec?.isolated === false) await networks.ensure(projectOf(container), uid);
   await restoreSecrets(parts, container);
   const { isStopped } = container.manifest;
   await container.noteStopped(false);
   try {
-    if (hasPolicy(container)) await engine.setRestart(uid, container.restart);
+    if (isEnginesToRestart(container)) await engine.setRestart(uid, container.restart);
     const asked = clock.now();
-    if (await engine.start(uid)) noteStart(container, asked, clock.now());
+    if (await underGuard(parts, container, () => engine.start(uid))) noteStart(container, asked, clock.now());
   } catch (error) {
     // Without the engine's word it may have started.
     if (isStillpointError(error, "ENGINE_UNAVAILABLE")) throw error;
@@ -36,11 +40,23 @@ export async function startContainer(parts: ContainerParts, container: Container
   }
 }
 
+/** As its restart policy says, where that is not the engine's; the engine tells that it was started. */
+export async function startByPolicy(parts: ContainerParts, container: Container, signal: AbortSignal): Promise<void> {
+  const { engine, networks } = parts;
+  await parts.starts.confirm(container, signal);
+  if (container.definition.spec?.isolated === false) await networks.ensure(projectOf(container), container.uid);
+  await restoreSecrets(parts, container);
+  await underGuard(parts, container, () => engine.start(container.uid));
+  // Its owner was faster.
+  if (container.manifest.isStopped || container.isLeaving) await engine.stop(container.uid, 0);
+}
+
 /** Sends its stop signal, and SIGKILL when the grace is over. A stopped container stays as it is. */
 export async function stopContainer(parts: ContainerParts, container: Container, graceSeconds: number): Promise<void> {
   const { engine } = parts;
   await container.noteStopped(true);
   if (container.manifest.image === "") return;
+  if (container.leaseHold !== undefined) await parts.guarded.end(container.uid); // it hears nothing
   // A paused process hears no signal but the last.
   if (container.status.state === ContainerState.PAUSED) await engine.unpause(container.uid);
   await engine.stop(container.uid, Math.max(0, graceSeconds));
@@ -54,6 +70,7 @@ export async function killContainer(parts: ContainerParts, container: Container,
     throw new StillpointError("ARGUMENT_INVALID", `${JSON.stringify(signal)} is not a signal such as SIGTERM`);
   }
   const { uid, name, status } = container;
+  if (container.leaseHold !== undefined) return await stopContainer(parts, container, 0);
   const hasProcess = status.state === ContainerState.RUNNING || status.state === ContainerState.PAUSED;
   if (signal !== "SIGKILL") {
     if (!hasProcess) throw new StillpointError("CONTAINER_STATE", `${name} does not run and hears no signal`);
@@ -64,18 +81,40 @@ export async function killContainer(parts: ContainerParts, container: Container,
   await stopContainer(parts, container, 0);
 }
 
-/** Holds from now on, whether it runs or not. */
+/** A restart policy holds from now on, a recovery from its next start. @throws StillpointError CONTAINER_STATE */
 export async function updateContainer(
   parts: ContainerParts,
   container: Container,
-  restart: RestartPolicy | undefined,
+  { restart, recovery }: Pick<UpdateContainer, "restart" | "recovery">,
 ): Promise<void> {
-  if (restart === undefined) return;
-  await container.saveRestart(restart);
-  const { image, isStopped } = container.manifest;
-  if (image !== "" && !isStopped && container.status.startTime !== undefined)
-    await parts.engine.setRestart(container.uid, restart);
+  if (restart !== undefined) {
+    await container.savePolicy({ restart });
+    if (wasStarted(container) && isEnginesToRestart(container, true))
+      await parts.engine.setRestart(container.uid, restart);
+  }
+  if (recovery !== undefined) await setRecovery(parts, container, recovery);
 }
+
+async function setRecovery(parts: ContainerParts, container: Container, recovery: Recovery): Promise<void> {
+  const { uid, name, definition, manifest } = container;
+  if (definition.spec?.recovery === recovery) return;
+  const state = manifest.image === "" ? undefined : (await parts.engine.find(uid))?.state;
+  if (state === "running" || state === "paused" || state === "restarting") {
+    throw new StillpointError("CONTAINER_STATE", `${name} runs, guarded or not as it was when it started`, {
+      help: "Stop it first.",
+    });
+  }
+  // The engine must start none that is guarded, nor does it any more what it was to.
+  if (state !== undefined) await parts.engine.setRestart(uid, NEVER);
+  await container.savePolicy({ recovery });
+  if (recovery === Recovery.RESTART) return;
+  const { guardedId: _former, ...free } = container.manifest;
+  await container.save(() => free);
+  parts.guarded.release(uid);
+}
+
+const wasStarted = ({ manifest: { image, isStopped }, status }: Container): boolean =>
+  image !== "" && !isStopped && status.startTime !== undefined;
 
 /** Ends it and removes all that it has here. Right for one that was half made, too. */
 export async function deleteContainer(parts: ContainerParts, uid: string): Promise<void> {
@@ -85,7 +124,9 @@ export async function deleteContainer(parts: ContainerParts, uid: string): Promi
     container.isLeaving = true;
     await container.noteStopped(true);
   }
+  if (container?.leaseHold !== undefined) await parts.guarded.end(uid);
   await engine.remove(uid);
+  parts.guarded.release(uid);
   await engine.removeVolumes(uid);
   if (container !== undefined) await removeImages(parts, container);
   await secrets.remove(uid);
@@ -105,6 +146,11 @@ async function endAtOnce({ engine }: ContainerParts, { uid }: Container): Promis
 /** The engine would start it at its own start, as its policy says. */
 async function disarm({ engine }: ContainerParts, container: Container): Promise<void> {
   if (hasPolicy(container)) await engine.setRestart(container.uid, NEVER);
+}
+
+/** One that is guarded is this agent's to start again. @param also one without any policy */
+function isEnginesToRestart(container: Container, also = false): boolean {
+  return !container.isGuarded && (also || hasPolicy(container));
 }
 
 function hasPolicy({ restart: { mode } }: Container): boolean {

@@ -11,6 +11,7 @@ const policy = (mode: Intent["restart"]["mode"], maxRetries = 0): Intent => ({
   isStopped: false,
   restart: { mode, maxRetries },
   hasHealthCheck: false,
+  isRestartedHere: false,
 });
 const never = policy(RestartPolicy_Mode.NO);
 const running = started(NEVER_STARTED, new Date(1_000), never);
@@ -49,7 +50,7 @@ test.each<[ContainerStatus, string]>([
 });
 
 const seen: SeenContainer = {
-  ...{ state: "running", imageId: "", exitCode: 0, outOfMemory: false, error: "", restarts: 0, pid: 1 },
+  ...{ id: "", state: "running", imageId: "", exitCode: 0, outOfMemory: false, error: "", restarts: 0, pid: 1 },
   ...{ startTime: new Date(1_200), endTime: undefined, health: undefined },
 };
 
@@ -68,6 +69,13 @@ test("a look tells what nobody saw", () => {
   expect(other).toMatchObject({ state: RUNNING, restarts: 4 });
   expect(differs(running, other)).toBe(true);
   expect(asSeen(running, { ...seen, state: "paused" }, never)).toMatchObject({ state: PAUSED });
+});
+
+test("of one that is not the engine's to restart, the engine knows neither how often nor whether it is about to", () => {
+  const intent = { ...policy(RestartPolicy_Mode.ALWAYS), isRestartedHere: true };
+  const ended = { ...seen, state: "exited" as const, exitCode: 1, endTime: new Date(90_000) };
+  expect(asSeen({ ...running, restarts: 3 }, ended, intent)).toMatchObject({ state: RESTARTING, restarts: 3 });
+  expect(asSeen(running, ended, { ...intent, isStopped: true })).toMatchObject({ state: STOPPED });
 });
 
 test("a start by its owner is told from one by its policy, and from an end that came with it", () => {

@@ -14,6 +14,8 @@ export interface Intent {
   readonly isStopped: boolean;
   readonly restart: RestartPolicy;
   readonly hasHealthCheck: boolean;
+  /** Its restart policy is this agent's to follow, not the engine's: it counts, and knows what is about to be started. */
+  readonly isRestartedHere: boolean;
 }
 
 export const NEVER_STARTED: ContainerStatus = {
@@ -67,7 +69,8 @@ export function afterEvent(
 
 /** What a look at a container says that nobody told of. */
 export function asSeen(status: ContainerStatus, seen: SeenContainer, intent: Intent): ContainerStatus {
-  const now = { ...status, restarts: seen.restarts, startTime: nearOr(status.startTime, seen.startTime) };
+  const restarts = intent.isRestartedHere ? status.restarts : seen.restarts;
+  const now = { ...status, restarts, startTime: nearOr(status.startTime, seen.startTime) };
   switch (seen.state) {
     case "created":
       return { ...now, state: ContainerState.STOPPED };
@@ -81,6 +84,7 @@ export function asSeen(status: ContainerStatus, seen: SeenContainer, intent: Int
     case "restarting":
       return { ...ended(now, exitOf(status, seen), intent), state: RESTARTING };
     case "exited":
+      if (intent.isRestartedHere) return ended(now, exitOf(status, seen), intent);
       return {
         ...ended(now, exitOf(status, seen), intent),
         state: intent.isStopped ? ContainerState.STOPPED : ContainerState.EXITED,

@@ -1,11 +1,14 @@
+import { readFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Readable } from "node:stream";
+import { setTimeout as delay } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { systemRandom } from "#libs/clock";
 import { dockerEngine, type TestEngine, temporaryFolder } from "#libs/testing";
 import { busyboxImage } from "../../../test/images/build.ts";
 import type { ContainerRecipe } from "../container-engine.ts";
+import { findGroup, processesIn } from "../lease/control-group.ts";
 import { DockerEngine } from "./docker-engine.ts";
 
 const hostData = systemRandom.id("host");
@@ -81,6 +84,28 @@ test("what a container wrote is committed while it stands, and comes back as an 
   await engine.images.remove(`${repository}:two`);
   await engine.images.remove(`${repository}:two`);
   expect(await engine.images.find(id)).toBeUndefined();
+});
+
+test("a container goes on after a pause that froze a command as it was being started", async () => {
+  await using container = await running(image);
+  const { uid } = container;
+  const { Id } = await real.docker.getContainer(uid).inspect();
+  const isBeingStarted = () => {
+    const pids = processesIn(findGroup(Id) ?? { path: "", version: 1 });
+    return pids.some((pid) => readFileSync(`/proc/${pid}/cmdline`, "utf8").startsWith("runc"));
+  };
+  let caught = 0;
+  for (let tried = 0; caught < 2; tried++) {
+    if (tried === 200) throw new Error("no command was ever caught");
+    const exec = await real.docker.getContainer(uid).exec({ Cmd: ["true"] });
+    const begun = exec.start({ Detach: true }).catch(() => undefined); // the engine may hear of the pause first
+    await delay(tried % 60);
+    await engine.pause(uid);
+    if (isBeingStarted()) caught++;
+    await engine.unpause(uid);
+    expect((await engine.find(uid))?.state).toBe("running");
+    await begun;
+  }
 });
 
 test("a command holds until its input is closed, through a pause", async () => {

@@ -29,6 +29,7 @@ import { readJsonLines } from "./frames.ts";
 import { labelsOf, ofHost, UID_LABEL } from "./labels.ts";
 import { probeDocker } from "./probe.ts";
 import { lookAt, readSmallFile } from "./read-file.ts";
+import { unpause } from "./unpause.ts";
 
 export interface DockerEngineOptions {
   readonly socketPath: string;
@@ -86,7 +87,7 @@ export class DockerEngine implements ContainerEngine {
   }
 
   async unpause(uid: string): Promise<void> {
-    await askEngine(`unpausing ${uid}`, async () => this.#docker.getContainer(uid).unpause());
+    await unpause(this.#docker, uid);
   }
 
   async setRestart(uid: string, restart: RestartPolicy): Promise<void> {
@@ -206,8 +207,9 @@ async function* readEvents(stream: Readable, signal: AbortSignal): AsyncGenerato
   }
 }
 
-function describe({ State, Image, RestartCount }: Dockerode.ContainerInspectInfo): SeenContainer {
+function describe({ Id, State, Image, RestartCount }: Dockerode.ContainerInspectInfo): SeenContainer {
   return {
+    id: Id,
     state: stateOf(State.Status),
     imageId: Image,
     exitCode: State.ExitCode,

@@ -3,7 +3,9 @@ import { closeSync, openSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type Socket } from "node:net";
 import { createInterface } from "node:readline";
 import { bootClock } from "./boot-clock.ts";
-import type { FencedProcess, FenceOrder, FenceStart, FenceWord } from "./fence-protocol.ts";
+import type { FencedProcess, FenceOrder, FenceStart, FenceWord, GuardContainer } from "./fence-protocol.ts";
+import { GuardedGroups } from "./guarded-groups.ts";
+import { formerSecondGone, Second } from "./second.ts";
 
 /**
  * The fence guard: the parent of every process that must not run without the host's lease. It outlives agents; they
@@ -12,7 +14,10 @@ import type { FencedProcess, FenceOrder, FenceStart, FenceWord } from "./fence-p
  * says so while the lease is valid. When it dies its children die with it: each is started by setpriv(1), which asks
  * the kernel for that (PR_SET_PDEATHSIG, after the change of user, which would clear it) before it becomes the program.
  *
- * It works in the agent's data folder, where its socket is, and ends when it has neither child nor agent.
+ * Containers are the engine's children: it freezes those by their control groups, without the engine. They outlive it; its
+ * second freezes them when it dies, and the next guard holds them so.
+ *
+ * It works in the agent's data folder, where its socket is, and ends when it has neither child, container nor agent.
  */
 
 const SOCKET = "fence.sock";
@@ -32,6 +37,8 @@ interface Child {
 const children = new Map<string, Child>();
 let deadlineMs = 0;
 let agent: Socket | undefined;
+const containers = new GuardedGroups({ clock: bootClock, tell });
+const second = new Second();
 
 function tell(word: FenceWord): void {
   agent?.write(`${JSON.stringify(word)}\n`);
@@ -49,9 +56,28 @@ function take(line: string): void {
 function obey(order: FenceOrder): void {
   if ("renew" in order) renew(order.renew);
   else if ("start" in order) tryToStart(order.start);
+  else if ("guard" in order) guard(order.guard);
+  else if ("release" in order) release(order.release);
   else if ("hold" in order) hold(order.hold);
   else resume(order.resume);
 }
+
+/** The second knows it before the agent hears that it is guarded. */
+function guard(container: GuardContainer): void {
+  const isNew = !containers.list().some(({ id }) => id === container.id);
+  containers.guard(container, isOver(), () => {
+    if (isNew) tellSecond();
+  });
+}
+
+function release(uid: string): void {
+  containers.release(uid);
+  tellSecond();
+}
+
+const tellSecond = (): void => second.tell(containers.list().map(({ id }) => id));
+
+const isOver = (): boolean => bootClock() >= deadlineMs;
 
 function renew(untilMs: number): void {
   deadlineMs = Math.max(deadlineMs, untilMs);
@@ -61,7 +87,7 @@ function renew(untilMs: number): void {
 function tryToStart(order: FenceStart): void {
   try {
     const former = children.get(order.uid);
-    if (bootClock() >= deadlineMs) throw new Error("the host's lease has run out");
+    if (isOver()) throw new Error("the host's lease has run out");
     if (former === undefined) start(order);
     else startAfter(former, order);
   } catch (error) {
@@ -103,6 +129,7 @@ function start({ uid, program, args, cwd, env, log, user }: FenceStart): void {
 /** Asked again it answers again: whoever asks may not have heard. */
 function hold(uid: string): void {
   const child = children.get(uid);
+  containers.hold(uid);
   if (child === undefined) return;
   child.heldAtMs ??= bootClock();
   child.process.kill("SIGSTOP");
@@ -111,15 +138,18 @@ function hold(uid: string): void {
 
 function resume(uid: string): void {
   const child = children.get(uid);
-  if (child === undefined || bootClock() >= deadlineMs) return;
+  if (isOver()) return;
+  containers.resume(uid);
+  if (child === undefined) return;
   child.heldAtMs = undefined;
   child.process.kill("SIGCONT");
   tell({ resumed: uid });
 }
 
 function look(): void {
-  if (bootClock() < deadlineMs) return;
-  for (const [uid, { heldAtMs }] of children) if (heldAtMs === undefined) hold(uid);
+  const over = isOver();
+  containers.look(over);
+  if (over) for (const [uid, { heldAtMs }] of children) if (heldAtMs === undefined) hold(uid);
 }
 
 function welcome(socket: Socket): void {
@@ -128,7 +158,7 @@ function welcome(socket: Socket): void {
   const known = [...children].map(([uid, { process: child, heldAtMs }]): FencedProcess => {
     return { uid, pid: child.pid ?? 0, ...(heldAtMs !== undefined && { heldAtMs }) };
   });
-  tell({ guardPid: process.pid, deadlineMs, children: known });
+  tell({ guardPid: process.pid, deadlineMs, children: known, containers: containers.list() });
   createInterface(socket)
     .on("line", take)
     .on("error", () => undefined);
@@ -140,7 +170,7 @@ function welcome(socket: Socket): void {
 }
 
 function endIfIdle(): void {
-  if (agent === undefined && children.size === 0) process.exit(0);
+  if (agent === undefined && children.size === 0 && containers.size === 0) process.exit(0);
 }
 
 // Whatever goes wrong in here, it is no reason to end its children, nor to stop looking.
@@ -148,6 +178,7 @@ process.on("uncaughtException", (error) => console.error(`fence guard: ${error.s
 process.on("SIGTERM", () => undefined); // nobody's stop is its children's end
 process.on("SIGINT", () => undefined);
 process.umask(0o077);
+await formerSecondGone();
 // Of one that was killed: who starts a guard has found none.
 rmSync(SOCKET, { force: true });
 createServer(welcome).listen(SOCKET, () => writeFileSync(PID_FILE, String(process.pid)));

@@ -4,19 +4,17 @@ import { identityOf, killAndWait, type ProcessIdentity, stopNow } from "../qemu/
 import type { BootClock } from "./boot-clock.ts";
 import { endSilentGuard, launchGuard, reachGuard } from "./fence-launch.ts";
 import type { FenceLink } from "./fence-link.ts";
-import type { FenceOrder, FenceStart, FenceWord } from "./fence-protocol.ts";
-
-/** What became of a child of the guard. */
-export type FenceChange =
-  | { readonly held: string; readonly atMs: number }
-  | { readonly resumed: string }
-  | { readonly gone: string };
+import type { FenceChange, FenceOrder, FenceStart, FenceWord } from "./fence-protocol.ts";
+import { FencedContainers } from "./fenced-containers.ts";
+import { unconfirmed } from "./lease-hold.ts";
 
 export interface FenceDeps {
   /** The agent's data folder. */
   readonly data: string;
   readonly clock: BootClock;
   readonly logger: Logger;
+  /** Whether a workload may be started now. */
+  readonly mayStart: (uid: string) => boolean;
 }
 
 interface Child extends ProcessIdentity {
@@ -35,6 +33,8 @@ export class Fence {
   readonly #deps: FenceDeps;
   readonly #children = new Map<string, Child>();
   readonly #starting = new Map<string, PromiseWithResolvers<number>>();
+  /** Those that it holds beside its children. */
+  readonly containers: FencedContainers;
   #link: FenceLink | undefined;
   #opening: Promise<FenceLink> | undefined;
   #listener: (change: FenceChange) => void = () => undefined;
@@ -43,6 +43,12 @@ export class Fence {
 
   private constructor(deps: FenceDeps) {
     this.#deps = deps;
+    this.containers = new FencedContainers({
+      ...deps,
+      open: () => this.#open(),
+      send: (order) => this.#send(order),
+      tell: (change) => this.#listener(change),
+    });
   }
 
   /** Meets the guard that is there, if any. One that does not answer is ended, and its children with it. */
@@ -70,14 +76,14 @@ export class Fence {
     await this.#open();
   }
 
-  /** The child of a workload, and when it was paused, if it is. */
-  find(uid: string): (ProcessIdentity & { readonly heldAtMs: number | undefined }) | undefined {
-    return this.#children.get(uid);
+  /** The child or container of a workload: when it was paused, if it is. */
+  find(uid: string): { readonly heldAtMs: number | undefined } | undefined {
+    return this.#children.get(uid) ?? this.containers.find(uid);
   }
 
-  /** Uids of its children. */
+  /** Uids of its children and containers. */
   list(): string[] {
-    return [...this.#children.keys()];
+    return [...this.#children.keys(), ...this.containers.list()];
   }
 
   /** Until when children may run. */
@@ -89,15 +95,17 @@ export class Fence {
     return this.#link?.guardPid;
   }
 
-  /** True when it has children and does not answer. */
+  /** True when it has something to hold and does not answer. */
   isSilent(): boolean {
     const since = this.#unansweredSinceMs;
-    return since !== undefined && this.#children.size > 0 && this.#deps.clock() - since > SILENT_MS;
+    return since !== undefined && this.list().length > 0 && this.#deps.clock() - since > SILENT_MS;
   }
 
-  /** Starts a process that must not run without the lease. @throws StillpointError QEMU_FAILED */
+  /** Starts a process that must not run without the lease. @throws StillpointError QEMU_FAILED, START_UNCONFIRMED */
   async start(order: FenceStart): Promise<ProcessIdentity> {
     const link = await this.#open();
+    // From here on the guard stops it, whatever keeps this agent.
+    if (!this.#deps.mayStart(order.uid)) throw unconfirmed(order.uid);
     const started = Promise.withResolvers<number>();
     this.#starting.set(order.uid, started);
     const late = new StillpointError("QEMU_FAILED", "the fence guard does not answer");
@@ -123,15 +131,17 @@ export class Fence {
     this.#send({ resume: uid });
   }
 
-  /** Ends a child at once, also one that is paused, and waits until it is gone. */
+  /** Ends a child or a container at once, also one that is paused, and waits until it is gone. */
   async kill(uid: string): Promise<void> {
     const child = this.#children.get(uid);
-    if (child !== undefined) await killAndWait(child);
+    if (child === undefined) await this.containers.end(uid);
+    else await killAndWait(child);
   }
 
-  /** Pauses a child although the guard does not answer, which hears of it when it does. At once: a word of it may follow. */
+  /** Pauses a child or a container although the guard does not answer, which hears of it when it does. At once: a word of it may follow. */
   holdByForce(uid: string): void {
     const child = this.#children.get(uid);
+    if (child === undefined) this.containers.holdByForce(uid);
     if (child === undefined || child.heldAtMs !== undefined) return;
     stopNow(child);
     this.#send({ hold: uid });
@@ -142,6 +152,7 @@ export class Fence {
   close(): void {
     const link = this.#link;
     this.#link = undefined;
+    this.containers.close();
     link?.close();
   }
 
@@ -160,13 +171,14 @@ export class Fence {
   }
 
   async #meet(link: FenceLink): Promise<FenceLink> {
-    const { children, deadlineMs } = await link.meet((word) => this.#hear(link, word));
+    const { children, containers, deadlineMs } = await link.meet((word) => this.#hear(link, word));
     this.#link = link;
     this.#deadlineMs = Math.max(this.#deadlineMs, deadlineMs);
     this.#unansweredSinceMs = undefined;
     for (const { uid, pid, heldAtMs } of children) await this.#know(uid, pid, heldAtMs).catch(() => undefined);
     void link.closed.then(() => this.#lose(link));
     this.renew(this.#deadlineMs);
+    this.containers.meet(containers);
     return link;
   }
 
@@ -182,6 +194,7 @@ export class Fence {
     if ("renewed" in word) this.#unansweredSinceMs = undefined;
     else if ("started" in word) this.#starting.get(word.started)?.resolve(word.pid);
     else if ("failed" in word) this.#starting.get(word.failed)?.reject(new StillpointError("QEMU_FAILED", word.why));
+    else if (this.containers.hear(word)) return;
     else if ("held" in word) this.#note(word.held, word.atMs);
     else if ("resumed" in word) this.#note(word.resumed, undefined);
     else if ("exited" in word) this.#forget(word.exited);
@@ -205,6 +218,7 @@ export class Fence {
     this.#unansweredSinceMs = undefined;
     const lost = new StillpointError("QEMU_FAILED", "the fence guard has ended");
     for (const { reject } of this.#starting.values()) reject(lost);
+    this.containers.lose(lost);
     if (this.#children.size > 0) this.#deps.logger.error("the fence guard has ended, and its VMs with it");
     for (const [uid, child] of this.#children) {
       this.#forget(uid); // at once: it may be started under another guard meanwhile

@@ -17,6 +17,8 @@ export interface HeartbeatDeps {
   /** What was probed, as it is now. */
   capabilities(): string[];
   readonly version: string;
+  /** Until when the certificate is valid by which it connects; undefined, or left out, without TLS. */
+  certificateExpireTime?(): Date | undefined;
   workloads(): string[];
   readonly lease: Pick<HostLease, "report" | "sending" | "epoch" | "bootId">;
   /** Core NATS: not stored. Answers are heard elsewhere, whenever they come. */
@@ -28,6 +30,7 @@ export interface HeartbeatDeps {
 
 /** Says that this host lives, at once, every 2 s and when it can again, until the signal. */
 export async function beat(deps: HeartbeatDeps, signal: AbortSignal): Promise<void> {
+  const bell = urges(deps, signal);
   for (let sequence = 1; !signal.aborted; sequence++) {
     const report = await deps.lease.report();
     const message = { ...heartbeat(deps), ...report, sequence };
@@ -36,9 +39,29 @@ export async function beat(deps: HeartbeatDeps, signal: AbortSignal): Promise<vo
     deps.send(`hb.host.v1.${deps.host}`, JSON.stringify(Heartbeat.toJSON(message)));
     const pause = new AbortController();
     const passed = deps.clock.sleep(HEARTBEAT_MS, AbortSignal.any([signal, pause.signal])).catch(() => undefined);
-    await Promise.race([passed, deps.urged()]);
+    await bell.heardBefore(passed);
     pause.abort();
   }
+}
+
+/** One who waits for what urges, over all heartbeats: each who waited anew would stay in memory until it comes. */
+function urges({ urged }: Pick<HeartbeatDeps, "urged">, signal: AbortSignal) {
+  let ring: () => void = () => undefined;
+  const listen = async () => {
+    while (!signal.aborted) {
+      await urged();
+      ring();
+    }
+  };
+  void listen();
+  return {
+    /** Resolves at the next urge, or when `passed` does. */
+    heardBefore: (passed: Promise<void>) =>
+      new Promise<void>((resolve) => {
+        ring = resolve;
+        void passed.then(resolve);
+      }),
+  };
 }
 
 function heartbeat({ host, hostUid, address, labels, zone, capacity, ...deps }: HeartbeatDeps): Heartbeat {
@@ -53,6 +76,7 @@ function heartbeat({ host, hostUid, address, labels, zone, capacity, ...deps }: 
     agentVersion: deps.version,
     workloads: deps.workloads(),
     time: deps.clock.now(),
+    certificateExpireTime: deps.certificateExpireTime?.(),
     bootId: deps.lease.bootId,
     ownerEpoch: deps.lease.epoch,
   });

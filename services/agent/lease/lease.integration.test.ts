@@ -10,6 +10,7 @@ import type { AgentProcess } from "../testing/agent-process.ts";
 import { LeaseStage } from "../testing/lease-stage.ts";
 import type { TestOwner } from "../testing/owner.ts";
 import { isGone, isStopped, statOf } from "../testing/process-state.ts";
+import { refusedStart } from "../testing/refused-start.ts";
 import { vmDefinition } from "../testing/test-host.ts";
 
 let stage: LeaseStage;
@@ -153,17 +154,22 @@ test("the agent pauses it for a guard that does not answer", async () => {
   await eventually(guestAnswers, { deadlineMs: 10_000 });
 }, 60_000);
 
-test("it can be ended while it is paused, and is not started without a lease", async () => {
+test("it can be ended while it is paused, and is started neither without a lease nor, after that, without a word", async () => {
   const { pid } = await workload();
   owner.answers = false;
   await stage.untilStopped(pid);
   await eventually(async () => (await workload()).leaseHoldTime);
   await agent.host.act(fenced.uid, { $case: "stopVm", value: { force: true, timeoutSeconds: 0 } });
   expect(await isGone(pid)).toBe(true);
-  expect((await workload()).state).toBe(WorkloadState.STOPPED);
+  await eventually(async () => (await workload()).state === WorkloadState.STOPPED);
   const start = agent.host.act(fenced.uid, { $case: "startVm", value: {} });
   await expect(start).rejects.toMatchObject({ reason: "LEASE_EXPIRED" });
-  owner.answers = true;
+  // With its lease again, it may run elsewhere by now, of which a start knows nothing that was long on its way.
+  Object.assign(owner, { answers: true, word: "end" });
+  const late = () => agent.host.act(fenced.uid, { $case: "startVm", value: {} });
+  expect(await refusedStart(late)).toBe("START_UNCONFIRMED");
+  expect(await workload()).toMatchObject({ state: WorkloadState.STOPPED, leftBehind: false, pid: 0 });
+  owner.word = "resume";
   await stage.start();
   for (let round = 0; round < 3; round++) {
     await agent.host.act(fenced.uid, { $case: "stopVm", value: { force: true, timeoutSeconds: 0 } });

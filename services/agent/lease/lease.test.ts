@@ -13,7 +13,7 @@ const held = (...uids: string[]) => new Map(uids.map((uid) => [uid, 900]));
 /** Hears an answer as the host does. */
 function hear(lease: Lease, answer: HeartbeatAck, nowMs: number): Heard {
   const heard = lease.hear(answer, nowMs);
-  if (!("refused" in heard)) lease.take(heard, answer.sequence);
+  if (!("refused" in heard)) lease.take(heard, answer.sequence, nowMs);
   return heard;
 }
 
@@ -49,6 +49,36 @@ test("a word counts for the very pause that the heartbeat told of, while its lea
   expect(lease.hear(ack(words), 3_200)).toMatchObject({ resume: new Map(), end: [] });
 });
 
+test("a workload is started only when the owner has named it, or it was made, since the lease was last interrupted", () => {
+  const lease = new Lease(holder, 0);
+  const may = (uid: string, nowMs: number) => lease.mayStart(uid, nowMs);
+  lease.making("made", 900);
+  expect(may("made", 900)).toBe(false);
+  lease.sending(1, 1_000, new Map([["a", undefined]]));
+  hear(lease, ack({ resumeUids: ["a", "b"] }), 1_100);
+  lease.making("made", 1_200);
+  expect(["a", "b", "made"].map((uid) => may(uid, 6_999))).toEqual([true, false, true]);
+  expect(may("a", 7_000)).toBe(false);
+  lease.sending(2, 6_900, held());
+  hear(lease, ack({ sequence: 2 }), 6_950);
+  expect(may("a", 12_000)).toBe(true);
+  lease.deleting("made");
+  expect(may("made", 12_000)).toBe(false);
+
+  lease.sending(3, 13_000, held());
+  hear(lease, ack({ sequence: 3 }), 13_100);
+  expect([lease.isValid(13_100), may("a", 13_100)]).toEqual([true, false]);
+  lease.sending(4, 15_000, new Map([["a", undefined]]));
+  hear(lease, ack({ sequence: 4, resumeUids: ["a"] }), 15_100);
+  expect(may("a", 15_100)).toBe(true);
+});
+
+test("nothing is ended of what waits to be started", () => {
+  const lease = new Lease(holder, 0);
+  lease.sending(1, 1_000, new Map([...held("paused"), ["off", undefined]]));
+  expect(lease.hear(ack({ endUids: ["paused", "off"] }), 1_100)).toMatchObject({ end: ["paused"] });
+});
+
 /** Owners hear a heartbeat after it was sent, and their answers come late, twice, in any order, or from the wrong one. */
 const answers = fc.array(
   fc.record({
@@ -71,7 +101,7 @@ type Answer = Parameters<typeof isWrong>[0] & { ttlMs: number; heardMs: number; 
 
 /** Lets an answer come, and gives until when its owner lets the host be, if it was taken. */
 function take(lease: Lease, { heardMs, comesMs, resumes, ...given }: Answer): number {
-  const before = { deadlineMs: lease.deadlineMs, epoch: lease.epoch };
+  const before = { deadlineMs: lease.deadlineMs, epoch: lease.epoch, mayStart: lease.mayStart("a", comesMs) };
   const heard = hear(lease, ack({ ...given, resumeUids: resumes ? ["a"] : [] }), comesMs);
   expect(lease.deadlineMs).toBeGreaterThanOrEqual(before.deadlineMs);
   if ("refused" in heard) {
@@ -81,6 +111,8 @@ function take(lease: Lease, { heardMs, comesMs, resumes, ...given }: Answer): nu
   expect(isWrong(given, before.epoch)).toBe(false);
   expect(lease.epoch).toBe(given.epoch);
   if (heard.resume.size > 0) expect(lease.isValid(comesMs)).toBe(true);
+  // Named now, or before in the same lease.
+  expect(lease.mayStart("a", comesMs)).toBe(heard.resume.size > 0 || before.mayStart);
   return heardMs + given.ttlMs;
 }
 

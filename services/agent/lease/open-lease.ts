@@ -5,8 +5,10 @@ import type { Reserve } from "../reserve.ts";
 import type { StepRunner } from "../steps/step-runner.ts";
 import { bootClock } from "./boot-clock.ts";
 import { openEpochFile } from "./epoch-file.ts";
-import { HostLease } from "./host-lease.ts";
+import { HostLease, type Starts } from "./host-lease.ts";
 import { Lease } from "./lease.ts";
+import { LeasedContainers } from "./leased-containers.ts";
+import { LeasedKinds } from "./leased-kinds.ts";
 import { LeasedVms } from "./leased-vms.ts";
 
 export interface OpenLease {
@@ -24,13 +26,29 @@ export async function openLease(
   { hostUid, data, reserve, parts, steps }: OpenLease,
 ): Promise<HostLease> {
   const { epoch, save } = await openEpochFile(data, reserve);
+  const vms = new LeasedVms({ parts, steps, bootClock });
+  const containers = parts.containers && new LeasedContainers({ parts: parts.containers, steps, bootClock });
   const lease = new HostLease({
     lease: new Lease({ hostUid, bootId: randomUUID() }, epoch),
     fence: parts.fence,
     clock: bootClock,
+    timer: parts.clock,
     saveEpoch: save,
-    workloads: new LeasedVms({ parts, steps, bootClock }),
+    workloads: containers === undefined ? vms : new LeasedKinds([vms, containers]),
     logger: parts.logger,
   });
-  return lifecycle.add("lease", lease, (opened) => opened.close());
+  lifecycle.add("lease", lease, (opened) => opened.close());
+  await containers?.guardAll();
+  return lease;
+}
+
+/** For what is made before the lease is, and starts nothing before. */
+export function startsBy(lease: () => Starts): Starts {
+  return {
+    confirm: (workload, signal) => lease().confirm(workload, signal),
+    require: (workload) => lease().require(workload),
+    may: (uid) => lease().may(uid),
+    making: (uid) => lease().making(uid),
+    deleting: (uid) => lease().deleting(uid),
+  };
 }

@@ -3,6 +3,7 @@ import { HeartbeatAck } from "#contracts/host/v1/agent";
 import { systemClock } from "#libs/clock";
 import type { Lifecycle } from "#libs/lifecycle";
 import type { Logger } from "#libs/logger";
+import { ownIdentity } from "#libs/tls";
 import manifest from "../../../package.json" with { type: "json" };
 import { readCapacity } from "../capabilities.ts";
 import type { AgentConfig } from "../config.ts";
@@ -40,12 +41,9 @@ export async function startHeartbeat(
     zone: config.AGENT_ZONE ?? "",
     capacity: await readCapacity(config.AGENT_DATA),
     version: manifest.version,
-    send: (subject, json) => {
-      ask(nats, line, { subject, json }, lease).catch((error: unknown) => {
-        logger.debug({ err: error }, "a heartbeat is not answered");
-      });
-    },
-    urged: () => Promise.race([line.returned, lease.paused]),
+    certificateExpireTime: () => ownIdentity()?.expireTime,
+    send: asksOver({ nats, line, lease, logger }),
+    urged: () => Promise.race([line.returned, lease.asks]),
     clock: systemClock,
   };
   const beating = beat(deps, lifecycle.signal);
@@ -53,13 +51,24 @@ export async function startHeartbeat(
   lifecycle.add("heartbeat", { beating }, (heart) => heart.beating);
 }
 
-interface Question {
-  readonly subject: string;
-  readonly json: string;
+export interface Asking {
+  readonly nats: Pick<NatsConnection, "requestMany">;
+  readonly line: Pick<LivelyConnection, "doubt">;
+  readonly lease: Pick<HostLease, "hear">;
+  readonly logger: Logger;
+}
+
+/** Sends heartbeats as requests, and hears what comes back on each. */
+export function asksOver(asking: Asking): HeartbeatDeps["send"] {
+  return (subject, json) => {
+    ask(asking, subject, json).catch((error: unknown) => {
+      asking.logger.debug({ err: error }, "a heartbeat is not answered");
+    });
+  };
 }
 
 /** Of a request that takes one answer a second one is lost: in the moment of a change of owners two may come. */
-async function ask(nats: NatsConnection, line: LivelyConnection, { subject, json }: Question, lease: HostLease) {
+async function ask({ nats, line, lease }: Asking, subject: string, json: string): Promise<void> {
   const doubt = setTimeout(() => line.doubt(), DOUBTED_MS);
   try {
     const answers = await nats.requestMany(subject, json, { strategy: "timer", maxWait: ANSWERED_MS });

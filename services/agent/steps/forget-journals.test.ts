@@ -4,14 +4,14 @@ import { expect, test } from "vitest";
 import { systemClock } from "#libs/clock";
 import { temporaryFolder } from "#libs/testing";
 import { forgetJournals } from "./forget-journals.ts";
-import { StepRunner } from "./step-runner.ts";
+import { journalsIn, StepRunner } from "./step-runner.ts";
 
 const uidOf = (digit: number) => `vm-01a2047d-106e-7476-bcac-5b924359558${digit}`;
 
 test("a journal is removed a day after the last word on a workload that is gone, and no other", async () => {
   await using folder = temporaryFolder();
   const steps = new StepRunner(
-    folder.path,
+    journalsIn(folder.path),
     async () => ({ workload: undefined, checkpoint: undefined }),
     nothingToHold,
   );

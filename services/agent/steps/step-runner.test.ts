@@ -2,9 +2,8 @@ import { appendFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import type { StepResult } from "#contracts/host/v1/agent";
-import { systemClock } from "#libs/clock";
-import { temporaryFolder } from "#libs/testing";
-import { StepRunner } from "./step-runner.ts";
+import { eventually, temporaryFolder } from "#libs/testing";
+import { journalsIn, StepRunner } from "./step-runner.ts";
 
 const uid = "vm-01a2047d-106e-7476-bcac-5b9243595584";
 const action = { $case: "startVm", value: {} } as const;
@@ -16,7 +15,7 @@ function runnerIn(folder: string) {
   const seen = { runs: 0, signal: new AbortController().signal };
   const held: PromiseWithResolvers<StepResult>[] = [];
   const runner = new StepRunner(
-    folder,
+    journalsIn(folder),
     async ({ signal }) => {
       seen.runs++;
       seen.signal = signal;
@@ -26,10 +25,7 @@ function runnerIn(folder: string) {
     },
     nothingToHold,
   );
-  const begun = async () => {
-    while (held.length === 0) await systemClock.sleep(1);
-    return held.shift();
-  };
+  const begun = () => eventually(() => held.shift(), { everyMs: 1 });
   return { runner, seen, begun };
 }
 
@@ -82,7 +78,7 @@ test("a fence asks the step that runs to yield, and waits for it", async () => {
   const fence = runner.fence(request(2, "", "op-2")).then(() => {
     fenced = true;
   });
-  while (!seen.signal.aborted) await systemClock.sleep(1);
+  await eventually(() => seen.signal.aborted, { everyMs: 1 });
   expect(fenced).toBe(false);
   work?.resolve(answer);
   await Promise.all([fence, run.result]);

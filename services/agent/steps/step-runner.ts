@@ -3,6 +3,7 @@ import { join } from "node:path";
 import type { FenceRequest, RunStepRequest, StepProgress, StepResult } from "#contracts/host/v1/agent";
 import { StillpointError } from "#libs/errors";
 import { failpoint } from "#libs/failpoints";
+import { type Lines, linesIn } from "../durable-file.ts";
 import { StepJournal } from "../journal.ts";
 import { checkUid } from "../workload-folder.ts";
 import { StepRun } from "./step-run.ts";
@@ -23,6 +24,18 @@ export type HoldBackground = (uid: string) => Promise<Disposable>;
 
 export type PerformAction = (context: StepContext, action: StepAction) => Promise<StepResult>;
 
+/** Where journals are, by the uids of workloads. */
+export interface Journals {
+  linesOf(uid: string): Lines;
+  remove(uid: string): Promise<void>;
+}
+
+/** Those in a folder that is there. */
+export function journalsIn(folder: string): Journals {
+  const pathOf = (uid: string) => join(folder, `${checkUid(uid)}.jsonl`);
+  return { linesOf: (uid) => linesIn(pathOf(uid)), remove: (uid) => rm(pathOf(uid), { force: true }) };
+}
+
 interface Station {
   readonly journal: StepJournal;
   running: StepRun | undefined;
@@ -35,13 +48,12 @@ interface Station {
  * with its answer after it. A step that fails is not written down and may be tried again.
  */
 export class StepRunner {
-  readonly #journals: string;
+  readonly #journals: Journals;
   readonly #perform: PerformAction;
   readonly #hold: HoldBackground;
   readonly #stations = new Map<string, Promise<Station>>();
 
-  /** @param journals a folder that is there */
-  constructor(journals: string, perform: PerformAction, hold: HoldBackground) {
+  constructor(journals: Journals, perform: PerformAction, hold: HoldBackground) {
     this.#journals = journals;
     this.#perform = perform;
     this.#hold = hold;
@@ -70,7 +82,7 @@ export class StepRunner {
   async forget(uid: string): Promise<void> {
     if (await this.isBusy(uid)) return;
     this.#stations.delete(uid);
-    await rm(this.#pathOf(uid), { force: true });
+    await this.#journals.remove(uid);
   }
 
   /** Answers again, joins, or begins a step. @throws StillpointError EPOCH_STALE for a claim that was overtaken */
@@ -126,12 +138,8 @@ export class StepRunner {
   }
 
   async #open(uid: string): Promise<Station> {
-    const journal = await StepJournal.open(this.#pathOf(uid));
+    const journal = await StepJournal.open(this.#journals.linesOf(uid));
     return { journal, running: undefined, interrupt: new AbortController() };
-  }
-
-  #pathOf(uid: string): string {
-    return join(this.#journals, `${checkUid(uid)}.jsonl`);
   }
 }
 

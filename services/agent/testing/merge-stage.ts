@@ -23,7 +23,7 @@ export class MergeStage implements AsyncDisposable {
   #agent: AgentProcess | undefined;
   #vm: VmDefinition | undefined;
   #data = "";
-  /** sha256 of the files in the guest that must be there, by path. */
+  /** MD5, as that is quick, of the files in the guest that must be there, by path. */
   #expected: Readonly<Record<string, string>> = {};
 
   get agent(): AgentProcess {
@@ -86,7 +86,7 @@ export class MergeStage implements AsyncDisposable {
   readonly write = async (name: string, mebibytes: number): Promise<void> => {
     const path = `/data2/${name}`;
     const dd = `dd if=/dev/urandom of=${path} bs=1M count=${mebibytes} 2>/dev/null`;
-    const sum = await this.sh(`${dd}; sync; sha256sum ${path}`);
+    const sum = await this.sh(`${dd}; sync; md5sum ${path}`);
     this.#expected = { ...this.#expected, [path]: sum.split(" ")[0] ?? "" };
   };
 
@@ -99,7 +99,7 @@ export class MergeStage implements AsyncDisposable {
   /** What the guest reads from its disks, not from its memory. */
   readonly expectContent = async (): Promise<void> => {
     const paths = Object.keys(this.#expected).join(" ");
-    const sums = await this.sh(`sync; echo 3 >/proc/sys/vm/drop_caches; sha256sum ${paths}`);
+    const sums = await this.sh(`sync; echo 3 >/proc/sys/vm/drop_caches; md5sum ${paths}`);
     const read = sums.split("\n").filter(Boolean);
     expect(Object.fromEntries(read.map((line) => line.split(/ +/).toReversed()))).toEqual(this.#expected);
   };
@@ -134,12 +134,13 @@ export class MergeStage implements AsyncDisposable {
 
   /** Bytes are written on and on until it is disposed of; then the last number of the log is as many as it has lines. */
   readonly guestWriting = async (): Promise<AsyncDisposable> => {
-    await this.sh(
-      "(i=0; while [ ! -e /data2/stop ]; do i=$((i+1)); echo $i >>/data2/log; sync; done) >/dev/null 2>&1 &",
-    );
+    const once = "i=$((i+1)); echo $i >>/data2/log; sync; usleep 20000";
+    await this.sh(`(i=0; while [ ! -e /data2/stop ]; do ${once}; done) >/dev/null 2>&1 & echo $! >/run/writing`);
     return {
       [Symbol.asyncDispose]: async () => {
-        const last = await this.sh("touch /data2/stop; sleep 1; sync; wc -l </data2/log; tail -n 1 /data2/log");
+        // Where the machine was killed meanwhile nobody writes any more.
+        const stopped = "touch /data2/stop; while kill -0 $(cat /run/writing) 2>/dev/null; do usleep 20000; done";
+        const last = await this.sh(`${stopped}; sync; wc -l </data2/log; tail -n 1 /data2/log`);
         const [lines, number] = last.trim().split(/\s+/).map(Number);
         expect(number).toBe(lines);
         expect(number).toBeGreaterThan(1);

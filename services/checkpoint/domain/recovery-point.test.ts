@@ -21,6 +21,12 @@ test("one that failed is tried again after a minute", () => {
   expect(isDue(failed, at(11), 15 * minuteMs)).toBe(true);
 });
 
+test("what began in the future began by a clock that was wrong: the next is due, but not for a little skew", () => {
+  const taken = standing({ attemptTime: at(70), pointTime: at(70) });
+  expect(isDue(taken, at(10), 15 * minuteMs)).toBe(true);
+  expect(isDue(taken, at(69.5), 15 * minuteMs)).toBe(false);
+});
+
 test("a point is late when it is older than twice the interval; without one, when points were asked for so long ago", () => {
   expect(isLate(standing({ pointTime: at(10) }), at(40), 15 * minuteMs)).toBe(false);
   expect(isLate(standing({ pointTime: at(10) }), at(41), 15 * minuteMs)).toBe(true);

@@ -14,13 +14,16 @@ export interface Standing {
 }
 
 const retryMs = 60_000;
+/** Clocks differ, but not by more: what began so late in the future was told by a clock that has been set right since. */
+const skewMs = 60_000;
 
 export const defaultIntervalMs = 15 * 60_000;
 
 export function isDue({ attemptTime, hasFailed }: Standing, now: Date, intervalMs: number): boolean {
   if (attemptTime === undefined) return true;
   const afterMs = hasFailed ? Math.min(retryMs, intervalMs) : intervalMs;
-  return now.getTime() - attemptTime.getTime() >= afterMs;
+  const sinceMs = now.getTime() - attemptTime.getTime();
+  return sinceMs >= afterMs || sinceMs < -skewMs;
 }
 
 /** Older than twice what was asked for. */

@@ -79,7 +79,8 @@ async function seeTo(deps: PointLoopDeps, vm: StoredRecord<Vm>): Promise<void> {
 function isReadyForFirst(known: StoredState | undefined, { guestAgent, startTime }: Vm, now: Date): boolean {
   const isFirst = (known?.body.point?.reference ?? "") === "";
   if (!isFirst || guestAgent === undefined || guestAgent.connected) return true;
-  return now.getTime() - (startTime?.getTime() ?? 0) > agentWithinMs;
+  // Its host's clock may be hours ahead of this one.
+  return Math.abs(now.getTime() - (startTime?.getTime() ?? 0)) > agentWithinMs;
 }
 
 async function begin(deps: PointLoopDeps, vm: StoredRecord<Vm>, intervalMs: number): Promise<void> {

@@ -6,7 +6,7 @@
  * | CREATING   | an operation makes it; it may have no host yet              | the end of that operation, or its removal          |
  * | STOPPED    | it is in the engine of its host and was made or stopped so  | start, delete                                      |
  * | RUNNING    | its process runs                                            | stop, kill, delete --force, the end of the process |
- * | PAUSED     | its processes are held still, for a checkpoint              | the end of the checkpoint, stop, kill              |
+ * | PAUSED     | it stands still, for a checkpoint or for want of a lease    | the end of either, stop, kill                      |
  * | EXITED     | it ended by itself and stays so                             | start, stop (which acknowledges), delete           |
  * | RESTARTING | it ended by itself; the engine waits to start it again      | that start, stop, kill, delete --force             |
  * | DELETING   | an operation removes it; parts may be gone                  | the end of that operation                          |
@@ -26,6 +26,8 @@ const stopped: readonly State[] = ["CONTAINER_STATE_STOPPED", "CONTAINER_STATE_E
 const live: readonly State[] = ["CONTAINER_STATE_RUNNING", "CONTAINER_STATE_RESTARTING", "CONTAINER_STATE_PAUSED"];
 const unwhole: readonly State[] = ["CONTAINER_STATE_CREATING", "CONTAINER_STATE_DELETING", "CONTAINER_STATE_FAILED"];
 
+export const setRecovery = "set the recovery of";
+
 /** In these states an action makes sense; what is there already (start of a running one) is success with nothing to do. */
 const allowed: Readonly<Record<string, readonly State[]>> = {
   start: [...stopped, "CONTAINER_STATE_RUNNING", "CONTAINER_STATE_RESTARTING"],
@@ -34,6 +36,10 @@ const allowed: Readonly<Record<string, readonly State[]>> = {
   move: [...live, ...stopped],
   delete: [...stopped, ...unwhole],
   update: [...live, ...stopped],
+  // Whether it is guarded is decided when it starts.
+  [setRecovery]: stopped,
+  // As its record says, which knows nothing newer of a host that is down.
+  recover: live,
   exec: ["CONTAINER_STATE_RUNNING"],
   logs: [...live, ...stopped],
   stats: ["CONTAINER_STATE_RUNNING", "CONTAINER_STATE_PAUSED"],
@@ -56,6 +62,7 @@ export function refusal(
 ): { readonly message: string; readonly help: string } | undefined {
   const may = (states: readonly State[] | undefined) => states?.some((one) => one === state) ?? false;
   if (may(allowed[action]) || (force && may(allowedByForce[action]))) return undefined;
+  if (action === setRecovery && may(live)) return { message: `is ${inWords(state)}`, help: "Stop it first." };
   const help = may(allowedByForce[action]) ? `Stop it first, or pass --force to ${action} it as it is.` : helpIn(state);
   return { message: `is ${inWords(state)}`, help: help.replace("ACTION", words[action] ?? action) };
 }

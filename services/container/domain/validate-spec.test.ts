@@ -36,13 +36,21 @@ test("a good spec is right", () => {
   expect(validateSpec(good)).toEqual([]);
   const least = { ...good, limits: undefined, restart: undefined, healthCheck: undefined, pauseWindow: undefined };
   expect(validateSpec({ ...least, image: "", fromCheckpoint: "checkpoints/web@sha256:aa" })).toEqual([]);
-  expect(validateSpec({ ...good, recovery: "RECOVERY_NONE" })).toEqual([]);
 });
 
-test("a container promises no recovery that it cannot have", () => {
-  expect(validateSpec({ ...good, recovery: "RECOVERY_RESTART" })).toMatchObject([{ field: "spec.recovery" }]);
-  const recoveryPoint = { seconds: 60, nanos: 0 };
-  expect(validateSpec({ ...good, recoveryPoint })).toMatchObject([{ field: "spec.recovery_point" }]);
+test("what has to stay on its host is not recovered elsewhere", () => {
+  const recovered = { ...good, host: "", volumes: [], recovery: "RECOVERY_RESTART" };
+  expect(validateSpec({ ...recovered, recoveryPoint: { seconds: 60, nanos: 0 } })).toEqual([]);
+  const volume = { volume: "data", path: "/data", hostPath: "" };
+  expect(validateSpec({ ...recovered, volumes: [volume] })).toEqual([]);
+  const bad: readonly [Partial<SpecToCheck>, string][] = [
+    [{ recoveryPoint: { seconds: 59, nanos: 0 } }, "spec.recovery_point"],
+    [{ host: "hosts/n1" }, "spec.recovery"],
+    [{ volumes: [{ ...volume, excludeFromCheckpoints: true }] }, "spec.volumes[0].exclude_from_checkpoints"],
+    [{ volumes: [{ volume: "", path: "/data", hostPath: "/srv/data" }] }, "spec.volumes[0].host_path"],
+    [{ recovery: "UNRECOGNIZED" }, "spec.recovery"],
+  ];
+  for (const [part, field] of bad) expect(validateSpec({ ...recovered, ...part })).toMatchObject([{ field }]);
 });
 
 describe("a bad spec names the field", () => {

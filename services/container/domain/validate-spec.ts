@@ -8,6 +8,7 @@ import {
   labelProblems,
   type Problem,
   portProblems,
+  recoveryProblems,
 } from "#libs/spec-checks";
 import { envProblems, type SecretToCheck, secretProblems } from "./validate-environment.ts";
 import { isCleanPath, type VolumeToCheck, volumeProblems } from "./validate-volumes.ts";
@@ -91,16 +92,26 @@ export function validateSpec(spec: SpecToCheck): Problem[] {
     ...capabilities("spec.add_capabilities", spec.addCapabilities, []),
     ...capabilities("spec.drop_capabilities", spec.dropCapabilities, ["ALL"]),
     ...word("spec.drain", spec.drain),
-    ...recovery(spec),
+    ...policyProblems("spec.", spec),
   ];
 }
 
-/** Nothing pauses a container when its host's lease runs out: started elsewhere, it might run twice. */
-function recovery({ recovery = "", recoveryPoint }: SpecToCheck): Problem[] {
-  const isNone = ["", "RECOVERY_UNSPECIFIED", "RECOVERY_NONE"].includes(recovery);
-  if (isNone && recoveryPoint === undefined) return [];
-  const field = isNone ? "spec.recovery_point" : "spec.recovery";
-  return [{ field, message: "containers wait for their host; VMs alone are recovered elsewhere" }];
+type Policies = Pick<SpecToCheck, "host" | "recovery" | "recoveryPoint"> & {
+  readonly volumes: readonly Pick<SpecToCheck["volumes"][number], "hostPath" | "excludeFromCheckpoints">[];
+};
+
+/** What is to happen when its host fails. @param prefix "spec." or nothing */
+export function policyProblems(prefix: string, { volumes, ...policies }: Policies): Problem[] {
+  const { recovery, recoveryPoint, host } = policies;
+  const left = volumes.flatMap(({ hostPath, excludeFromCheckpoints }, i) => {
+    const field = `spec.volumes[${i}].${hostPath === "" ? "exclude_from_checkpoints" : "host_path"}`;
+    const isLeftOut = hostPath !== "" || excludeFromCheckpoints === true;
+    return isLeftOut ? [{ field, message: "must not be set with recovery restart" }] : [];
+  });
+  return [
+    ...recoveryProblems(prefix, { recovery, recoveryPoint, host }),
+    ...(recovery === "RECOVERY_RESTART" ? left : []),
+  ];
 }
 
 function workingDir(path: string): Problem[] {

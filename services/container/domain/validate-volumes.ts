@@ -4,6 +4,7 @@ export interface VolumeToCheck {
   readonly volume: string;
   readonly path: string;
   readonly hostPath: string;
+  readonly excludeFromCheckpoints?: boolean;
 }
 
 const maxVolumes = 32;

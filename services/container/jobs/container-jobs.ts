@@ -1,6 +1,15 @@
 import type { Container } from "#contracts/container/v1/container";
 import type { Job } from "#libs/operations";
-import { createJob, deleteJob, hostJob, type MoveDeps, moveJob, type WorkloadInput } from "#libs/workloads";
+import {
+  createJob,
+  deleteJob,
+  hostJob,
+  type MoveDeps,
+  moveJob,
+  type RecoverDeps,
+  recoverJob,
+  type WorkloadInput,
+} from "#libs/workloads";
 import { destroy, type MakingDeps, makingWith } from "./making.ts";
 import { movingWith } from "./moving.ts";
 import { updateJob } from "./update.ts";
@@ -15,7 +24,8 @@ interface KillInput extends WorkloadInput {
 }
 
 /** Every long job of a container's life. */
-export function containerJobs(deps: Omit<MoveDeps<Container>, "moving"> & MakingDeps): Job[] {
+export function containerJobs(deps: Omit<MoveDeps<Container> & RecoverDeps<Container>, "moving"> & MakingDeps): Job[] {
+  const moving = movingWith(deps);
   return [
     createJob(deps, makingWith(deps)),
     hostJob(deps, { kind: "container.start", step: "start", action: () => ({ $case: "startContainer", value: {} }) }),
@@ -32,7 +42,8 @@ export function containerJobs(deps: Omit<MoveDeps<Container>, "moving"> & Making
       facts: ({ signal }) => ({ signal }),
     }),
     updateJob(deps),
-    moveJob({ ...deps, moving: movingWith(deps) }),
+    moveJob({ ...deps, moving }),
+    recoverJob({ ...deps, moving }),
     deleteJob(deps, destroy),
   ] as Job[];
 }

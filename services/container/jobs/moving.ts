@@ -19,6 +19,11 @@ export function movingWith(deps: MakingDeps): Moving<Container> {
     stop: (timeoutSeconds) => ({ $case: "stopContainer", value: { timeoutSeconds } }),
     start: { $case: "startContainer", value: {} },
     make: (container, reference) => standingOn(reference, making.make(container, false)),
+    // What it has written beside volumes is none of its data.
+    anew: (container) => {
+      const { spec, imageDigest } = container;
+      return imageDigest === "" || (spec?.volumes.length ?? 0) > 0 ? undefined : making.make(container, false);
+    },
     destroy,
     told(container) {
       const { spec } = withoutSecrets(container);

@@ -1,15 +1,17 @@
 import { type Container, RestartPolicy } from "#contracts/container/v1/container";
+import type { Recovery } from "#contracts/vm/v1/vm";
 import type { Job } from "#libs/operations";
 import type { Json } from "#libs/records";
-import { freeWorkload, heldWorkload, type WorkloadInput, type WorkloadJobDeps } from "#libs/workloads";
-import { changeRestart } from "../change-settings.ts";
+import { acceptedWorkload, freeWorkload, type WorkloadInput, type WorkloadJobDeps } from "#libs/workloads";
+import { changeRecovery, changeRestart } from "../change-settings.ts";
 
 export interface UpdateInput extends WorkloadInput {
-  /** RestartPolicy as ProtoJSON. */
-  readonly restart: Json;
+  /** RestartPolicy as ProtoJSON; absent where recovery is changed. */
+  readonly restart?: Json;
+  readonly recovery?: Recovery;
 }
 
-/** Gives a container another restart policy: first to the engine of its host, then to its record. */
+/** Gives a container another restart policy, or recovery: first to its host, then to its record. */
 export function updateJob(deps: WorkloadJobDeps<Container>): Job<UpdateInput> {
   return {
     kind: "container.update",
@@ -17,20 +19,29 @@ export function updateJob(deps: WorkloadJobDeps<Container>): Job<UpdateInput> {
       {
         name: "update",
         async run(context) {
-          const { host, uid } = (await heldWorkload(deps, context)).body;
-          const restart = RestartPolicy.fromJSON(context.input.restart);
-          const action = { $case: "updateContainer", value: { restart } } as const;
+          const { host, uid } = (await acceptedWorkload(deps, context)).body;
+          const { recovery } = context.input;
+          const restart = restartIn(context.input);
+          const action = { $case: "updateContainer", value: { restart, recovery } } as const;
           await deps.agents.runStep(context, { host, uid }, "update", action);
           return undefined;
         },
       },
     ],
     async conclude(context, outcome) {
-      await freeWorkload(deps.records, context, async (body) => {
+      await freeWorkload(deps, context, async (body) => {
         if (!outcome.succeeded) return { body, events: [] };
-        return changeRestart(body, RestartPolicy.fromJSON(context.input.restart));
+        const { recovery } = context.input;
+        const restart = restartIn(context.input);
+        const changed = recovery === undefined ? { body, events: [] } : changeRecovery(body, recovery);
+        if (restart === undefined) return changed;
+        const both = changeRestart(changed.body, restart);
+        return { body: both.body, events: [...changed.events, ...both.events] };
       });
       return undefined;
     },
   };
 }
+
+const restartIn = ({ restart }: UpdateInput): RestartPolicy | undefined =>
+  restart === undefined ? undefined : RestartPolicy.fromJSON(restart);

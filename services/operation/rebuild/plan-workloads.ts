@@ -112,7 +112,7 @@ export const quarantineName = (host: string, uid: string): string => `${host}/qu
 export function planLedger(known: Known, host: string, held: readonly HeldThere[]): Plan {
   const name = ledgerName(host);
   const live = known.current.get(name);
-  const ledger: Ledger = isLive(live) ? LedgerCodec.fromJSON(live.body) : { name, reservations: [] };
+  const ledger: Ledger = isLive(live) ? LedgerCodec.fromJSON(live.body) : LedgerCodec.fromPartial({ name });
   const names = new Map(held.map((one) => [one.uid, one.name]));
   const kept = ledger.reservations.filter(({ uid, workload }) => (names.get(uid) ?? workload) === workload);
   const taken = new Set(kept.map(({ uid }) => uid));

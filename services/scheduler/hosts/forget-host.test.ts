@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { Container } from "#contracts/container/v1/container";
 import { HostIdentity } from "#contracts/scheduler/v1/scheduler";
 import { Vm } from "#contracts/vm/v1/vm";
-import { systemRandom as random } from "#libs/clock";
+import { systemClock as clock, systemRandom as random } from "#libs/clock";
 import { StillpointError } from "#libs/errors";
 import { decodeRecord } from "#libs/records";
 import { heartbeat, reservation } from "../testing/hosts.ts";
@@ -23,7 +23,8 @@ function parts(
   };
   const vms = { markVmLost: (asked: object) => marked(asked).then(() => Vm.fromPartial({})) };
   const containers = { markContainerLost: (asked: object) => marked(asked).then(() => Container.fromPartial({})) };
-  const deps: ForgetDeps = { store, ledgers, identities, vms, containers, random };
+  const cutOff = async () => undefined;
+  const deps: ForgetDeps = { store, ledgers, identities, vms, containers, cutOff, clock, random };
   return { lost, forget: (force = false) => forgetHost(deps, { name, force }) };
 }
 

@@ -1,7 +1,7 @@
 import type { ContainersClient } from "#contracts/container/v1/container";
 import { type ForgetHostRequest, type Host, HostIdentity, HostState } from "#contracts/scheduler/v1/scheduler";
 import type { VmsClient } from "#contracts/vm/v1/vm";
-import type { Random } from "#libs/clock";
+import type { Clock, Random } from "#libs/clock";
 import { isStillpointError, StillpointError } from "#libs/errors";
 import { identityName, ledgerName, parseHostName } from "#libs/names";
 import type { RecordStore, StoredRecord } from "#libs/records";
@@ -15,27 +15,32 @@ export interface ForgetDeps {
   /** The services that own what is lost. */
   readonly vms: Pick<VmsClient, "markVmLost">;
   readonly containers: Pick<ContainersClient, "markContainerLost">;
+  /** Ends what its agent has open in NATS. */
+  readonly cutOff: (host: string) => Promise<void>;
+  readonly clock: Pick<Clock, "now">;
   readonly random: Random;
 }
 
 /**
- * Takes a host out of the inventory. Its heartbeats are refused first: one that comes back meanwhile stays, and is heard
- * again. Cut off half-way it is simply asked for again.
+ * Takes a host out of the inventory. Its heartbeats and its certificate are refused first: one that comes back meanwhile
+ * stays, and is heard again. Cut off half-way it is simply asked for again.
  */
 export async function forgetHost(deps: ForgetDeps, { name, force }: ForgetHostRequest): Promise<void> {
   parseHostName(name);
   const { uid } = await downHost(deps, name);
   const held = await reservationsOn(deps, name);
   if (held.length > 0 && !force) throw notEmpty(name, held);
+  const before = (await deps.identities.get(identityName(name)))?.body;
   await refuse(deps, name, uid);
   try {
+    await deps.cutOff(name);
     const host = await downHost(deps, name);
     for (const reservation of held) await lose(deps, name, reservation);
     await deps.ledgers.modify(ledgerName(name), ({ body }) => ({ body: { ...body, reservations: [] } }));
     const lost = held.map(({ workload }) => workload);
     await deps.store.remove(host, [{ aggregate: "host", happened: "forgotten", data: { uid, lost } }]);
   } catch (error) {
-    await welcome(deps, name);
+    await welcome(deps, name, before?.certificatesFrom);
     throw isStillpointError(error, "RECORD_CONFLICT") ? notDown(name) : error;
   }
 }
@@ -65,9 +70,11 @@ async function lose(
   }
 }
 
-async function refuse({ identities, random }: ForgetDeps, host: string, forgottenUid: string): Promise<void> {
+async function refuse({ identities, clock, random }: ForgetDeps, host: string, forgottenUid: string): Promise<void> {
   const name = identityName(host);
-  const forgotten = { forgotten: true, forgottenUid, heardSince: false };
+  // Certificates know whole seconds alone.
+  const certificatesFrom = new Date(Math.floor(clock.now().getTime() / 1_000) * 1_000);
+  const forgotten = { forgotten: true, forgottenUid, heardSince: false, certificatesFrom };
   const known = await identities.modify(name, ({ body }) => ({ body: { ...body, ...forgotten } }));
   if (known !== undefined) return;
   await identities.create(name, {
@@ -76,8 +83,10 @@ async function refuse({ identities, random }: ForgetDeps, host: string, forgotte
   });
 }
 
-async function welcome({ identities }: ForgetDeps, host: string): Promise<void> {
-  await identities.modify(identityName(host), ({ body }) => ({ body: { ...body, forgotten: false } }));
+async function welcome({ identities }: ForgetDeps, host: string, certificatesFrom: Date | undefined): Promise<void> {
+  await identities.modify(identityName(host), ({ body }) => ({
+    body: { ...body, forgotten: false, certificatesFrom },
+  }));
 }
 
 const notDown = (name: string) => new StillpointError("HOST_NOT_DOWN", `${name} is heard of: it has not left`);

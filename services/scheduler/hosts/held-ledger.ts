@@ -7,6 +7,8 @@ import { toHeld, toWritten } from "./written.ts";
 export interface HeldLedger {
   readonly name: string;
   readonly reservations: readonly Reservation[];
+  /** The version of the host's record that who reserves here has to know at least; 0 for any. */
+  readonly hostVersion?: number;
 }
 
 const mostKinds = 4_096;
@@ -15,10 +17,11 @@ const kinds = new Map<string, Requirements>();
 /** Reads a ledger so that a hundred thousand reservations fit into memory: what many need alike is there once. */
 export const ledgerCodec: BodyCodec<HeldLedger> = {
   fromJSON(value) {
-    const { name, reservations } = Ledger.fromJSON(value);
-    return { name, reservations: reservations.map((written) => shared(toHeld(written))) };
+    const { name, reservations, hostVersion } = Ledger.fromJSON(value);
+    return { name, hostVersion, reservations: reservations.map((written) => shared(toHeld(written))) };
   },
-  toJSON: ({ name, reservations }) => Ledger.toJSON({ name, reservations: reservations.map(toWritten) }),
+  toJSON: ({ name, reservations, hostVersion = 0 }) =>
+    Ledger.toJSON({ name, hostVersion, reservations: reservations.map(toWritten) }),
 };
 
 function shared(held: Reservation): Reservation {

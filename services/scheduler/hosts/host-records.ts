@@ -1,4 +1,4 @@
-import { type Host, type HostIdentity, HostState } from "#contracts/scheduler/v1/scheduler";
+import { type Host, type HostIdentity, HostState, type Reservation } from "#contracts/scheduler/v1/scheduler";
 import { ledgerName } from "#libs/names";
 import type { RecordView, StoredRecord } from "#libs/records";
 import { type Amounts, type Availability, type HostFacts, usedBy } from "../domain/host.ts";
@@ -19,11 +19,16 @@ export function factsOf(host: Host): HostFacts {
   return { name, labels, capabilities, availability: availabilityOf(host), capacity: toAmounts(host.capacity) };
 }
 
-/** A host as operators see it. `heartbeatTime`: when this replica last heard of it. */
+/** A host as operators see it, but for its reservations. `heartbeatTime`: when this replica last heard of it. */
 export function hostToShow({ ledgers }: HostRecords, host: Host, heartbeatTime: Date | undefined): Host {
   const ledger = ledgers.get(ledgerName(host.name));
-  const reservations = (ledger?.body.reservations ?? []).map(toWritten);
-  return { ...host, heartbeatTime, reservations, used: toCapacity(heldBy(ledger)) };
+  const reservationCount = ledger?.body.reservations.length ?? 0;
+  return { ...host, heartbeatTime, reservationCount, used: toCapacity(heldBy(ledger)) };
+}
+
+/** The reservations on a host, as operators see them. */
+export function reservationsToShow({ ledgers }: HostRecords, host: string): Reservation[] {
+  return (ledgers.get(ledgerName(host))?.body.reservations ?? []).map(toWritten);
 }
 
 /** What a ledger holds together. Counted once for each state of it. */

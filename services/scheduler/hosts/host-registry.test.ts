@@ -84,3 +84,13 @@ test("a name that is not one is refused", async () => {
     reason: "NAME_INVALID",
   });
 });
+
+test("what was heard of a host that is no more is forgotten", async () => {
+  await using scheduler = await startMemoryScheduler();
+  await scheduler.registry.heard(heartbeat("a"));
+  const stored = await scheduler.hosts.get("hosts/a");
+  if (stored !== undefined) await scheduler.hosts.remove(stored);
+  expect(scheduler.registry.heartbeatTime("hosts/a")).toBeInstanceOf(Date);
+  await scheduler.pass(10_250);
+  expect(scheduler.registry.heartbeatTime("hosts/a")).toBeUndefined();
+});

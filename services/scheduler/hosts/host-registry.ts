@@ -7,7 +7,7 @@ import { identityName, ledgerName, parseHostName } from "#libs/names";
 import type { RecordChange, RecordStore, StoredRecord } from "#libs/records";
 import { type Ownership, owns } from "../owners/ownership.ts";
 import type { HostLimits } from "./capacity.ts";
-import { isForgotten } from "./forgotten.ts";
+import { isForgotten, tellRefused } from "./forgotten.ts";
 import { type HostRecords, heldBy } from "./host-records.ts";
 import { Identities } from "./identities.ts";
 import { differs, eventsBetween, takeIn } from "./inventory.ts";
@@ -91,18 +91,12 @@ export class HostRegistry {
     return stored !== undefined && stored.uid === hostUid && isHeard(stored.body) && this.#owns(host);
   }
 
-  /** What was forgotten is told of once, when it is heard again. */
   async #isRefused(heartbeat: Heartbeat): Promise<boolean> {
     const { records, identities } = this.#deps;
-    const name = identityName(heartbeat.host);
-    const identity = records.identities.get(name)?.body;
+    const identity = records.identities.get(identityName(heartbeat.host))?.body;
     if (!isForgotten(heartbeat, identity)) return false;
     this.#identities.forget(heartbeat.host);
-    if (identity?.heardSince === true) return true;
-    await identities.modify(name, ({ body }) => {
-      if (body.heardSince) return undefined;
-      return { body: { ...body, heardSince: true }, events: [event("refused", { uid: heartbeat.hostUid })] };
-    });
+    if (identity?.heardSince !== true) await tellRefused(identities, heartbeat.host, { uid: heartbeat.hostUid });
     return true;
   }
 
@@ -120,6 +114,20 @@ export class HostRegistry {
       }
     };
     await Promise.all(Array.from({ length: atOnce }, work));
+    this.#forgetGone();
+  }
+
+  /** What was known of hosts that are no more, or that never came to be. */
+  #forgetGone(): void {
+    const { records, clock, limits } = this.#deps;
+    const beforeMs = clock.monotonicMs() - limits.downAfterMs;
+    for (const [host, { atMs }] of this.#heard) {
+      if (atMs > beforeMs || this.#writing.has(host) || records.hosts.get(host) !== undefined) continue;
+      this.#heard.delete(host);
+      this.#unsure.delete(host);
+      this.#identities.forget(host);
+      this.#silent.forget(host);
+    }
   }
 
   #heardNow(host: string): void {

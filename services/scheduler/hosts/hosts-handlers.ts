@@ -1,16 +1,16 @@
-import { type Host, HostState, type HostsServiceImplementation } from "#contracts/scheduler/v1/scheduler";
+import { Host, HostState, type HostsServiceImplementation } from "#contracts/scheduler/v1/scheduler";
 import { authorise } from "#libs/auth";
 import { StillpointError } from "#libs/errors";
 import { parseHostName } from "#libs/names";
 import type { Operations } from "#libs/operations";
-import type { RecordChange, StoredRecord } from "#libs/records";
+import { type RecordChange, readPage, type StoredRecord } from "#libs/records";
 import type { CallScope } from "#libs/rpc";
 import { acceptDrain } from "../drain/accept-drain.ts";
 import type { Joining } from "../join/start-joining.ts";
 import type { Ownership } from "../owners/ownership.ts";
 import { inForce } from "./capacity.ts";
 import { type ForgetDeps, forgetHost } from "./forget-host.ts";
-import { type HostRecords, hostToShow } from "./host-records.ts";
+import { type HostRecords, hostToShow, reservationsToShow } from "./host-records.ts";
 import type { HostRegistry } from "./host-registry.ts";
 import { type UpdateHostDeps, updateHost } from "./update-host.ts";
 
@@ -24,13 +24,8 @@ export interface HostsDeps extends UpdateHostDeps, ForgetDeps {
 
 /** Hosts as operators see them. */
 export function hostsHandlers(deps: HostsDeps): HostsServiceImplementation<CallScope> {
-  const { records, store, registry, operations, ownership } = deps;
-  const show = (host: Host) => ({
-    ...hostToShow(records, host, registry.heartbeatTime(host.name)),
-    ...inForce(host, deps.limits),
-    owner: ownership.ownerOf(host.name)?.name ?? "",
-    ownerEpoch: ownership.epoch,
-  });
+  const { records, store, operations } = deps;
+  const show = (host: Host) => inFull(deps, host);
 
   const setCordoned = async (name: string, cordoned: boolean): Promise<Host> => {
     parseHostName(name);
@@ -53,10 +48,16 @@ export function hostsHandlers(deps: HostsDeps): HostsServiceImplementation<CallS
       return show(host.body);
     },
 
-    async listHosts(_request, { principal, signal }) {
+    async listHosts(request, { principal, signal }) {
       authorise(principal, "list", "hosts/-");
       await records.hosts.catchUp(signal);
-      return { hosts: records.hosts.list().map(({ body }) => show(body)) };
+      const toItem = request.withReservations ? inFull : briefly;
+      const options = { prefix: "hosts/", codec: Host, signal };
+      const { items, nextPageToken } = await readPage(records.hosts, request, {
+        ...options,
+        show: ({ body }) => toItem(deps, body),
+      });
+      return { hosts: items, nextPageToken };
     },
 
     async cordonHost({ name }, { principal }) {
@@ -81,6 +82,20 @@ export function hostsHandlers(deps: HostsDeps): HostsServiceImplementation<CallS
 
     ...comingAndGoing(deps),
   };
+}
+
+/** A host without its reservations. */
+function briefly({ records, registry, ownership, limits }: HostsDeps, host: Host): Host {
+  return {
+    ...hostToShow(records, host, registry.heartbeatTime(host.name)),
+    ...inForce(host, limits),
+    owner: ownership.ownerOf(host.name)?.name ?? "",
+    ownerEpoch: ownership.epoch,
+  };
+}
+
+function inFull(deps: HostsDeps, host: Host): Host {
+  return { ...briefly(deps, host), reservations: reservationsToShow(deps.records, host.name) };
 }
 
 /** How machines become hosts, and are no more. */

@@ -62,6 +62,16 @@ test("a host that begins with nonsense has nothing to give", () => {
   expect(nonsenseIn(heartbeat("a"))).toBeUndefined();
 });
 
+test("a certificate that expires soon is told of, until it is renewed", () => {
+  const days = (count: number) => ({ certificateExpireTime: new Date(around.now.getTime() + count * 86_400_000) });
+  const known = takeIn(heartbeat("a", days(15)), undefined, around, limits);
+  expect(known.problems).toEqual([]);
+  const [problem, ...others] = takeIn(heartbeat("a", days(13)), known, around, limits).problems;
+  expect(others).toEqual([]);
+  expect(problem?.reason).toBe("certificate.expires");
+  expect(problem?.detail).toMatch(/^its certificate is valid until \d{4}-\d\d-\d\d only/);
+});
+
 test("a clock hours away changes nothing but that it is said, once", () => {
   const known = takeIn(heartbeat("a", hoursAway(0)), undefined, around, limits);
   const after = takeIn(heartbeat("a", hoursAway(-5)), known, around, limits);

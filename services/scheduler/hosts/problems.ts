@@ -1,5 +1,6 @@
 import type { Heartbeat } from "#contracts/host/v1/agent";
 import type { Host, HostProblem } from "#contracts/scheduler/v1/scheduler";
+import { expiresSoon } from "#libs/tls";
 import { amount } from "../domain/feasibility.ts";
 import { type Amounts, dimensions } from "../domain/host.ts";
 import { shortOf, toAmounts } from "./capacity.ts";
@@ -24,6 +25,7 @@ export function problemsOf(host: Host, before: readonly HostProblem[], seen: Cir
   const had = new Map(before.map((problem) => [problem.reason, problem]));
   const found: Record<string, string | undefined> = {
     "capacity.below_used": belowUsed(host, seen.used),
+    "certificate.expires": expiring(seen),
     "clock.skewed": skewed(seen, had.has("clock.skewed")),
     "identity.twice": seen.twin,
     "inventory.nonsense": seen.nonsense,
@@ -61,6 +63,11 @@ function skewed({ heartbeat, now }: Circumstances, already: boolean): string | u
   const aheadMs = heartbeat.time.getTime() - now.getTime();
   if (Math.abs(aheadMs) < (already ? skewMs / 2 : skewMs)) return undefined;
   return `its clock is ${length(Math.abs(aheadMs))} ${aheadMs > 0 ? "ahead of" : "behind"} the scheduler's`;
+}
+
+function expiring({ heartbeat: { certificateExpireTime: until }, now }: Circumstances): string | undefined {
+  if (until === undefined || !expiresSoon(until, now)) return undefined;
+  return `its certificate is valid until ${until.toISOString().slice(0, 10)} only; after that it cannot connect`;
 }
 
 function length(ms: number): string {

@@ -48,18 +48,27 @@ export class SilentHosts {
   changeOf(known: StoredRecord<Host>, heardMs: number | undefined): RecordChange<Host> | undefined {
     const { ownership, clock, limits } = this.#deps;
     const { name, body } = known;
+    const nowMs = clock.monotonicMs();
+    const lateMs = suspectedAfter * limits.downAfterMs;
+    // Nearly all of thousands, many times a second.
+    if (!body.suspected && heardMs !== undefined && nowMs - heardMs < lateMs) return void this.#suspected.delete(name);
     const ownedMs = ownership.ownedSinceMs(name);
     if (ownedMs === undefined || body.state === HostState.DOWN) return void this.#suspected.delete(name);
     const sinceMs = Math.max(heardMs ?? 0, ownedMs + limits.takeoverMs, this.#listeningSinceMs);
-    const silentMs = clock.monotonicMs() - sinceMs;
+    const silentMs = nowMs - sinceMs;
     if (!body.suspected) {
       this.#suspected.delete(name);
-      return silentMs < suspectedAfter * limits.downAfterMs ? undefined : { body: { ...body, suspected: true } };
+      return silentMs < lateMs ? undefined : { body: { ...body, suspected: true } };
     }
     const isConfirmed = this.#isConfirmed(known);
     if (silentMs < limits.downAfterMs || !isConfirmed) return undefined;
     const events = [{ aggregate: "host", happened: "down", data: { silentMs: Math.round(silentMs) } }];
     return { body: { ...body, suspected: false, state: HostState.DOWN }, events };
+  }
+
+  /** The host is no more. */
+  forget(host: string): void {
+    this.#suspected.delete(host);
   }
 
   #isConfirmed({ name, version }: StoredRecord<Host>): boolean {

@@ -64,3 +64,41 @@ test.each([
   const refusal = expect(update(scheduler, asked)).rejects;
   await refusal.toMatchObject({ reason: "ARGUMENT_INVALID", message: expect.stringContaining(message) });
 });
+
+test("what is placed while capacity is taken is in view: either it is refused, or the taking is", async () => {
+  await using scheduler = await startMemoryScheduler();
+  const { hosts, ledgers, placements, records } = scheduler;
+  await scheduler.registry.heard(heartbeat("a"));
+  const before = (await hosts.get("hosts/a"))?.body;
+  const take = (store: typeof hosts) =>
+    updateHost({ store, ledgers, limits }, UpdateHostRequest.fromPartial({ name: "hosts/a", cpuOvercommit: 1 }));
+  const late: typeof hosts = Object.create(hosts, {
+    modify: {
+      value: async (...asked: Parameters<typeof hosts.modify>) => {
+        await placements.place(reservation("vm-1", { cpuMillis: 6_000 }));
+        return await hosts.modify(...asked);
+      },
+    },
+  });
+  await expect(take(late)).rejects.toMatchObject({ reason: "CAPACITY_IN_USE" });
+  const { zone, labels, capacity, cpuOvercommit, reserved } = (await hosts.get("hosts/a"))?.body ?? {};
+  expect({ zone, labels, capacity, cpuOvercommit, reserved }).toEqual({
+    ...{ zone: before?.zone, labels: before?.labels, capacity: before?.capacity },
+    ...{ cpuOvercommit: before?.cpuOvercommit, reserved: before?.reserved },
+  });
+  await placements.release("vm-1");
+  const taken = await take(hosts);
+  expect((await ledgers.get("hosts/a/ledger"))?.body.hostVersion).toBe(taken?.version);
+  // One that has not heard of it waits until it has.
+  const waited: number[] = [];
+  const waitFor = records.hosts.waitFor.bind(records.hosts);
+  records.hosts.waitFor = async (version: number) => {
+    waited.push(version);
+    await waitFor(version);
+  };
+  await expect(placements.place(reservation("vm-2", { cpuMillis: 6_000 }))).rejects.toMatchObject({
+    reason: "NO_HOST_FITS",
+  });
+  await placements.place(reservation("vm-3", { cpuMillis: 1_000 }));
+  expect(waited).toContain(taken?.version);
+});

@@ -1,17 +1,16 @@
 import type { Capacity, Host, UpdateHostRequest } from "#contracts/scheduler/v1/scheduler";
-import { StillpointError } from "#libs/errors";
 import { ledgerName, parseHostName } from "#libs/names";
 import type { RecordChange, RecordStore, StoredRecord } from "#libs/records";
 import { integerProblems, labelProblems, type Problem } from "#libs/spec-checks";
 import { refuseProblems } from "#libs/workloads";
-import { amount } from "../domain/feasibility.ts";
 import type { Amounts } from "../domain/host.ts";
-import { capacityFor, type HostLimits, shortOf, toAmounts } from "./capacity.ts";
+import { capacityFor, type HostLimits, shortOf } from "./capacity.ts";
 import type { HeldLedger } from "./held-ledger.ts";
 import { heldBy } from "./host-records.ts";
 import { placeWords, zoneLabel } from "./inventory.ts";
 import { zoneProblems } from "./nonsense.ts";
 import { problemEvents } from "./problems.ts";
+import { lowered, refuseUsed, takeCapacity } from "./take-capacity.ts";
 
 export interface UpdateHostDeps {
   readonly store: RecordStore<Host>;
@@ -30,22 +29,19 @@ export async function updateHost(
   parseHostName(request.name);
   refuseProblems(problemsIn(request));
   const used = heldBy(await ledgers.get(ledgerName(request.name)));
-  return await store.modify(request.name, ({ body }) => {
+  let before: Host | undefined;
+  const written = await store.modify(request.name, ({ body }) => {
     refuseProblems(labelsOfAgent(body, request));
+    before = body;
     return changeOf(body, settled(body, request, limits), used);
   });
+  if (written === undefined || before === undefined) return undefined;
+  if (lowered(before, written.body).length > 0) await takeCapacity({ store, ledgers, limits }, before, written);
+  return written;
 }
 
 function changeOf(before: Host, after: Host, used: Amounts): RecordChange<Host> {
-  for (const dimension of shortOf(after.capacity, used)) {
-    const [was, is] = [toAmounts(before.capacity)[dimension], toAmounts(after.capacity)[dimension]];
-    // What was short before, by no operator's doing, may stay so.
-    if (is >= was) continue;
-    throw new StillpointError(
-      "CAPACITY_IN_USE",
-      `${before.name} would have ${amount(dimension, is)}, and its workloads hold ${amount(dimension, used[dimension])}`,
-    );
-  }
+  refuseUsed(before, after, used);
   const isMended = shortOf(after.capacity, used).length === 0;
   const problems = before.problems.filter(({ reason }) => !(isMended && reason === "capacity.below_used"));
   const { zone, cpuOvercommit, reserved, operatorLabels, capacity } = after;

@@ -56,7 +56,8 @@ async function writeIdentity({ identities, clock, random }: JoinDeps, host: stri
   const fresh = { certificateFingerprint: fingerprintOf(certificate), joinTime: clock.now() };
   const body = HostIdentity.fromPartial({ name, ...fresh });
   const events = [{ aggregate: "host", happened: "joined", data: { certificate: body.certificateFingerprint } }];
-  const again = () => identities.modify(name, () => ({ body, events }));
+  const again = () =>
+    identities.modify(name, ({ body: { certificatesFrom } }) => ({ body: { ...body, certificatesFrom }, events }));
   if ((await again()) !== undefined) return;
   try {
     await identities.create(name, { uid: random.id("identity"), body, events });

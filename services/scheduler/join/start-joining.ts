@@ -61,7 +61,7 @@ export async function startJoining(
     authority() {
       if (authority !== undefined) return authority;
       throw new StillpointError("CERTIFICATE_AUTHORITY_MISSING", "the scheduler has no authority to sign with", {
-        help: "Set JOIN_AUTHORITY of the scheduler to the folder of: stillpoint cert ca",
+        help: "Set JOIN_AUTHORITY of the scheduler to the folder of `stillpoint cert ca`, or run: deploy/prepare.sh --join",
       });
     },
   };

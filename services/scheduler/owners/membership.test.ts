@@ -1,25 +1,58 @@
 import { expect, test } from "vitest";
 import { SchedulerReplica } from "#contracts/scheduler/v1/scheduler";
 import { type Clock, systemClock, systemRandom } from "#libs/clock";
+import { StillpointError } from "#libs/errors";
 import { silentLogger } from "#libs/logger";
-import { createMemoryLog, createRecordStore, RecordView } from "#libs/records";
+import { createMemoryLog, createRecordStore, type Log, RecordView } from "#libs/records";
 import { Membership } from "./membership.ts";
 
 const ttlMs = 6_000;
 const hosts = Array.from({ length: 40 }, (_, index) => `hosts/h-${index}`);
 
+/** What goes wrong, now and then. */
+interface Faults {
+  knowsHosts: () => Promise<void>;
+  /** Of a write of which nothing is heard: whether it is applied. */
+  append: "applied" | "lost" | undefined;
+  /** Before a message is passed on. */
+  hears: () => Promise<void>;
+}
+
+function faultyLog(log: Log, faults: Faults): Log {
+  return {
+    read: (subject) => log.read(subject),
+    newest: (filter) => log.newest(filter),
+    lastSequence: () => log.lastSequence(),
+    async append(subject, data, options) {
+      if (faults.append !== "lost") {
+        const sequence = await log.append(subject, data, options);
+        if (faults.append === undefined) return sequence;
+      }
+      throw new StillpointError("OUTCOME_UNKNOWN", "no answer");
+    },
+    async *follow(filter, options) {
+      for await (const message of log.follow(filter, options)) {
+        await faults.hears();
+        yield message;
+      }
+    },
+  };
+}
+
 /** Replicas over one log, each with a clock of its own. */
 async function startReplicas() {
   const ending = new AbortController();
   const { signal } = ending;
-  const log = createMemoryLog(systemClock);
+  const faults: Faults = { knowsHosts: async () => undefined, append: undefined, hears: async () => undefined };
+  const log = faultyLog(createMemoryLog(systemClock), faults);
   const replicas: Membership[] = [];
   const start = async (address = `127.0.0.1:${replicas.length}`) => {
     const time = { nowMs: 1_000_000 * replicas.length };
     const clock: Clock = { ...systemClock, monotonicMs: () => time.nowMs };
-    const store = createRecordStore({ log, codec: SchedulerReplica, clock: systemClock, random: systemRandom });
+    const kept = { log, codec: SchedulerReplica, clock: systemClock, random: systemRandom };
+    const store = createRecordStore({ ...kept, patienceMs: 0 });
     const view = await RecordView.start({ log, filter: "rec.schedulers.*", codec: SchedulerReplica, signal });
-    const deps = { store, view, knowsHostsAt: async () => undefined, clock, random: systemRandom, signal };
+    const deps = { store, view, knowsHostsAt: () => faults.knowsHosts(), clock, random: systemRandom, signal };
     const membership = new Membership({ ...deps, logger: silentLogger, address: () => address, ttlMs });
     replicas.push(membership);
     await membership.tick();
@@ -35,7 +68,7 @@ async function startReplicas() {
     return { membership, pass };
   };
   const ownersOf = (host: string) => replicas.filter((replica) => replica.ownedSinceMs(host) !== undefined);
-  return { log, start, ownersOf, [Symbol.asyncDispose]: async () => ending.abort() };
+  return { faults, start, ownersOf, [Symbol.asyncDispose]: async () => ending.abort() };
 }
 
 const countOf = (membership: Membership) => hosts.filter((host) => membership.ownedSinceMs(host) !== undefined).length;
@@ -89,4 +122,34 @@ test("a process takes over at once from the one that listened where it does", as
   await cluster.start("127.0.0.1:7072");
   const two = await cluster.start("127.0.0.1:7072");
   await expect.poll(() => countOf(two.membership)).toBe(hosts.length);
+});
+
+test("a host changes hands only when all is known of it that was written before, though that takes several tries", async () => {
+  await using cluster = await startReplicas();
+  const one = await cluster.start();
+  const two = await cluster.start();
+  let tries = 0;
+  cluster.faults.knowsHosts = async () => {
+    tries++;
+    throw new StillpointError("UNAVAILABLE", "the log is away");
+  };
+  await two.membership.close();
+  await expect.poll(() => tries).toBeGreaterThan(2);
+  expect(countOf(one.membership)).toBeLessThan(hosts.length);
+  cluster.faults.knowsHosts = async () => undefined;
+  await expect.poll(() => countOf(one.membership)).toBe(hosts.length);
+});
+
+test("a renewal that is sent again since its answer was lost counts from when it was sent first", async () => {
+  await using cluster = await startReplicas();
+  const { membership, pass } = await cluster.start();
+  const heard = Promise.withResolvers<void>();
+  cluster.faults.hears = () => heard.promise;
+  for (const append of ["applied", "lost"] as const) {
+    cluster.faults.append = append;
+    await expect(pass(2_000)).rejects.toThrow("no answer");
+  }
+  expect(membership.confirmedMs).toBe(0);
+  heard.resolve();
+  await expect.poll(() => membership.confirmedMs).toBe(2_000);
 });

@@ -76,6 +76,11 @@ export class Membership implements Ownership {
     return this.#shares.ownerOf(host);
   }
 
+  /** Where the replicas are reached, this one too. */
+  addresses(): Set<string> {
+    return new Set([...this.#shares.members.values()].map(({ address }) => address));
+  }
+
   /** Joins, renews, and takes out who has fallen silent; call it each third of the ttl. */
   async tick(): Promise<void> {
     if (this.#closed) return;
@@ -137,7 +142,8 @@ export class Membership implements Ownership {
   async #renew(self: Self, stored: StoredRecord<SchedulerReplica>): Promise<void> {
     const { store, clock } = this.#deps;
     const renewals = stored.body.renewals + 1;
-    self.sent.set(renewals, clock.monotonicMs());
+    // Of a repeated one, whose answer was lost, it may be the first that is in the log.
+    if (!self.sent.has(renewals)) self.sent.set(renewals, clock.monotonicMs());
     try {
       self.stored = await store.update(stored, { body: { ...stored.body, renewals } });
     } catch (error) {
@@ -185,28 +191,39 @@ export class Membership implements Ownership {
     const { view, signal, logger, clock } = this.#deps;
     while (!signal.aborted) {
       try {
-        for await (const change of view.watch({ signal })) await this.#take(change);
+        const since = await this.#takeAll();
+        for await (const change of view.watch({ since, signal })) await this.#take(change);
       } catch (err) {
         if (signal.aborted) return;
         logger.warn({ err }, "the membership is read anew");
         await clock.sleep(100, signal).catch(() => undefined);
-        this.#forgetGone(view.list().map(({ name }) => name));
       }
     }
   }
 
-  #forgetGone(names: readonly string[]): void {
-    const left = new Set(names);
-    for (const name of this.#shares.members.keys()) if (!left.has(name)) this.#left(name, this.#deps.view.token);
+  /** All that the view has, at once: a renewal says nothing while what was before it is not taken. Gives as of when. */
+  async #takeAll(): Promise<number> {
+    const { view, knowsHostsAt } = this.#deps;
+    const { token } = view;
+    const all = view.list();
+    await knowsHostsAt(token);
+    const left = new Set(all.map(({ name }) => name));
+    for (const name of this.#shares.members.keys()) if (!left.has(name)) this.#left(name, token);
+    for (const record of all) this.#lives(record);
+    return token;
   }
 
   async #take(change: ViewChange<SchedulerReplica>): Promise<void> {
     if (!("record" in change)) return;
-    const { name, version, body } = change.record;
-    const isKnown = this.#shares.has(name);
+    const { record } = change;
+    const isKnown = this.#shares.has(record.name);
     // What the hosts' former owners have written is known before they change hands.
-    if (change.kind === "deleted" ? isKnown : !isKnown) await this.#deps.knowsHostsAt(version);
-    if (change.kind === "deleted") return this.#left(name, version);
+    if (change.kind === "deleted" ? isKnown : !isKnown) await this.#deps.knowsHostsAt(record.version);
+    if (change.kind === "deleted") this.#left(record.name, record.version);
+    else this.#lives(record);
+  }
+
+  #lives({ name, version, body }: StoredRecord<SchedulerReplica>): void {
     const nowMs = this.#deps.clock.monotonicMs();
     if ((this.#seen.get(name)?.version ?? 0) < version) this.#seen.set(name, { version, atMs: nowMs });
     if (!this.#shares.has(name)) this.#shares.join(body, version, nowMs);

@@ -26,7 +26,7 @@ export class FreeCapacity {
   readonly #index = new HostIndex();
   /** The hosts on whose ledgers a uid is; nearly always one. */
   readonly #holders = new Map<string, readonly string[]>();
-  /** Reservations that came to a ledger while another one had the same. */
+  /** Reservations that came to a ledger while another one had the same, as long as they are on it. */
   readonly #late = new Set<string>();
   /** Reservations that several ledgers had when the view began: which was first is not known here. */
   readonly #unsure = new Set<string>();
@@ -139,6 +139,17 @@ export class FreeCapacity {
     for (const uid of before) if (!after.has(uid)) this.#release(uid, name);
     for (const reservation of held) if (!before.has(reservation.uid)) this.#take(reservation, name);
     this.#update(name, { ...seat, held });
+    if (this.#late.size + this.#unsure.size > 0) this.#forgetGone(name, seat.held, held);
+  }
+
+  /** Whether one came late, or who had it first, is of no interest when it is gone. */
+  #forgetGone(host: string, before: readonly Reservation[], after: readonly Reservation[]): void {
+    const left = new Set(after.map(keyOf));
+    for (const reservation of before) {
+      if (left.has(keyOf(reservation))) continue;
+      this.#late.delete(lateKey(host, reservation));
+      if (this.#holding(reservation).length < 2) this.#unsure.delete(keyOf(reservation));
+    }
   }
 
   #take(reservation: Reservation, host: string): void {

@@ -17,6 +17,9 @@ export interface LedgerWritesDeps {
 /** What is to become of a host's ledger; gives the host after it, or undefined to leave it as it is. May be asked again. */
 export type LedgerChange = (host: Host) => Host | undefined;
 
+/** A ledger, or undefined where there is none. */
+type Written = StoredRecord<HeldLedger> | undefined;
+
 interface Waiting {
   readonly change: LedgerChange;
   readonly assumed: Reservation | undefined;
@@ -29,12 +32,15 @@ const attempts = 50;
 
 /**
  * Writes ledgers by compare-and-set: of one host one after the other, of many hosts at once. What comes while a write is
- * under way goes into the next one, all of it together.
+ * under way goes into the next one, all of it together. That begins as soon as the one before is acknowledged; who asked
+ * for a change is told when the view knows it, too.
  */
 export class LedgerWrites {
   readonly #deps: LedgerWritesDeps;
   /** By host, what waits; a host is in here while somebody writes its ledger. */
   readonly #waiting = new Map<string, Waiting[]>();
+  /** By host, what was written from here and is not known to the view yet. */
+  readonly #ahead = new Map<string, StoredRecord<HeldLedger>>();
 
   constructor(deps: LedgerWritesDeps) {
     this.#deps = deps;
@@ -59,30 +65,60 @@ export class LedgerWrites {
       const together = this.#waiting.get(host) ?? [];
       if (together.length === 0) return void this.#waiting.delete(host);
       this.#waiting.set(host, []);
-      const failure = await this.#write(host, together).then(
-        () => undefined,
-        (error: unknown) => ({ error }),
-      );
-      this.#deps.free.settle(host, new Set(together.map(({ assumed }) => assumed)));
-      for (const { done, failed } of together) {
-        if (failure === undefined) done();
-        else failed(failure.error);
-      }
+      const writing = this.#write(host, together);
+      void this.#tell(host, together, writing);
+      await writing.catch(() => undefined);
     }
   }
 
-  async #write(host: string, together: readonly Waiting[]): Promise<void> {
-    const { records, ledgers } = this.#deps;
+  /** When the view knows what was written, or when that has failed. */
+  async #tell(host: string, together: readonly Waiting[], writing: Promise<Written>): Promise<void> {
+    const failure = await writing
+      .then((written) => this.#known(host, written))
+      .then(
+        () => undefined,
+        (error: unknown) => ({ error }),
+      );
+    this.#deps.free.settle(host, new Set(together.map(({ assumed }) => assumed)));
+    for (const { done, failed } of together) {
+      if (failure === undefined) done();
+      else failed(failure.error);
+    }
+  }
+
+  async #known(host: string, written: Written): Promise<void> {
+    if (written === undefined) return;
+    try {
+      await this.#deps.records.ledgers.waitFor(written.version);
+    } finally {
+      if (this.#ahead.get(host) === written) this.#ahead.delete(host);
+    }
+  }
+
+  /** Gives the ledger with the changes; what was read of it may be newer than what the view knows. */
+  async #write(host: string, together: readonly Waiting[]): Promise<Written> {
+    const { ledgers, records } = this.#deps;
     const name = ledgerName(host);
-    let stored = records.ledgers.get(name);
+    let stored = this.#newest(host, name);
     for (let attempt = 1; attempt <= attempts; attempt++) {
+      const { hostVersion = 0 } = stored?.body ?? {};
+      await records.hosts.waitFor(hostVersion);
       const after = this.#after(host, stored, together);
-      if (after === undefined) return;
-      const written = await this.#put(name, stored, { name, reservations: after.reservations });
-      if (written !== undefined) return await records.ledgers.waitFor(written.version);
+      if (after === undefined) return stored;
+      const written = await this.#put(name, stored, { name, hostVersion, reservations: after.reservations });
+      if (written !== undefined) {
+        this.#ahead.set(host, written);
+        return written;
+      }
       stored = await ledgers.get(name);
     }
     throw new StillpointError("UNAVAILABLE", `${name} is written by others all the time`);
+  }
+
+  #newest(host: string, name: string): Written {
+    const known = this.#deps.records.ledgers.get(name);
+    const ahead = this.#ahead.get(host);
+    return (ahead?.version ?? 0) > (known?.version ?? 0) ? ahead : known;
   }
 
   /** The host with all changes; undefined when none of them changes anything. */

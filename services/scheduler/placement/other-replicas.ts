@@ -87,7 +87,9 @@ export class OtherReplicas {
     const wishes = open.map(({ wanted }) => wanted);
     const results = await ask(owner, wishes).catch((error: unknown) => {
       if (!isStillpointError(error)) throw error;
-      this.#away.set(owner.name, clock.monotonicMs() + awayMs);
+      const nowMs = clock.monotonicMs();
+      for (const [name, untilMs] of this.#away) if (untilMs <= nowMs) this.#away.delete(name);
+      this.#away.set(owner.name, nowMs + awayMs);
       return [];
     });
     for (const [index, one] of open.entries()) {

@@ -23,6 +23,26 @@ test("a placement asked for again has the same answer and takes nothing more", a
   expect(heldOn(scheduler, "a")).toEqual(["vm-1"]);
 });
 
+test("what is to leave its host is not told again that it is there, nor keeps its place there", async () => {
+  await using scheduler = await withHosts("a", "b");
+  const wanted = reservation("vm-1");
+  await scheduler.placements.place(wanted);
+  const requirements = { ...wanted.requirements, notHosts: ["hosts/a"] };
+  expect((await scheduler.placements.place({ ...wanted, requirements })).host).toBe("hosts/b");
+  expect(heldOn(scheduler, "a")).toEqual([]);
+});
+
+test("what another worker of the same operation has brought to a host keeps its place there", async () => {
+  await using scheduler = await withHosts("a", "b");
+  const wanted = reservation("vm-1");
+  await scheduler.placements.place(wanted);
+  // Read after that: it seems to be what the operation began on.
+  const requirements = { ...wanted.requirements, notHost: "hosts/a" };
+  const late = scheduler.placements.place({ ...wanted, requirements });
+  await expect(late).rejects.toMatchObject({ reason: "EPOCH_STALE" });
+  expect([heldOn(scheduler, "a"), heldOn(scheduler, "b")]).toEqual([["vm-1"], []]);
+});
+
 test("what does not fit on one host any more goes to the next", async () => {
   await using scheduler = await withHosts("a", "b");
   const hosts = await Promise.all(
@@ -89,11 +109,14 @@ test("release gives everything of a workload back, once", async () => {
 
 test("the reconciler gives back what neither an operation nor a workload needs", async () => {
   await using scheduler = await withHosts("a");
-  for (const uid of ["lives", "in-work", "gone", "made-again", "elsewhere"]) {
+  for (const uid of ["lives", "left", "in-work", "gone", "made-again", "elsewhere"]) {
     await scheduler.placements.place(reservation(uid));
   }
+  const unrecovered: unknown[] = [];
+  const stateReason = "hosts/a is down, and it is not recovered: NO_HOST_FITS: no host fits";
   const workloads = new Map<string, Partial<StoredRecord<Json>>>([
     ["projects/default/vms/lives", { uid: "lives", body: { host: "hosts/a" } }],
+    ["projects/default/vms/left", { uid: "left", body: { host: "hosts/a", stateReason } }],
     ["projects/default/vms/made-again", { uid: "another", body: { host: "hosts/a" } }],
     ["projects/default/vms/elsewhere", { uid: "elsewhere", body: { host: "hosts/b" } }],
   ]);
@@ -104,7 +127,9 @@ test("the reconciler gives back what neither an operation nor a workload needs",
     logger: silentLogger,
     isUnfinished: async (operation) => operation === "operations/in-work",
     readWorkload: async (name) => read(name),
+    unrecovered: (suspect) => unrecovered.push(suspect),
   });
   expect(await reconciler.round()).toBe(3);
-  expect(heldOn(scheduler, "a")).toEqual(["lives", "in-work"]);
+  expect(heldOn(scheduler, "a")).toEqual(["lives", "left", "in-work"]);
+  expect(unrecovered).toEqual([{ workload: "projects/default/vms/left", uid: "left", host: "hosts/a" }]);
 });

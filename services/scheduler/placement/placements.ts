@@ -123,13 +123,26 @@ export class Placements {
     if (known !== undefined) return known;
     const holder = free.holderOf(wanted);
     if (holder === "unsure") return this.#makeSure(wanted);
-    if (holder !== undefined) return Promise.resolve(this.#recorded(holder));
+    if (holder !== undefined) return this.#held(holder, wanted);
     const best = free.best(wanted.requirements, (host) => anywhere || others.isOwn(host));
     if (best === undefined) return undefined;
     free.assume(best.name, wanted);
     const writing = this.#reserve(best.name, wanted).finally(() => this.#writing.delete(key));
     this.#writing.set(key, writing);
     return writing;
+  }
+
+  /**
+   * Where it is to be elsewhere by now, it has been given back, or is; this replica may only not know it yet. But an
+   * operation holds nothing on the host that it began on: who takes the workload for being there has read that after
+   * another worker had brought it there, by this very reservation.
+   */
+  async #held(holder: string, wanted: Reservation): Promise<Try> {
+    const { notHost, notHosts } = wanted.requirements;
+    if (holder === notHost) return overtaken(wanted, holder);
+    if (!notHosts.includes(holder)) return this.#recorded(holder);
+    await this.reclaim(wanted, holder);
+    return "again";
   }
 
   async #reserve(host: string, wanted: Reservation): Promise<Try> {
@@ -189,6 +202,9 @@ const lost = () => new StillpointError("UNAVAILABLE", "the hosts change hands al
 
 const unsure = ({ workload }: Reservation) =>
   new StillpointError("UNAVAILABLE", `several hosts hold ${workload} at the moment`);
+
+const overtaken = ({ workload, operation }: Reservation, host: string) =>
+  new StillpointError("EPOCH_STALE", `${operation} has brought ${workload} to ${host} already`);
 
 const refusedHere = ({ workload }: Reservation) =>
   new StillpointError("NO_HOST_FITS", `no host of this replica fits ${workload}`);

@@ -1,9 +1,12 @@
+import type { Vm } from "#contracts/vm/v1/vm";
 import type { Logger } from "#libs/logger";
 import { ledgerName } from "#libs/names";
 import type { Json, StoredRecord } from "#libs/records";
+import { isUnrecovered } from "#libs/workloads";
 import type { Reservation } from "../domain/host.ts";
 import type { HeldLedger } from "../hosts/held-ledger.ts";
 import type { HostRecords } from "../hosts/host-records.ts";
+import type { Suspect } from "../recovery/stranded.ts";
 import type { Placements } from "./placements.ts";
 
 export interface ReconcilerDeps {
@@ -15,6 +18,8 @@ export interface ReconcilerDeps {
   readonly isUnfinished: (operation: string) => Promise<boolean>;
   /** A workload as it stands now, from the leader. */
   readonly readWorkload: (name: string) => Promise<StoredRecord<Json> | undefined>;
+  /** Told of each that was not recovered when its host was down. */
+  readonly unrecovered: (suspect: Suspect) => void;
   readonly logger: Logger;
   /** How many reservations one round looks at, or few more; 1000 if unsaid. */
   readonly perRound?: number;
@@ -56,6 +61,7 @@ export class Reconciler {
   #due(): StoredRecord<HeldLedger>[] {
     const { records, owns, perRound = 1_000 } = this.#deps;
     const own = records.ledgers.list().filter(({ name }) => owns(name.slice(0, -ledgerName("").length)));
+    if (this.#settled.size > own.length) this.#forgetOthers(own);
     const changed = own.filter(({ name, version }) => this.#settled.get(name) !== version);
     const rest = own.filter(({ name, version }) => this.#settled.get(name) === version);
     const next = rest.findIndex(({ name }) => name > this.#last);
@@ -71,6 +77,12 @@ export class Reconciler {
     return due;
   }
 
+  /** Ledgers that are gone, or looked after elsewhere. */
+  #forgetOthers(own: readonly StoredRecord<HeldLedger>[]): void {
+    const names = new Set(own.map(({ name }) => name));
+    for (const name of this.#settled.keys()) if (!names.has(name)) this.#settled.delete(name);
+  }
+
   async #needs(reservations: readonly Reservation[], host: string): Promise<Map<Reservation, Need>> {
     const needs = new Map<Reservation, Need>();
     const waiting = reservations.values();
@@ -82,8 +94,12 @@ export class Reconciler {
   }
 
   async #need({ workload, uid, operation }: Reservation, host: string): Promise<Need> {
-    const { isUnfinished, readWorkload } = this.#deps;
-    if (livesOn(await readWorkload(workload), uid, host)) return "lives";
+    const { isUnfinished, readWorkload, unrecovered } = this.#deps;
+    const record = await readWorkload(workload);
+    if (livesOn(record, uid, host)) {
+      if (isUnrecovered(record?.body ?? {})) unrecovered({ workload, uid, host });
+      return "lives";
+    }
     // First the operation, then the record: an operation writes the record before it ends.
     if (await isUnfinished(operation)) return "unfinished";
     return livesOn(await readWorkload(workload), uid, host) ? "lives" : "lost";
@@ -97,6 +113,9 @@ export class Reconciler {
   }
 }
 
+/** Also where it is still whole that was moved away: it may have to go back. */
 function livesOn(record: StoredRecord<Json> | undefined, uid: string, host: string): boolean {
-  return record !== undefined && record.uid === uid && record.body.host === host;
+  if (record === undefined || record.uid !== uid) return false;
+  const { host: at, movedFrom } = record.body as Partial<Pick<Vm, "host" | "movedFrom">>;
+  return at === host || movedFrom?.host === host;
 }

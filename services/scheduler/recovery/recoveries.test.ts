@@ -6,30 +6,41 @@ import { silentLogger as logger } from "#libs/logger";
 import type { HostRecords } from "../hosts/host-records.ts";
 import { Recoveries, type RecoveriesDeps } from "./recoveries.ts";
 
-const workload = "projects/default/vms/db";
 const stored = (name: string, body: unknown, version = 7) => ({ name, uid: "vm-1", body, version, time: new Date() });
 
-/** One host that is down, with one VM reserved on it; answers are what RecoverVm gives, in order. */
-function stage(vm: Readonly<Record<string, unknown>>, answers: readonly (string | StillpointError)[]) {
+/** One host that is down, with one workload reserved on it, or several; answers are what its service gives, in order. */
+function stage(
+  vm: Readonly<Record<string, unknown>>,
+  answers: readonly (string | StillpointError)[],
+  vms = 1,
+  workload = "projects/default/vms/db",
+) {
   const asked: string[] = [];
+  const reads: string[] = [];
   const ended = new Map<string, Operation>();
   const left = [...answers];
   let nowMs = 1_000;
   let state: HostState = HostState.DOWN;
-  const reservations = [{ uid: "vm-1", workload, operation: "operations/op", requirements: undefined }];
+  const held = { operation: "operations/op", requirements: undefined };
+  const reservations = Array.from({ length: vms }, (_, index) => ({ ...held, uid: `vm-${index + 1}`, workload }));
   const hosts = { list: () => [stored("hosts/n1", Host.fromPartial({ name: "hosts/n1", state }))] };
   const ledgers = { get: () => stored("hosts/n1/ledger", Ledger.fromPartial({ name: "", reservations })) };
   const body = { host: "hosts/n1", state: "VM_STATE_RUNNING", spec: { recovery: "RECOVERY_RESTART" }, ...vm };
+  const answer = async ({ requestId = "" }) => {
+    asked.push(requestId);
+    const next = left.shift() ?? `op-more-${asked.length}`;
+    if (next instanceof StillpointError) throw next;
+    return Operation.fromPartial({ name: `operations/${next}` });
+  };
   const recoveries = new Recoveries({
     records: { hosts, ledgers } as unknown as HostRecords,
-    readWorkload: async () => stored(workload, body) as unknown as Awaited<ReturnType<RecoveriesDeps["readWorkload"]>>,
-    vms: {
-      async recoverVm({ requestId = "" }) {
-        asked.push(requestId);
-        const answer = left.shift() ?? "op-more";
-        if (answer instanceof StillpointError) throw answer;
-        return Operation.fromPartial({ name: `operations/${answer}` });
-      },
+    readWorkload: async () => {
+      const { uid = "" } = reservations[reads.push(workload) - 1] ?? reservations[0] ?? {};
+      return { ...stored(workload, body), uid } as unknown as Awaited<ReturnType<RecoveriesDeps["readWorkload"]>>;
+    },
+    vms: { recoverVm: answer },
+    containers: {
+      recoverContainer: (given) => answer({ requestId: `container-${given.requestId}` }),
     },
     operations: { get: async (id) => ended.get(id) ?? Operation.fromPartial({ name: `operations/${id}` }) },
     owns: () => true,
@@ -40,6 +51,7 @@ function stage(vm: Readonly<Record<string, unknown>>, answers: readonly (string 
     ended.set(id, Operation.fromPartial({ name: `operations/${id}`, done: true, error: { reason } }));
   return {
     asked,
+    reads,
     fail,
     tick: () => recoveries.tick(),
     pass: (ms: number) => {
@@ -93,6 +105,30 @@ test("without a point nothing is asked again until the host has been back", asyn
   expect(asked).toHaveLength(1);
 });
 
+test("of many only some are under way at once, and the next ones follow when those are over", async () => {
+  const { asked, fail, tick } = stage({}, [], 100);
+  await tick();
+  await tick();
+  expect(asked).toHaveLength(64);
+  fail("op-more-1", "RECOVERY_POINT_MISSING");
+  await tick();
+  await tick();
+  expect(asked).toHaveLength(65);
+});
+
+test("a VM that is none that is recovered is looked at ever less often, one that may become one every 5 s", async () => {
+  const looks = async (vm: Readonly<Record<string, unknown>>) => {
+    const { reads, tick, pass } = stage(vm, []);
+    for (let second = 0; second < 120; second++) {
+      await tick();
+      pass(1_000);
+    }
+    return reads.length;
+  };
+  expect(await looks({ spec: { recovery: "RECOVERY_NONE" } })).toBe(5);
+  expect(await looks({ state: "VM_STATE_STOPPED" })).toBe(24);
+});
+
 test("one that its host's guard has paused is recovered; one that a person has paused is not", async () => {
   const paused = { state: "VM_STATE_PAUSED", stateReason: "host cannot reach the control plane" };
   const { asked, tick } = stage(paused, []);
@@ -109,4 +145,16 @@ test.each([
   const { asked, tick } = stage(vm, []);
   await tick();
   expect(asked).toEqual([]);
+});
+
+test.each([
+  ["CONTAINER_STATE_RUNNING", 1],
+  ["CONTAINER_STATE_RESTARTING", 1],
+  ["CONTAINER_STATE_PAUSED", 1], // for a checkpoint, which its host cannot end any more
+  ["CONTAINER_STATE_EXITED", 0],
+  ["CONTAINER_STATE_STOPPED", 0],
+])("a container that was %s is asked for %i times", async (state, times) => {
+  const { asked, tick } = stage({ state }, [], 1, "projects/default/containers/db");
+  await tick();
+  expect(asked).toEqual(times === 1 ? [`container-${id}-1`] : []);
 });

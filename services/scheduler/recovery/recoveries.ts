@@ -1,19 +1,20 @@
+import { type Container, ContainerState } from "#contracts/container/v1/container";
 import { type Host, HostState } from "#contracts/scheduler/v1/scheduler";
-import { Recovery, type Vm, VmState, type VmsClient } from "#contracts/vm/v1/vm";
+import { Recovery, type Vm, VmState } from "#contracts/vm/v1/vm";
 import type { Clock } from "#libs/clock";
-import { isStillpointError, type Reason } from "#libs/errors";
+import { isStillpointError } from "#libs/errors";
 import type { Logger } from "#libs/logger";
 import { ledgerName, parseOperationName } from "#libs/names";
 import type { Operations } from "#libs/operations";
 import type { Json, StoredRecord } from "#libs/records";
-import { leasePaused } from "#libs/workloads";
+import { isUnrecovered, leasePaused } from "#libs/workloads";
 import type { HostRecords } from "../hosts/host-records.ts";
+import { askRecovery, isContainer, type Recoverers, unanswered } from "./ask-recovery.ts";
 
-export interface RecoveriesDeps {
+export interface RecoveriesDeps extends Recoverers {
   readonly records: HostRecords;
   /** A workload as it stands now, from the leader. */
   readonly readWorkload: (name: string) => Promise<StoredRecord<Json> | undefined>;
-  readonly vms: Pick<VmsClient, "recoverVm">;
   readonly operations: Pick<Operations, "get">;
   /** True for hosts that this replica decides over. */
   readonly owns: (host: string) => boolean;
@@ -31,7 +32,11 @@ interface Standing {
   readonly operation?: string;
   /** Nothing is asked any more while the host is down. */
   readonly isOver?: boolean;
+  /** How often it was looked at and was none that is recovered. */
+  readonly looks?: number;
 }
+
+type Verdict = "to recover" | "not now" | "none of ours";
 
 interface Wanted {
   readonly host: StoredRecord<Host>;
@@ -42,10 +47,20 @@ interface Wanted {
 const askedAtOnce = 16;
 const firstPauseMs = 2_000;
 const longestPauseMs = 60_000;
-/** A workload that is not to be recovered is looked at again after so long: it may have been held by its deletion. */
+/**
+ * A workload that cannot be recovered now is looked at again after so long, as its deletion may have held it; one that is
+ * none that is recovered ever less often: most are such, and each look is a read from the leader.
+ */
 const lookAgainMs = 5_000;
+/** Others wait for one of these to end, so that what people ask of the same service does not wait behind all of them. */
+const underWayAtMost = 64;
 /** Asking again would give the same answer. */
-const final: ReadonlySet<string> = new Set(["RECOVERY_POINT_MISSING", "RECOVERY_NOT_NEEDED", "VM_NOT_FOUND"]);
+const final: ReadonlySet<string> = new Set([
+  "RECOVERY_POINT_MISSING",
+  "RECOVERY_NOT_NEEDED",
+  "VM_NOT_FOUND",
+  "CONTAINER_NOT_FOUND",
+]);
 const nothingKnown: Standing = { attempt: 1, notBeforeMs: 0 };
 
 /**
@@ -56,6 +71,8 @@ export class Recoveries {
   readonly #deps: RecoveriesDeps;
   /** By request id without the attempt. */
   readonly #known = new Map<string, Standing>();
+  /** Operations that were not over at the last look. */
+  #underWay = 0;
 
   constructor(deps: RecoveriesDeps) {
     this.#deps = deps;
@@ -66,6 +83,7 @@ export class Recoveries {
     const wanted = this.#wanted();
     const keys = new Set(wanted.map(keyOf));
     for (const key of this.#known.keys()) if (!keys.has(key)) this.#known.delete(key);
+    this.#underWay = [...this.#known.values()].filter(({ operation }) => operation !== undefined).length;
     const worker = async () => {
       for (let next = wanted.shift(); next !== undefined; next = wanted.shift()) await this.#seeTo(next);
     };
@@ -77,22 +95,17 @@ export class Recoveries {
     const down = records.hosts.list().filter(({ name, body }) => body.state === HostState.DOWN && owns(name));
     return down.flatMap((host) => {
       const reservations = records.ledgers.get(ledgerName(host.name))?.body.reservations ?? [];
-      const vms = reservations.filter(({ workload }) => workload.split("/")[2] === "vms");
-      return vms.map(({ workload, uid }) => ({ workload, uid, host }));
+      return reservations.map(({ workload, uid }) => ({ workload, uid, host }));
     });
   }
 
-  async #isToRecover({ workload, uid, host }: Wanted): Promise<boolean> {
+  async #verdict({ workload, uid, host }: Wanted): Promise<Verdict> {
     const record = await this.#deps.readWorkload(workload);
-    if (record?.uid !== uid) return false;
-    const {
-      host: at,
-      state,
-      stateReason,
-      spec,
-    } = record.body as Partial<Pick<Vm, "host" | "state" | "stateReason" | "spec">>;
-    const ran = state === VmState.RUNNING || (state === VmState.PAUSED && stateReason === leasePaused);
-    return at === host.name && ran && spec?.recovery === Recovery.RESTART;
+    if (record?.uid !== uid) return "none of ours";
+    const body = record.body as Known<Vm> | Known<Container>;
+    if (body.host !== host.name || body.spec?.recovery !== Recovery.RESTART) return "none of ours";
+    const ran = isContainer(workload) ? containerRan(body as Known<Container>) : vmRan(body as Known<Vm>);
+    return ran ? "to recover" : "not now";
   }
 
   async #seeTo(wanted: Wanted): Promise<void> {
@@ -105,14 +118,18 @@ export class Recoveries {
   }
 
   async #ask(wanted: Wanted, known: Standing): Promise<Standing> {
-    const { vms, clock, logger } = this.#deps;
+    const { clock, logger } = this.#deps;
     const { workload: name, host } = wanted;
-    if (!(await this.#isToRecover(wanted))) return { ...known, notBeforeMs: clock.monotonicMs() + lookAgainMs };
+    if (this.#underWay >= underWayAtMost) return known;
+    const verdict = await this.#verdict(wanted);
+    if (verdict !== "to recover") return lookedAt(known, verdict, clock.monotonicMs());
+    this.#underWay++;
     const requestId = `${keyOf(wanted)}-${known.attempt}`;
     try {
-      const { name: operation } = await vms.recoverVm({ name, host: host.name, requestId });
+      const { name: operation } = await askRecovery(this.#deps, { name, host: host.name, requestId });
       return { ...known, operation };
     } catch (err) {
+      this.#underWay--;
       logger.warn({ err, workload: name, host: host.name }, "it is not recovered yet");
       if (!isStillpointError(err) || unanswered.has(err.reason)) return known;
       return this.#after(known, err.reason);
@@ -133,7 +150,23 @@ export class Recoveries {
   }
 }
 
-const unanswered: ReadonlySet<Reason> = new Set(["UNAVAILABLE", "OUTCOME_UNKNOWN", "DEADLINE_EXCEEDED"] as const);
+function lookedAt(known: Standing, verdict: Verdict, nowMs: number): Standing {
+  const { looks = 0 } = known;
+  if (verdict === "not now") return { ...known, notBeforeMs: nowMs + lookAgainMs };
+  return { ...known, looks: looks + 1, notBeforeMs: nowMs + Math.min(lookAgainMs * 2 ** looks, longestPauseMs) };
+}
+
+type Known<Body extends Vm | Container> = Partial<Pick<Body, "host" | "state" | "stateReason" | "spec">>;
+
+/** Paused by its host's guard, not by a person; or ended with its host, before that was down again. */
+const vmRan = (vm: Known<Vm>): boolean =>
+  vm.state === VmState.RUNNING ||
+  (vm.state === VmState.PAUSED && vm.stateReason === leasePaused) ||
+  (vm.state === VmState.CRASHED && isUnrecovered(vm));
+
+/** Nobody pauses one but for a checkpoint, or for want of a lease. */
+const containerRan = ({ state }: Known<Container>): boolean =>
+  state === ContainerState.RUNNING || state === ContainerState.RESTARTING || state === ContainerState.PAUSED;
 
 /** One for each time that the host went down: the version of that write. */
 const keyOf = ({ host, uid }: Wanted): string => `recover-${host.name.replace("/", ".")}-${host.version}-${uid}`;

@@ -54,8 +54,8 @@ const allowedByForce: Readonly<Partial<Record<Action, readonly State[]>>> = {
   stop: ["VM_STATE_PAUSED"],
   reboot: ["VM_STATE_PAUSED"],
   delete: ["VM_STATE_RUNNING", "VM_STATE_PAUSED"],
-  // Paused by its host's guard, not by a person.
-  recover: ["VM_STATE_PAUSED"],
+  // Paused by its host's guard, not by a person; or it ended with its host, and could not be recovered.
+  recover: ["VM_STATE_PAUSED", "VM_STATE_CRASHED"],
 };
 
 /** Why an action is refused in a state, and what to do; undefined when it is allowed. */

@@ -1,6 +1,6 @@
 import type { Recovery, Vm } from "#contracts/vm/v1/vm";
 import type { Job } from "#libs/operations";
-import { freeWorkload, heldWorkload, type WorkloadInput, type WorkloadJobDeps } from "#libs/workloads";
+import { acceptedWorkload, freeWorkload, type WorkloadInput, type WorkloadJobDeps } from "#libs/workloads";
 import { changeRecovery } from "../change-policies.ts";
 
 export interface UpdateInput extends WorkloadInput {
@@ -15,7 +15,7 @@ export function updateJob(deps: WorkloadJobDeps<Vm>): Job<UpdateInput> {
       {
         name: "update",
         async run(context) {
-          const { host, uid } = (await heldWorkload(deps, context)).body;
+          const { host, uid } = (await acceptedWorkload(deps, context)).body;
           const action = { $case: "setVmRecovery", value: { recovery: context.input.recovery } } as const;
           await deps.agents.runStep(context, { host, uid }, "update", action);
           return undefined;
@@ -23,7 +23,7 @@ export function updateJob(deps: WorkloadJobDeps<Vm>): Job<UpdateInput> {
       },
     ],
     async conclude(context, outcome) {
-      await freeWorkload(deps.records, context, async (body) =>
+      await freeWorkload(deps, context, async (body) =>
         outcome.succeeded ? changeRecovery(body, context.input.recovery) : { body, events: [] },
       );
       return undefined;

@@ -16,6 +16,8 @@ export interface SeenVm {
   readonly name: string;
   readonly uid: string;
   readonly host: string;
+  /** The host that still has it as it was before its move. */
+  readonly movedFrom: string | undefined;
   readonly state: string;
   /** The operation that holds it. */
   readonly holder: string | undefined;
@@ -42,6 +44,7 @@ export type Counted =
   | "ended"
   | "refused"
   | "created"
+  | "moved"
   | "recovered";
 
 /** All that is written to the logs and all that hosts do, in order, and what must be true of it at every moment. */
@@ -142,6 +145,7 @@ export class ClusterHistory {
     this.operations.set(id, operation);
     if (before?.state === state && before.step === operation.step) return;
     if (kind === "vm.create" && state === "succeeded") this.count("created");
+    if (kind === "vm.move" && state === "succeeded") this.count("moved");
     if (kind === "vm.recover" && state === "succeeded") this.count("recovered");
     this.note(`${id} ${kind} ${operation.target} ${state} ${operation.step ?? ""} ${error?.message ?? ""}`);
   }
@@ -187,8 +191,16 @@ export class ClusterHistory {
       this.note(`${name} is no more`);
       return;
     }
-    const { host = "", state = "" } = record.body as { host?: string; state?: string };
-    this.vms.set(name, { name, uid: record.uid, host, state, holder: record.operation });
+    const {
+      host = "",
+      state = "",
+      movedFrom,
+    } = record.body as {
+      readonly host?: string;
+      readonly state?: string;
+      readonly movedFrom?: { readonly host: string };
+    };
+    this.vms.set(name, { name, uid: record.uid, host, movedFrom: movedFrom?.host, state, holder: record.operation });
     this.note(`${name} (${record.uid}) ${state} on ${host || "nothing"}, held by ${record.operation ?? "nobody"}`);
   }
 }

@@ -52,6 +52,7 @@ class ClusterSimulation {
   readonly #stop = new AbortController();
   readonly #replicas = new Map<string, SimReplica>();
   #faults: { readonly process: Faults; readonly net: NetFaults };
+  readonly #drawn: string;
   #crashes = 0;
 
   constructor(seed: number, mutations: Mutations, more: Partial<Faults>) {
@@ -59,6 +60,7 @@ class ClusterSimulation {
     this.mutations = mutations;
     const drawn = drawFaults(this.random);
     this.#faults = { ...drawn, process: { ...drawn.process, ...more } };
+    this.#drawn = JSON.stringify(this.#faults);
     this.net = new SimNet(this);
     this.ops = createMemoryLog(this.clock, { maxPerSubject: 1 });
     this.records = createMemoryLog(this.clock);
@@ -138,8 +140,21 @@ class ClusterSimulation {
     this.#stop.abort();
     this.history.note(`it ends`);
     for (const { process } of this.#replicas.values()) process.die();
+    if (this.history.violations.length > 0) await this.#tellRecords();
     const { violations, story, counts } = this.history;
-    return { violations: [...violations], story: [...story], counts: { ...counts, crashes: this.#crashes } };
+    return {
+      ...{ violations: [...violations], story: [`faults: ${this.#drawn}`, ...story] },
+      counts: { ...counts, crashes: this.#crashes },
+    };
+  }
+
+  /** All records and operations as they stand in the end. */
+  async #tellRecords(): Promise<void> {
+    for (const log of [this.records, this.ops]) {
+      for (const { subject, data } of await log.newest(">")) {
+        this.history.note(`${subject} ${new TextDecoder().decode(data)}`);
+      }
+    }
   }
 
   /** Starts it again whenever it has died. */

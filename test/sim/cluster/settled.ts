@@ -19,7 +19,7 @@ function ofHost(
   const state = history.states.get(name);
   const owners = [...replicas.values()].filter(({ membership }) => membership.ownedSinceMs(name) !== undefined);
   const held = guard.list().filter((uid) => !guard.runs(uid));
-  const unneeded = history.ledgers.on(name).filter(({ uid }) => history.vmOf(uid)?.host !== name);
+  const unneeded = history.ledgers.on(name).filter(({ uid }) => !isOn(history.vmOf(uid), name));
   return [
     ...(state === "HOST_STATE_READY" ? [] : [`${name} is ${state}`]),
     ...(owners.length === 1
@@ -44,7 +44,10 @@ function ofVm(history: ClusterHistory, vm: SeenVm): string[] {
 }
 
 /** What failed half-way, and could not be taken back, may have given back its place. */
-function isPlaced({ host, state }: SeenVm, where: readonly string[]): boolean {
+function isPlaced(vm: SeenVm, where: readonly string[]): boolean {
+  const { host, state } = vm;
   const isAway = host === "" || (state === "VM_STATE_FAILED" && where.length === 0);
-  return isAway ? where.length === 0 : where.length === 1 && where[0] === host;
+  return isAway ? where.length === 0 : where.includes(host) && where.every((one) => isOn(vm, one));
 }
+
+const isOn = (vm: SeenVm | undefined, host: string): boolean => vm?.host === host || vm?.movedFrom === host;

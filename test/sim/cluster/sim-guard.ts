@@ -1,12 +1,12 @@
 import type { Clock } from "#libs/clock";
-import type { SimClock, SimRandom } from "../sim-clock.ts";
+import type { FenceChange } from "../../../services/agent/lease/fence-protocol.ts";
+import type { SimRandom } from "../sim-clock.ts";
 import type { ClusterHistory } from "./cluster-history.ts";
 import type { Mutations } from "./mutations.ts";
 
 export interface GuardWorld {
-  readonly clock: SimClock;
-  readonly random: SimRandom;
-  readonly history: ClusterHistory;
+  readonly random: Pick<SimRandom, "below">;
+  readonly history: Pick<ClusterHistory, "leased" | "runs" | "rests" | "lost">;
   readonly mutations: Mutations;
 }
 
@@ -23,6 +23,8 @@ export class SimGuard {
   #deadlineMs = 0;
   #isWatching = false;
   #paused = Promise.withResolvers<void>();
+  /** Who is told of changes. */
+  listener: (change: FenceChange) => void = () => undefined;
 
   constructor(world: GuardWorld, clock: Clock, host: string) {
     this.#world = world;
@@ -70,11 +72,25 @@ export class SimGuard {
     if (!this.#children.has(uid) || !this.hasLease) return;
     this.#children.set(uid, undefined);
     this.#world.history.runs(this.#host, uid, "goes on");
+    this.listener({ resumed: uid });
     void this.#watch();
   }
 
+  /** Pauses one that runs. */
+  hold(uid: string): void {
+    if (!this.runs(uid)) return;
+    const atMs = this.#clock.monotonicMs();
+    this.#children.set(uid, atMs);
+    this.#world.history.rests(this.#host, uid, "is paused");
+    this.listener({ held: uid, atMs });
+    this.#paused.resolve();
+    this.#paused = Promise.withResolvers();
+  }
+
   end(uid: string, why: string): void {
-    if (this.#children.delete(uid)) this.#world.history.rests(this.#host, uid, why);
+    if (!this.#children.delete(uid)) return;
+    this.#world.history.rests(this.#host, uid, why);
+    this.listener({ gone: uid });
   }
 
   /** Its children die with it. */
@@ -94,18 +110,8 @@ export class SimGuard {
     while (this.list().some((uid) => this.runs(uid))) {
       const leftMs = Math.max(0, this.#deadlineMs - this.#clock.monotonicMs());
       await this.#clock.sleep(leftMs + random.below(LOOK_MS) + (mutations.lateGuardMs ?? 0));
-      if (!this.hasLease) this.#hold();
+      if (!this.hasLease) for (const uid of this.list()) this.hold(uid);
     }
     this.#isWatching = false;
-  }
-
-  #hold(): void {
-    for (const uid of this.list()) {
-      if (!this.runs(uid)) continue;
-      this.#children.set(uid, this.#clock.monotonicMs());
-      this.#world.history.rests(this.#host, uid, "is paused");
-      this.#paused.resolve();
-      this.#paused = Promise.withResolvers();
-    }
   }
 }

@@ -1,9 +1,13 @@
-import { type Heartbeat, type HeartbeatAck, Workload, WorkloadState } from "#contracts/host/v1/agent";
+import type { Heartbeat, HeartbeatAck, Workload } from "#contracts/host/v1/agent";
 import type { Clock } from "#libs/clock";
 import { StillpointError } from "#libs/errors";
 import type { AgentAction, StepContext } from "#libs/host-agent";
+import { noteMade, startsIt } from "../../../services/agent/lease/admit.ts";
+import { AwaitedWords } from "../../../services/agent/lease/awaited-words.ts";
 import { beat } from "../../../services/agent/lease/heartbeat.ts";
 import { Lease } from "../../../services/agent/lease/lease.ts";
+import { unconfirmed } from "../../../services/agent/lease/lease-hold.ts";
+import { KeptVms, type Machines } from "../kept-vms.ts";
 import { machineClock, type SimClock, type SimRandom } from "../sim-clock.ts";
 import { type ProcessWorld, SimProcess } from "../sim-process.ts";
 import type { ClusterHistory } from "./cluster-history.ts";
@@ -20,16 +24,11 @@ export interface HostWorld extends ProcessWorld {
   beat(host: SimHost, heartbeat: string, answer: (ack: HeartbeatAck) => void): void;
 }
 
-/** A VM's files. */
-interface Files {
-  readonly name: string;
-  leftBehind: boolean;
-}
-
 /** An agent between its start and its end. */
 interface Agent {
   readonly process: SimProcess;
   readonly lease: Lease;
+  readonly awaited: AwaitedWords;
   hearing: Promise<void>;
 }
 
@@ -42,7 +41,7 @@ export class SimHost {
   readonly guard: SimGuard;
   readonly #world: HostWorld;
   readonly #clock: Clock;
-  readonly #files = new Map<string, Files>();
+  readonly #vms: KeptVms;
   /** By uid, the highest epoch of an operation that has worked on it. */
   readonly #epochs = new Map<string, number>();
   /** Steps that are done, by <operation>/<step>. */
@@ -57,6 +56,8 @@ export class SimHost {
     this.#world = world;
     this.#clock = machineClock(world.clock, world.random);
     this.guard = new SimGuard(world, this.#clock, this.name);
+    const everything = { push: () => "sha256:0", has: () => true };
+    this.#vms = new KeptVms(this.#machines(), everything, () => this.#clock.now());
   }
 
   get name(): string {
@@ -92,7 +93,13 @@ export class SimHost {
     const died = new Promise<void>((resolve) => process.signal.addEventListener("abort", () => resolve()));
     const epoch = this.#world.mutations.forgottenEpochs === true ? 0 : this.#ownerEpoch;
     const lease = new Lease({ hostUid: `uid-${this.id}`, bootId: `${this.id}-start-${++this.#starts}` }, epoch);
-    const agent: Agent = { process, lease, hearing: Promise.resolve() };
+    let asks = Promise.withResolvers<void>();
+    const ask = () => {
+      asks.resolve();
+      asks = Promise.withResolvers();
+    };
+    const awaited = new AwaitedWords({ clock: process.clock, ask });
+    const agent: Agent = { process, lease, awaited, hearing: Promise.resolve() };
     this.#agent = agent;
     const beating = beat(
       {
@@ -104,20 +111,20 @@ export class SimHost {
         capacity: { cpus: hostCpus, memoryBytes: hostCpus * gib, diskBytes: 100 * gib },
         capabilities: () => ["qemu"],
         version: "1",
-        workloads: () => [...this.#files.keys()],
+        workloads: () => this.#vms.uids(),
         lease: {
           bootId: lease.bootId,
           get epoch() {
             return lease.epoch;
           },
-          report: async () => ({ held: this.#held(), leftBehind: [] }),
+          report: async () => ({ held: this.#held(agent), leftBehind: [] }),
           sending: (sequence, held) => {
-            const since = held.map(({ uid }): [string, number] => [uid, this.guard.heldAtMs(uid) ?? Number.NaN]);
+            const since = held.map(({ uid }) => [uid, this.guard.heldAtMs(uid)] as const);
             lease.sending(sequence, this.#clock.monotonicMs(), new Map(since));
           },
         },
         send: (_subject, json) => void process.port(async () => this.#send(agent, json)),
-        urged: () => this.guard.paused,
+        urged: () => Promise.race([this.guard.paused, asks.promise]),
         clock: process.clock,
       },
       AbortSignal.any([process.signal, signal]),
@@ -131,15 +138,15 @@ export class SimHost {
     });
   }
 
-  #held(): Heartbeat["held"] {
-    const held = this.guard.list().filter((uid) => this.guard.heldAtMs(uid) !== undefined);
-    return held.map((uid) => {
-      return { uid, workload: this.#files.get(uid)?.name ?? "", epoch: this.#epochs.get(uid) ?? 0 };
+  #held({ awaited }: Agent): Heartbeat["held"] {
+    const paused = this.guard.list().filter((uid) => this.guard.heldAtMs(uid) !== undefined);
+    return [...new Set([...paused, ...awaited.list()])].map((uid) => {
+      return { uid, workload: this.#vms.find(uid)?.definition.name ?? "", epoch: this.#epochs.get(uid) ?? 0 };
     });
   }
 
   /** As HostLease does it. */
-  async #hear({ process, lease }: Agent, ack: HeartbeatAck): Promise<void> {
+  async #hear({ process, lease, awaited }: Agent, ack: HeartbeatAck): Promise<void> {
     await process.awake();
     const heard = lease.hear(ack, this.#clock.monotonicMs());
     if ("refused" in heard) return this.#world.history.refused(this.name, heard.refused);
@@ -148,18 +155,14 @@ export class SimHost {
         this.#ownerEpoch = Math.max(this.#ownerEpoch, heard.epoch);
       });
     }
-    lease.take(heard, ack.sequence);
+    lease.take(heard, ack.sequence, this.#clock.monotonicMs());
     this.#world.history.believed(this.name, heard.epoch);
     this.guard.renew(lease.deadlineMs);
-    for (const [uid, sinceMs] of heard.resume) if (this.guard.heldAtMs(uid) === sinceMs) this.guard.resume(uid);
-    for (const uid of heard.end) this.#leaveBehind(uid);
-  }
-
-  #leaveBehind(uid: string): void {
-    const files = this.#files.get(uid);
-    if (files === undefined || files.leftBehind) return;
-    files.leftBehind = true;
-    this.guard.end(uid, "it is left behind");
+    for (const [uid, sinceMs] of heard.resume) {
+      if (sinceMs !== undefined && this.guard.heldAtMs(uid) === sinceMs) this.guard.resume(uid);
+    }
+    awaited.given(heard.resume.keys());
+    for (const uid of heard.end) this.#vms.leaveBehind(uid);
   }
 
   /** A step of an operation, as the agent carries it out. Fails with EPOCH_STALE and what the agent fails with. */
@@ -170,16 +173,35 @@ export class SimHost {
     this.#fence(uid, context);
     const key = `${context.operationId}/${step}`;
     if (this.#journal.has(key)) return;
-    this.#carryOut(uid, action);
+    await this.#admit(uid, context, action);
+    this.#vms.perform(uid, action);
     this.#journal.add(key);
     this.#world.history.note(`${this.name}: ${action.$case} ${uid} for ${key} at ${context.epoch}`);
   }
 
+  /** As the agent does it. */
+  async #admit(uid: string, context: StepContext, action: AgentAction): Promise<void> {
+    const { process, lease, awaited } = this.#up();
+    const nowMs = this.#clock.monotonicMs();
+    const isHere = this.#vms.find(uid) !== undefined;
+    const starts = {
+      making: () => lease.making(uid, nowMs),
+      deleting: () => lease.deleting(uid),
+    };
+    noteMade(starts, uid, action, isHere);
+    if (!isHere || !startsIt(action) || !lease.isValid(nowMs) || this.#mayStart(uid)) return;
+    await awaited.wait(uid, process.signal);
+    await process.port(async () => undefined);
+    this.#fence(uid, context);
+  }
+
+  #mayStart(uid: string): boolean {
+    return this.#agent?.lease.mayStart(uid, this.#clock.monotonicMs()) === true;
+  }
+
   find(uid: string): Workload | undefined {
     this.#up();
-    if (!this.#files.has(uid)) return undefined;
-    const state = this.guard.list().includes(uid) ? WorkloadState.RUNNING : WorkloadState.STOPPED;
-    return Workload.fromPartial({ uid, state });
+    return this.#vms.describe(uid, this.#epochs.get(uid) ?? 0);
   }
 
   #up(): Agent {
@@ -195,25 +217,18 @@ export class SimHost {
     this.#epochs.set(uid, epoch);
   }
 
-  #carryOut(uid: string, action: AgentAction): void {
-    const files = this.#files.get(uid);
-    if (action.$case === "createVm") {
-      this.#files.set(uid, { name: action.value.definition?.name ?? "", leftBehind: false });
-    } else if (action.$case === "deleteVm") {
-      this.guard.end(uid, "it is deleted");
-      this.#files.delete(uid);
-    } else if (files === undefined) {
-      throw new StillpointError("WORKLOAD_NOT_FOUND", `${this.name} has no ${uid}`);
-    } else if (action.$case === "startVm") {
-      this.#start(uid, files);
-    }
-  }
-
-  #start(uid: string, files: Files): void {
-    if (files.leftBehind) throw new StillpointError("WORKLOAD_LEFT_BEHIND", `${uid} has left ${this.name}`);
-    const isValid = this.#agent?.lease.isValid(this.#clock.monotonicMs()) === true;
-    if (!isValid || !this.guard.start(uid)) {
-      throw new StillpointError("LEASE_EXPIRED", `${this.name} has no lease`);
-    }
+  #machines(): Machines {
+    const { guard } = this;
+    return {
+      has: (uid) => guard.list().includes(uid),
+      isHeld: (uid) => guard.heldAtMs(uid) !== undefined,
+      start: ({ uid }) => {
+        const isValid = this.#agent?.lease.isValid(this.#clock.monotonicMs()) === true;
+        if (isValid && !this.#mayStart(uid)) throw unconfirmed(uid);
+        if (isValid && guard.start(uid)) return;
+        throw new StillpointError("LEASE_EXPIRED", `${this.name} has no lease`);
+      },
+      end: (uid, why) => guard.end(uid, why),
+    };
   }
 }

@@ -15,7 +15,9 @@ import { openPlacements } from "../../../services/scheduler/placement/open-place
 import { toResult } from "../../../services/scheduler/placement/other-replicas.ts";
 import type { Placements } from "../../../services/scheduler/placement/placements.ts";
 import { Reconciler } from "../../../services/scheduler/placement/reconciler.ts";
+import type { Recoverers } from "../../../services/scheduler/recovery/ask-recovery.ts";
 import { Recoveries } from "../../../services/scheduler/recovery/recoveries.ts";
+import { Stranded } from "../../../services/scheduler/recovery/stranded.ts";
 import { repeat } from "../../../services/scheduler/repeat.ts";
 import { vmKind } from "../../../services/vm/vm-kind.ts";
 import type { SimRandom } from "../sim-clock.ts";
@@ -62,7 +64,7 @@ export async function startReplica(world: ReplicaWorld, process: SimProcess, add
   const open = await openHostRecords(log, signal, { clock, random });
   const membership = await membershipOf(world, { process, log, open }, address);
   const parts: OwnerParts = { world, process, log, membership, operations };
-  const { placements, registry, answers, reconciler, recoveries } = ownerParts(parts, open, address);
+  const { placements, registry, answers, reconciler, recoveries, stranded } = ownerParts(parts, open, address);
   const vms = {
     ...{ random, net: world.net, host: (name: string) => world.host(name), mutations },
     uidOf: (name: string) => history.uidOf(name),
@@ -80,6 +82,7 @@ export async function startReplica(world: ReplicaWorld, process: SimProcess, add
   void repeat({ clock, logger, signal }, 250, () => registry.sweep());
   void repeat({ clock, logger, signal }, 5_000, () => reconciler.round());
   void repeat({ clock, logger, signal }, 500, () => recoveries.tick());
+  void repeat({ clock, logger, signal }, 500, () => stranded.tick());
   await membership.tick().catch(() => undefined);
   const hear = (heartbeat: string, answer: (ack: HeartbeatAck) => void) => {
     void hearOne(process, answers, heartbeat, (ack) => answer(mutatedAck(ack, mutations)));
@@ -152,17 +155,19 @@ function ownerParts(
   };
   const heard = mutatedRegistry(registry, membership, mutations);
   const answers = new HeartbeatAnswers({ registry: heard, ownership: membership, leaseMs, ...words });
-  const reconciler = new Reconciler({
-    ...{ records, placements, logger, readWorkload },
-    owns: (host) => owns(membership, host),
-    isUnfinished: async (name) => (await operations.get(name.slice("operations/".length)))?.done === false,
-  });
-  const recoveries = new Recoveries({
-    ...{ records, readWorkload, operations, clock, logger },
-    owns: (host) => owns(membership, host),
+  const seen = { readWorkload, records, owns: (host: string) => owns(membership, host), clock, logger };
+  const recoverers: Recoverers = {
     vms: { recoverVm: (asked) => recoverSomewhere(world, address, asked) },
+    containers: { recoverContainer: () => Promise.reject(new Error("there are no containers here")) },
+  };
+  const recoveries = new Recoveries({ ...seen, ...recoverers, operations });
+  const stranded = new Stranded({ ...seen, ...recoverers });
+  const reconciler = new Reconciler({
+    ...{ ...seen, placements },
+    isUnfinished: async (name) => (await operations.get(name.slice("operations/".length)))?.done === false,
+    unrecovered: (suspect) => stranded.suspect(suspect),
   });
-  return { placements, registry, answers, reconciler, recoveries };
+  return { placements, registry, answers, reconciler, recoveries, stranded };
 }
 
 /** As followHeartbeats does it. */

@@ -1,4 +1,5 @@
 import { RecoveryState } from "#contracts/checkpoint/v1/checkpoint";
+import { PushOutcome } from "#contracts/host/v1/agent";
 import { Host, HostState, type PlaceResponse, Requirements } from "#contracts/scheduler/v1/scheduler";
 import { Recovery, Vm, VmState } from "#contracts/vm/v1/vm";
 import { isStillpointError, StillpointError } from "#libs/errors";
@@ -7,10 +8,12 @@ import type { Job, Operations } from "#libs/operations";
 import { createRecordStore, type Log, type RecordStore } from "#libs/records";
 import type { CallScope } from "#libs/rpc";
 import {
+  acceptAction,
   acceptDelete,
   acceptRecovery,
   createJob,
   deleteJob,
+  moveJob,
   type RecoverDeps,
   recoverJob,
   type WorkloadJobDeps,
@@ -71,7 +74,8 @@ export function vmJobsOf(world: VmWorld, process: SimProcess, log: Log, address:
     ...{ ...deps, moving, clock: process.clock, recoveryStates: { get: pointFor(world) } },
     hosts: looked(hosts, world.mutations),
   };
-  return [createJob(deps, making), recoverJob(recovering), deleteJob(deps, making.destroy)] as Job[];
+  const move = moveJob({ ...recovering, countCheckpoints, images: { deleteImage: async () => ({}) } });
+  return [createJob(deps, making), move, recoverJob(recovering), deleteJob(deps, making.destroy)] as Job[];
 }
 
 /** Every VM has a point in a registry that nothing happens to. */
@@ -106,7 +110,8 @@ function agentsOf(world: VmWorld, process: SimProcess, address: string): HostAge
   return {
     async runStep(context, at, step, action) {
       await ask(at, (host) => host.step(context, at.uid, step, action));
-      return { workload: undefined, checkpoint: undefined };
+      const pushed = action.$case === "pushCheckpoint" ? PushOutcome.fromPartial({ digest: "sha256:0" }) : undefined;
+      return { workload: undefined, checkpoint: undefined, pushed };
     },
     getWorkload: (at) => ask(at, async (host) => host.find(at.uid)),
     ...{ settle: never, inspectReadiness: never, exec: never, close: () => undefined },
@@ -135,6 +140,13 @@ export async function acceptRemoval({ operations, records }: VmGateway, name: st
   const deps = { kind: vmKind, records, operations, countCheckpoints };
   const request = { name, requestId, force: true, withCheckpoints: false, withProtected: false };
   return await acceptDelete<Vm>(deps, call("client"), request);
+}
+
+/** As the VM service accepts it. */
+export async function acceptMove({ operations, records }: VmGateway, name: string, requestId: string) {
+  const deps = { kind: vmKind, records, operations, countCheckpoints };
+  const input = { timeoutSeconds: 30, staysStopped: false };
+  return await acceptAction<Vm>(deps, call("client"), { action: "move", request: { name, requestId }, input });
 }
 
 export async function acceptRecover(

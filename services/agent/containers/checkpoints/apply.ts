@@ -12,6 +12,7 @@ import { resolveHostPaths } from "../host-paths.ts";
 import { stopContainer } from "../power.ts";
 import { volumeName } from "../recipe.ts";
 import { NEVER_STARTED, started } from "../status.ts";
+import { underGuard } from "../under-guard.ts";
 import { besideVolume, copyTree, isThere, writeBack } from "./files.ts";
 import { imageRepository } from "./paused-take.ts";
 import { NOW, rollBack } from "./roll-back.ts";
@@ -53,7 +54,8 @@ async function goOn(parts: ContainerParts, container: Container, checkpointUid: 
   const asked = clock.now();
   await container.noteStopped(false);
   try {
-    await engine.startFromMemory(container.uid, memoryIn(checkpointFolder(container, checkpointUid)));
+    const memory = memoryIn(checkpointFolder(container, checkpointUid));
+    await underGuard(parts, container, () => engine.startFromMemory(container.uid, memory));
   } catch (error) {
     await container.noteStopped(true);
     throw error;

@@ -208,8 +208,13 @@ export function imageRepository(uid: string): string {
   return `stillpoint/${uid}`;
 }
 
-/** Lets a container go on that we paused; one that is gone or runs is left alone. @throws StillpointError */
-export async function unpause({ engine, clock }: ContainerParts, { uid }: Container): Promise<void> {
+/**
+ * Lets a container go on that we paused, once the host has its lease; one that is gone or runs is left alone.
+ * @throws StillpointError
+ */
+export async function unpause({ engine, clock }: ContainerParts, container: Container): Promise<void> {
+  const { uid } = container;
+  while (container.leaseHold !== undefined) await container.leaseHold.over;
   for (let tries = TRIES; ; tries--) {
     try {
       if ((await engine.find(uid))?.state === "paused") await engine.unpause(uid);
