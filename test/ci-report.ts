@@ -1,15 +1,17 @@
 /** For `.ci/run`: which files took longest, how many tests passed, and which failed with what. */
 import { writeFileSync } from "node:fs";
+import { stripVTControlCharacters } from "node:util";
 import type { Reporter, TestModule } from "vitest/node";
 
 const SLOWEST = 10;
+const LINES_OF_ERROR = 30;
 
 export class CiReport implements Reporter {
   readonly #countsPath: string;
 
   /**
-   * @param countsPath the file that gets the numbers of tests that passed and that failed, then a line for each that
-   *   failed; end-check.ts adds to it
+   * @param countsPath the file that gets the numbers of tests that passed and that failed, then what each that failed
+   *   says; end-check.ts adds to it
    */
   constructor(countsPath: string) {
     this.#countsPath = countsPath;
@@ -32,14 +34,18 @@ function secondsOf(module: TestModule): number {
   return (duration + collectDuration + setupDuration + prepareDuration + environmentSetupDuration) / 1_000;
 }
 
-/** The tests that failed and their errors' first lines; of a file that cannot be loaded, the file and its error. */
+/** The tests that failed and their errors' beginnings; of a file that cannot be loaded, the file and its error. */
 function failuresOf(module: TestModule): string[] {
   const tests = [...module.children.allTests("failed")].map(
-    (test) => `${module.relativeModuleId} > ${test.fullName}: ${firstLine(test.result().errors)}`,
+    (test) => `${module.relativeModuleId} > ${test.fullName}: ${beginning(test.result().errors)}`,
   );
   const isItself = tests.length === 0 && module.state() === "failed";
-  return isItself ? [`${module.relativeModuleId}: ${firstLine(module.errors())}`] : tests;
+  return isItself ? [`${module.relativeModuleId}: ${beginning(module.errors())}`] : tests;
 }
 
-const firstLine = (errors: readonly { readonly message: string }[] = []): string =>
-  errors[0]?.message.split("\n", 1)[0] ?? "";
+/** Of the first one, with what it compared. */
+function beginning(errors: readonly { readonly message: string; readonly diff?: string }[] = []): string {
+  const { message = "", diff } = errors[0] ?? {};
+  const lines = stripVTControlCharacters(diff === undefined ? message : `${message}\n${diff}`).split("\n");
+  return lines.slice(0, LINES_OF_ERROR).join("\n  ");
+}

@@ -108,7 +108,10 @@ function startNode(node: Node, all: readonly Node[]): Promise<TestServer> {
 
 async function untilHealthy(monitors: readonly string[], deadlineMs = 60_000): Promise<void> {
   const areHealthy = async () => (await Promise.all(monitors.map(isHealthy))).every(Boolean);
-  await eventually(areHealthy, { deadlineMs, everyMs: 100 });
+  await eventually(areHealthy, { deadlineMs, everyMs: 100 }).catch(async (cause: unknown) => {
+    const said = await Promise.all(monitors.map((monitor) => ask(`${monitor}/healthz`).catch(String)));
+    throw new Error(`a node does not find itself healthy: ${JSON.stringify(said)}`, { cause });
+  });
 }
 
 /**

@@ -23,7 +23,7 @@ beforeEach(() => {
 });
 
 describe("observations", () => {
-  const stateIs = (state: VmState) => eventually(async () => (await vm.get()).state === state);
+  const stateIs = (state: VmState) => eventually(async () => (await vm.get()).state === state, { deadlineMs: 20_000 });
   const state = (value: WorkloadState) => ({ $case: "state", value }) as const;
 
   test("a crash is folded in and told", async () => {
@@ -118,6 +118,17 @@ describe("observations", () => {
     await stateIs(VmState.STOPPED);
     expect(await plane.happened(name)).toEqual(["created", "started", "stopped"]);
   });
+
+  test("a VM that a checkpoint pauses for a moment is not paused for its record, however often the host is asked", async () => {
+    const { uid } = await vm.made({ start: true });
+    plane.agent.set(uid, { state: WorkloadState.PAUSED });
+    await plane.observe({ uid, workload: name, happened: state(WorkloadState.RUNNING) });
+    await eventually(() => plane.agent.asked.filter((one) => one === uid).length >= 5, { deadlineMs: 15_000 });
+    expect((await vm.get()).state).toBe(VmState.RUNNING);
+    plane.agent.set(uid, { state: WorkloadState.CRASHED });
+    await stateIs(VmState.CRASHED);
+    expect(await plane.happened(name)).toEqual(["created", "started", "crashed"]);
+  }, 30_000);
 
   test("a change during another service's operation is folded in, and the operation keeps the VM", async () => {
     const { uid } = await vm.made({ start: true });

@@ -13,7 +13,7 @@ export interface ObservationsDeps {
   readonly readiness: Readiness<Vm>;
 }
 
-/** From this attempt on the host is believed, whatever was seen before. */
+/** From this attempt on the host is believed, whatever was seen before; but that a VM is paused. */
 const believedAtAttempt = 4;
 
 /**
@@ -76,7 +76,9 @@ export class Observations {
     if (body.state === stored.body.state) return true;
     // Something is on its way: it is looked at again before an old word, or half a change, becomes an event.
     const isAsSeen = happened?.$case === "state" && happened.value === workload.state;
-    if (!isAsSeen && attempt < believedAtAttempt) return false;
+    // A checkpoint pauses it for a moment that nobody tells of: a record says PAUSED only when somebody has told so.
+    const maySoonPass = attempt < believedAtAttempt || body.state === VmState.PAUSED;
+    if (!isAsSeen && maySoonPass) return false;
     return this.#write(stored, { body, events }, () => this.fold(observation, attempt));
   }
 

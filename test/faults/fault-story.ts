@@ -1,6 +1,7 @@
 import { copyFile, mkdir, readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import type { TestServer } from "#libs/testing";
 import { repository } from "../harness/command.ts";
 import { type LogsPlace, readAll } from "./read-logs.ts";
 
@@ -8,6 +9,8 @@ import { type LogsPlace, readAll } from "./read-logs.ts";
 export interface Told extends Partial<LogsPlace> {
   /** Has the log of every process, <name>.log. */
   readonly folder: string;
+  /** Has each its server.log. */
+  readonly servers?: readonly Pick<TestServer, "folder">[];
   /** The newest lines of what was written, if somebody has read along. */
   readonly lines?: readonly string[];
 }
@@ -41,6 +44,8 @@ export async function saveStory(story: Story, told: Told | undefined): Promise<v
 async function saveLogs(folder: string, told: Told): Promise<void> {
   const logs = (await readdir(told.folder)).filter((name) => name.endsWith(".log"));
   for (const name of logs) await copyFile(join(told.folder, name), join(folder, name));
+  for (const [index, server] of (told.servers ?? []).entries())
+    await copyFile(join(server.folder, "server.log"), join(folder, `server-${index + 1}.log`));
   if (told.lines !== undefined) await writeFile(join(folder, "writes.log"), `${told.lines.join("\n")}\n`);
   if (told.nats === undefined) return;
   const read = await Promise.race([readAll({ nats: told.nats }), sleep(PATIENCE_MS)]);

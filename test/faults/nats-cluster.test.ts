@@ -29,7 +29,7 @@ describe("F7: nodes of NATS die under load", () => {
   const stack = new AsyncDisposableStack();
   let nats: NatsCluster;
   let cluster: ReplicatedCluster;
-  const run = faultRuns(() => ({ folder: cluster.folder, nats }));
+  const run = faultRuns(() => ({ folder: cluster.folder, nats, servers: nats.nodes }));
   beforeAll(async () => {
     nats = stack.use(await startNatsCluster());
     cluster = stack.use(await startReplicatedCluster({ nats, hosts: ["n1"] }));

@@ -116,6 +116,7 @@ function connectProduct(first: Running, folder: TemporaryFolder, { launch, signa
     signal?.throwIfAborted();
     const result = await run(args, environment());
     signal?.throwIfAborted();
+    await assertNotEndedByItself(running.child, join(folder.path, "dev.log"));
     return result;
   };
   const json = async (...args: string[]): Promise<unknown> => {
@@ -148,6 +149,13 @@ function connectProduct(first: Running, folder: TemporaryFolder, { launch, signa
       await folder[Symbol.asyncDispose]();
     },
   };
+}
+
+/** The log goes with the folder: its end is in the error. What a test has killed is silent. */
+async function assertNotEndedByItself(child: ChildProcess, log: string): Promise<void> {
+  if (isAlive(child) || child.killed) return;
+  const lines = (await readFile(log, "utf8")).trimEnd().split("\n").slice(-30);
+  throw new Error(`stillpoint dev ended with ${child.exitCode ?? child.signalCode}: ${lines.join("\n")}`);
 }
 
 const isAlive = ({ exitCode, signalCode }: ChildProcess): boolean => exitCode === null && signalCode === null;

@@ -46,12 +46,20 @@ test.for([1, 2] as const)(
   },
 );
 
-/** The agent's side of a guard, as an agent starts and ends. */
+/** The agent's side of a guard, as an agent starts and ends. A guard that still holds something ends with the test. */
 async function attach(data: string) {
   const fence = await Fence.attach({ data, clock: bootClock, logger, mayStart: () => true });
   const changes: FenceChange[] = [];
   fence.listen((change) => changes.push(change));
-  return { fence, changes, [Symbol.dispose]: () => fence.close() };
+  return {
+    fence,
+    changes,
+    async [Symbol.asyncDispose]() {
+      const { guardPid } = fence;
+      fence.close();
+      if (guardPid !== undefined && !(await isGone(guardPid))) process.kill(guardPid, "SIGKILL");
+    },
+  };
 }
 
 test("a container is held without a lease, by one guard after the other, until an agent with a lease lets it go on", async ({
@@ -62,7 +70,7 @@ test("a container is held without a lease, by one guard after the other, until a
   await using folder = temporaryFolder();
   await using counting = await startCounting(root, groupsOf(1) === undefined ? 2 : 1, folder.path);
   const { id, group } = counting;
-  using first = await attach(folder.path);
+  await using first = await attach(folder.path);
   const isHeld = (fence: Fence) => eventually(() => fence.find(uid)?.heldAtMs !== undefined, { deadlineMs: 5_000 });
 
   // There was no lease yet: an agent that finds it running has it held first of all.
@@ -92,7 +100,7 @@ test("a container is held without a lease, by one guard after the other, until a
   process.kill(pid, "SIGKILL");
   await eventually(() => isFrozen(group));
   await standsStill(counting);
-  using second = await attach(folder.path);
+  await using second = await attach(folder.path);
   second.fence.renew(bootClock() + 60_000);
   await second.fence.containers.guard({ uid, id, isPaused });
   expect(second.fence.find(uid)?.heldAtMs).toBeGreaterThan(0);
@@ -111,7 +119,7 @@ test("a container is held without a lease, by one guard after the other, until a
   await standsStill(counting);
   second.fence.resume(uid);
   await goesOn(counting);
-  expect(second.changes.at(-1)).toEqual({ resumed: uid });
+  await expect.poll(() => second.changes.at(-1)).toEqual({ resumed: uid });
 
   // A pause of the engine is apart from the hold, and outlives it.
   freeze(group);

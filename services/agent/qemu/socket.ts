@@ -12,13 +12,10 @@ export async function connectUnix(path: string): Promise<Socket> {
   return await connected(createConnection(`/proc/self/fd/${folder.fd}/${basename(path)}`));
 }
 
+/** It has a listener for errors all the time: one that fails before its user has its own must not end this process. */
 async function connected(socket: Socket): Promise<Socket> {
   const { promise, resolve, reject } = Promise.withResolvers<Socket>();
   socket.once("connect", () => resolve(socket));
-  socket.once("error", reject);
-  try {
-    return await promise;
-  } finally {
-    socket.off("error", reject);
-  }
+  socket.on("error", reject);
+  return await promise;
 }
