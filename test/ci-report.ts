@@ -1,20 +1,24 @@
 /** For `.ci/run`: which files took longest, how many tests passed, and which failed with what. */
 import { writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { stripVTControlCharacters } from "node:util";
 import type { Reporter, TestModule } from "vitest/node";
+import { InvariantViolation } from "./faults/invariant-violation.ts";
 
 const SLOWEST = 10;
 const LINES_OF_ERROR = 30;
+/** More than so many files do not fail by chance. */
+const MOST_AGAIN = 4;
 
 export class CiReport implements Reporter {
-  readonly #countsPath: string;
+  readonly #folder: string;
 
   /**
-   * @param countsPath the file that gets the numbers of tests that passed and that failed, then what each that failed
-   *   says; end-check.ts adds to it
+   * @param folder gets `counts`, the numbers of tests that passed and that failed, `failures`, what those say, and
+   *   `again`, the files that may be tried once more; end-check.ts adds `leftovers`
    */
-  constructor(countsPath: string) {
-    this.#countsPath = countsPath;
+  constructor(folder: string) {
+    this.#folder = folder;
   }
 
   onTestRunEnd(modules: readonly TestModule[]): void {
@@ -22,10 +26,26 @@ export class CiReport implements Reporter {
     console.log(`the ${slowest.length} slowest files:`);
     for (const module of slowest)
       console.log(`${secondsOf(module).toFixed(1).padStart(7)} s  ${module.relativeModuleId}`);
-    const failed = modules.flatMap(failuresOf);
+    const failures = modules.flatMap(failuresOf);
     const passed = modules.flatMap((module) => [...module.children.allTests("passed")]);
-    writeFileSync(this.#countsPath, [`${passed.length} ${failed.length}`, ...failed, ""].join("\n"));
+    const again = modules.filter((module) => module.state() === "failed");
+    const write = (name: string, lines: readonly string[]) =>
+      writeFileSync(join(this.#folder, name), lines.map((line) => `${line}\n`).join(""));
+    write("counts", [`${passed.length} ${failures.length}`]);
+    write("failures", failures);
+    if (again.length <= MOST_AGAIN && again.every(mayFailByChance))
+      write(
+        "again",
+        again.map(({ relativeModuleId }) => relativeModuleId),
+      );
   }
+}
+
+/** What runs on real servers and guests waits for a machine that others use too. A broken invariant is no chance. */
+function mayFailByChance(module: TestModule): boolean {
+  if (module.project.name === "unit") return false;
+  const errors = [...module.children.allTests("failed")].flatMap((test) => test.result().errors ?? []);
+  return errors.every(({ name }) => name !== InvariantViolation.name);
 }
 
 /** Its tests and hooks, and what it took to load it. */

@@ -4,7 +4,7 @@
  * It has a Docker engine too, if one is asked for and none is there; what is left in either fails the run. What runs
  * before it have left, as they were killed, is named when it begins. At its end it tells what faults were made.
  */
-import { appendFileSync, mkdtempSync, rmdirSync } from "node:fs";
+import { mkdtempSync, rmdirSync, writeFileSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -54,8 +54,8 @@ export async function teardown(): Promise<void> {
     return true;
   };
   await eventually(check, { deadlineMs: 10_000, everyMs: 200 }).catch((error: Error) => {
-    const { CI_COUNTS } = process.env;
-    if (CI_COUNTS !== undefined) appendFileSync(CI_COUNTS, `${error.message}\n`);
+    const { CI_RESULTS } = process.env;
+    if (CI_RESULTS !== undefined) writeFileSync(join(CI_RESULTS, "leftovers"), `${error.message}\n`);
     throw error;
   });
   rmdirSync(folder);

@@ -5,7 +5,7 @@ import { timed } from "../bench/benchmark.ts";
 import type { FleetHost } from "../sim/fleet/fleet-host.ts";
 import { type FaultRun, faultRuns } from "./fault-run.ts";
 import { FleetStage, skewedEach } from "./fleet-stage.ts";
-import { expectNone } from "./invariants.ts";
+import { expectNone } from "./invariant-violation.ts";
 
 /** STILLPOINT_FLEET has as many hosts as it says, for machines that have no time for so many. */
 const hosts = Number(process.env.STILLPOINT_FLEET ?? (isLong ? 5_000 : 200));

@@ -5,7 +5,7 @@ import { eventually, startNats, startNatsCluster, startRedis, type TestServer } 
 import { type ReplicatedCluster, startReplicatedCluster } from "../harness/replicated-cluster.ts";
 import { isServing } from "../harness/serving.ts";
 import { faultRuns, natsBoundMs } from "./fault-run.ts";
-import { expectNone } from "./invariants.ts";
+import { expectNone } from "./invariant-violation.ts";
 import { countOf } from "./matrix.ts";
 import { importBlank, OperationLoad } from "./operation-load.ts";
 import { RecordLoad } from "./record-load.ts";

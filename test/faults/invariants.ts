@@ -4,6 +4,7 @@ import { type Vm, VmState } from "#contracts/vm/v1/vm";
 import { eventually } from "#libs/testing";
 import type { Api } from "../harness/api.ts";
 import { findQemus } from "../harness/qemu-process.ts";
+import { expectNone, InvariantViolation } from "./invariant-violation.ts";
 
 /** What is looked at: the control plane, and the folder of every agent. */
 export interface Looked {
@@ -52,7 +53,8 @@ async function eachRunsOnce({ agentFolders }: Looked, vms: readonly Vm[]): Promi
   const wanted = vms.filter(({ state }) => state === VmState.RUNNING || state === VmState.PAUSED);
   const qemus = (await Promise.all(agentFolders.map(runningIn))).flat().toSorted();
   const uids = wanted.map(({ uid }) => uid).toSorted();
-  if (qemus.join() !== uids.join()) throw new Error(`QEMU runs for ${qemus.join()}; it should for ${uids.join()}`);
+  if (qemus.join() !== uids.join())
+    throw new InvariantViolation(`QEMU runs for ${qemus.join()}; it should for ${uids.join()}`);
 }
 
 /** uids of the VMs that have a QEMU below an agent's folder. */
@@ -65,7 +67,8 @@ async function noOrphanReservations({ api }: Looked, uids: readonly string[]): P
   const { hosts } = await api.hosts.listHosts({ withReservations: true });
   const held = hosts.flatMap(({ reservations }) => reservations.map(({ uid }) => uid)).toSorted();
   const wanted = uids.toSorted();
-  if (held.join() !== wanted.join()) throw new Error(`capacity is held for ${held.join()}; there are ${wanted.join()}`);
+  if (held.join() !== wanted.join())
+    throw new InvariantViolation(`capacity is held for ${held.join()}; there are ${wanted.join()}`);
 }
 
 /** Every disk layer and checkpoint folder is named in the manifest beside it; nothing temporary is left. */
@@ -89,9 +92,4 @@ async function noOrphanFiles(agentFolder: string, uids: readonly string[]): Prom
       entries.filter((entry) => entry.includes(".tmp") || entry.endsWith(".part")),
     );
   }
-}
-
-/** Fails and names them. */
-export function expectNone(what: string, found: readonly string[]): void {
-  if (found.length > 0) throw new Error(`${what}: ${found.join(", ")}`);
 }

@@ -5,7 +5,7 @@ import { LeaseStage } from "../../services/agent/testing/lease-stage.ts";
 import { isGone, isStopped } from "../../services/agent/testing/process-state.ts";
 import { draw } from "./draw.ts";
 import { faultRuns, runSeed } from "./fault-run.ts";
-import { expectNone } from "./invariants.ts";
+import { expectNone } from "./invariant-violation.ts";
 import { countOf } from "./matrix.ts";
 
 /** So long after the owner's own count of the lease the VM may still be seen to run; a host is down half a lease later. */

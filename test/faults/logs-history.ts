@@ -1,6 +1,7 @@
 import { Host, Ledger } from "#contracts/scheduler/v1/scheduler";
 import { decodeRecord, type LogMessage, openNats, openStreams } from "#libs/records";
 import { eventually } from "#libs/testing";
+import { InvariantViolation } from "./invariant-violation.ts";
 
 const terminal = new Set(["succeeded", "failed", "cancelled", "needs_attention"]);
 
@@ -90,7 +91,8 @@ export class LogsHistory implements AsyncDisposable {
       this.violations.push(`I9: event ${index} should be ${key} (${what}), and is ${this.#events[index]}`);
       break;
     }
-    if (this.violations.length > 0) throw new Error(`the logs are not sound:\n  ${this.violations.join("\n  ")}`);
+    if (this.violations.length > 0)
+      throw new InvariantViolation(`the logs are not sound:\n  ${this.violations.join("\n  ")}`);
   }
 
   /** The accepted operations that are not there, or have not ended (I2). */

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, test } from "vitest";
 import { eventually, type NatsCluster, startNatsCluster, type TestServer } from "#libs/testing";
 import { type ReplicatedCluster, startReplicatedCluster } from "../harness/replicated-cluster.ts";
 import { type FaultRun, faultRuns, natsBoundMs } from "./fault-run.ts";
-import { expectNone } from "./invariants.ts";
+import { expectNone } from "./invariant-violation.ts";
 import { countOf } from "./matrix.ts";
 import { importBlank, OperationLoad } from "./operation-load.ts";
 import { RecordLoad } from "./record-load.ts";

@@ -6,7 +6,7 @@ import { whyNoNetwork } from "../harness/network.ts";
 import { findQemus } from "../harness/qemu-process.ts";
 import { cutOff, cuts } from "./cuts.ts";
 import { faultRuns, natsBoundMs } from "./fault-run.ts";
-import { expectNone } from "./invariants.ts";
+import { expectNone } from "./invariant-violation.ts";
 import { countOf } from "./matrix.ts";
 import { OperationLoad } from "./operation-load.ts";
 import {

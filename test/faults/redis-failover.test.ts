@@ -9,7 +9,7 @@ import { eventually, isLong, loopback, type RedisCluster, startRedisCluster, tem
 import { type Network, startNetwork, whyNoNetwork } from "../harness/network.ts";
 import { type ReplicatedCluster, startReplicatedCluster } from "../harness/replicated-cluster.ts";
 import { faultRuns } from "./fault-run.ts";
-import { expectNone } from "./invariants.ts";
+import { expectNone } from "./invariant-violation.ts";
 import { countOf } from "./matrix.ts";
 import { importBlank, OperationLoad } from "./operation-load.ts";
 import { carryThrough } from "./patient-api.ts";

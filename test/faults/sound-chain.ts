@@ -2,6 +2,7 @@ import { readdir, readFile, readlink } from "node:fs/promises";
 import { join } from "node:path";
 import { checkImage } from "#libs/disk-image";
 import type { QemuProcess } from "../harness/qemu-process.ts";
+import { InvariantViolation } from "./invariant-violation.ts";
 
 interface Manifest {
   readonly disks: Readonly<Record<string, { readonly now: string }>>;
@@ -19,13 +20,13 @@ export async function checkChain(qemu: QemuProcess): Promise<void> {
   const wanted = Object.values(manifest.disks).flatMap(({ now }) => chainOf(manifest, now));
   const open = await openLayers(qemu.pid);
   if (open.join() !== wanted.toSorted().join()) {
-    throw new Error(`QEMU holds ${open.join(", ")} open; the manifest says ${wanted.join(", ")}`);
+    throw new InvariantViolation(`QEMU holds ${open.join(", ")} open; the manifest says ${wanted.join(", ")}`);
   }
   const written = new Set(Object.values(manifest.disks).map(({ now }) => now));
   for (const [layer, { disk }] of Object.entries(manifest.layers)) {
     if (written.has(layer)) continue; // QEMU's lock is on it
     const { corruptions } = await checkImage(join(qemu.folder, "disks", disk, `${layer}.qcow2`));
-    if (corruptions > 0) throw new Error(`layer ${layer} of ${disk} has ${corruptions} wrong entries`);
+    if (corruptions > 0) throw new InvariantViolation(`layer ${layer} of ${disk} has ${corruptions} wrong entries`);
   }
 }
 
