@@ -8,5 +8,6 @@ export {
   type RpcClient,
   type RpcClientOptions,
 } from "./client.ts";
+export { removedOnce } from "./removed-once.ts";
 export { resumeTokenHeader } from "./resumed-watch.ts";
 export { RpcServer, type RpcServerOptions } from "./server.ts";

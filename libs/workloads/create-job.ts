@@ -53,12 +53,13 @@ function placeStep<Body extends WorkloadBody>(deps: WorkloadJobDeps<Body>, makin
         workload: context.target,
         uid,
         operation: operationName(context.operationId),
+        epoch: context.epoch,
         requirements: making.requirements(body),
       });
       return { host };
     },
-    async undo({ input }) {
-      await deps.scheduler.release({ uid: input.uid });
+    async undo({ input, epoch }) {
+      await deps.scheduler.release({ uid: input.uid, epoch });
     },
   };
 }

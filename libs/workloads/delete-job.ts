@@ -48,8 +48,8 @@ function destroyStep<Body extends WorkloadBody>(
 function releaseStep<Body extends WorkloadBody>({ scheduler }: WorkloadJobDeps<Body>): Step<DeleteInput<Body>> {
   return {
     name: "release",
-    async run({ input }) {
-      await scheduler.release({ uid: input.uid });
+    async run({ input, epoch }) {
+      await scheduler.release({ uid: input.uid, epoch });
       return undefined;
     },
   };

@@ -37,10 +37,10 @@ export function schedulerHandlers(placements: Placements): SchedulerServiceImple
       return { results: answers.map(toResult) };
     },
 
-    async release({ uid, host }, { principal }) {
+    async release({ uid, host, epoch }, { principal }) {
       authorise(principal, "delete", "hosts/-");
       if (host !== "") parseHostName(host);
-      await placements.release(given("uid", uid), host === "" ? undefined : host);
+      await placements.release({ uid: given("uid", uid), epoch }, host === "" ? undefined : host);
       return {};
     },
 
@@ -55,11 +55,12 @@ export function schedulerHandlers(placements: Placements): SchedulerServiceImple
 
 const mostWishes = 256;
 
-function toWish({ workload, uid, operation, requirements }: PlaceRequest): Reservation {
+function toWish({ workload, uid, operation, epoch, requirements }: PlaceRequest): Reservation {
   return {
     workload: given("workload", workload),
     uid: given("uid", uid),
     operation: given("operation", operation),
+    epoch,
     requirements: checkRequirements(requirements),
   };
 }

@@ -57,6 +57,7 @@ async function fillLedgers({ nats }: ServiceStage): Promise<void> {
     for (const host of indexes) {
       const reservations = uidsOf(host).map((uid, index) => ({
         ...{ uid, workload: `projects/default/vms/web-${host}-${index}`, operation: `operations/op-${uid.slice(3)}` },
+        epoch: 0,
         requirements: {
           ...{
             cpus: 1 + (index % 4),

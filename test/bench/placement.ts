@@ -69,6 +69,7 @@ function* wishList(): Generator<PlaceRequest> {
       workload: `projects/default/vms/web-${index}`,
       uid: `vm-0192f0c1-0000-7000-8000-${id}`,
       operation: `operations/op-0192f0c1-0000-7000-8000-${id}`,
+      epoch: 0,
       requirements: {
         ...{ cpus, cpuMillis: 0, memoryBytes: cpus * (index % 3 === 0 ? 2 : 4) * gib, diskBytes: 20 * gib },
         ...{ hostPorts: [], hostSelector: {}, capabilities: ["qemu"], host: "", notHost: "", notHosts: [] },

@@ -158,7 +158,7 @@ function wish(index: number): PlaceRequest {
   const uid = `vm-${index}`;
   const needs = { cpuMillis: 0, memoryBytes: 2 ** 30, diskBytes: 2 ** 30, hostPorts: [], hostSelector: {} };
   const requirements = { ...needs, cpus: 1 + (index % 3), capabilities: ["qemu"], host: "", notHost: "", notHosts: [] };
-  return { workload: `projects/default/vms/${uid}`, uid, operation: `operations/op-${uid}`, requirements };
+  return { workload: `projects/default/vms/${uid}`, uid, operation: `operations/op-${uid}`, epoch: 0, requirements };
 }
 
 const run = faultRuns();

@@ -49,7 +49,7 @@ export async function goOn<Body extends WorkloadBody>(deps: MoveDeps<Body>, cont
   const { failure } = isLive ? await startThere(deps, context, to) : {};
   const left = await forgetThere(deps, context, to);
   await agents.runStep(context, atSource(context), "destroy", moving.destroy);
-  await scheduler.release({ uid: context.input.uid, host: from });
+  await scheduler.release({ uid: context.input.uid, host: from, epoch: context.epoch });
   await withdraw(deps, context);
   return { ...left, ...(failure === undefined ? {} : { failure }) };
 }

@@ -43,14 +43,15 @@ function placeStep<Body extends WorkloadBody>(deps: MoveDeps<Body>): Step<MoveIn
       const why = moving.whyBound(body, all - points);
       if (why !== undefined) throw new StillpointError(moving.boundReason, `${context.target} stays: ${why}`);
       const requirements = { ...moving.requirements(body), notHost: body.host };
-      const operation = operationName(context.operationId);
-      const { host } = await scheduler.place({ workload: context.target, uid, operation, requirements });
+      const { target: workload, operationId, epoch } = context;
+      const operation = operationName(operationId);
+      const { host } = await scheduler.place({ workload, uid, operation, epoch, requirements });
       return { from: body.host, to: host, isLive: moving.isLive(body.state) };
     },
     async undo(context) {
       // Where it was cut off, nobody knows the host: the scheduler gives back what an operation has taken and not used.
       if (context.outputs.place === undefined) return;
-      await scheduler.release({ uid: context.input.uid, host: placeOf(context).to });
+      await scheduler.release({ uid: context.input.uid, host: placeOf(context).to, epoch: context.epoch });
     },
   };
   return unlessMoved(deps, step);

@@ -21,16 +21,18 @@ export function placeStep<Body extends WorkloadBody>(deps: RecoverDeps<Body>, ag
       const first = again ? tryIn(context, "place") : undefined;
       const tried = first === undefined ? [] : [first.to];
       // Only once it is written down that it was given up there: until then another worker may still bring it there.
-      for (const host of tried) await scheduler.release({ uid, host });
+      for (const host of tried) await scheduler.release({ uid, host, epoch: context.epoch });
       const requirements = { ...moving.requirements(body), notHost: from, notHosts: tried };
-      const operation = `${operationName(context.operationId)}`;
-      const { host } = await scheduler.place({ workload: context.target, uid, operation, requirements });
+      const { target: workload, operationId, epoch } = context;
+      const operation = operationName(operationId);
+      const { host } = await scheduler.place({ workload, uid, operation, epoch, requirements });
       return { to: host } satisfies Try;
     },
     async undo(context) {
       // Where it was cut off, nobody knows the host: the scheduler gives back what an operation has taken and not used.
       const placed = tryIn(context, name);
-      if (placed !== undefined) await scheduler.release({ uid: context.input.uid, host: placed.to });
+      if (placed !== undefined)
+        await scheduler.release({ uid: context.input.uid, host: placed.to, epoch: context.epoch });
     },
   };
 }

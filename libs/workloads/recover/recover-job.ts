@@ -94,7 +94,7 @@ async function goOn<Body extends WorkloadBody>(deps: RecoverDeps<Body>, context:
   const to = targetOf(context) ?? "";
   await forgetThere(deps, context, to);
   const started = await startThere(deps, context, to);
-  await deps.scheduler.release({ uid: context.input.uid, host: context.input.from });
+  await deps.scheduler.release({ uid: context.input.uid, host: context.input.from, epoch: context.epoch });
   return started;
 }
 

@@ -9,7 +9,7 @@ import { authorise } from "#libs/auth";
 import { StillpointError } from "#libs/errors";
 import { groupName, parseProject, parseWorkloadName, projectName } from "#libs/names";
 import { createOnce, type StoredRecord, subjectOfName } from "#libs/records";
-import { type CallScope, callUid } from "#libs/rpc";
+import { type CallScope, callUid, removedOnce } from "#libs/rpc";
 import { askedType, typeWords } from "../records/contract-words.ts";
 import { listRecords } from "../records/list-records.ts";
 import { findVm } from "../requests/find-checkpoint.ts";
@@ -45,10 +45,10 @@ export function groupsHandlers(deps: GroupHandlerDeps): GroupsServiceImplementat
       return groupToApi(await updateGroup(deps, request));
     },
 
-    async deleteGroup({ name }, { principal, previousAttempts }) {
-      authorise(principal, "delete", name);
-      const isGone = previousAttempts > 0 && (await deps.groups.get(name)) === undefined;
-      return isGone ? Group.fromPartial({ name }) : groupToApi(await deleteGroup(deps, name));
+    async deleteGroup({ name }, call) {
+      authorise(call.principal, "delete", name);
+      const removed = await removedOnce(call, "GROUP_NOT_FOUND", () => deleteGroup(deps, name));
+      return removed === undefined ? Group.fromPartial({ name }) : groupToApi(removed);
     },
 
     ...groupCheckpointsHandlers(deps),

@@ -9,7 +9,7 @@ import { authorise } from "#libs/auth";
 import { isStillpointError, StillpointError } from "#libs/errors";
 import { operationName, parseProject, scheduleName } from "#libs/names";
 import { createOnce, type RecordView } from "#libs/records";
-import { type CallScope, callUid } from "#libs/rpc";
+import { type CallScope, callUid, removedOnce } from "#libs/rpc";
 import type { CheckpointStore } from "../records/checkpoint-store.ts";
 import { type AcceptRunDeps, acceptRun, isRunning } from "./accept-run.ts";
 import { checkRetention, checkSchedule } from "./check-schedule.ts";
@@ -49,10 +49,9 @@ export function schedulesHandlers(deps: ScheduleDeps): SchedulesServiceImplement
       return toApi(await updateSchedule(deps, request));
     },
 
-    async deleteSchedule({ name }, { principal, previousAttempts }) {
-      authorise(principal, "delete", name);
-      const isGone = previousAttempts > 0 && (await schedules.get(name)) === undefined;
-      if (!isGone) await deleteSchedule(deps, name);
+    async deleteSchedule({ name }, call) {
+      authorise(call.principal, "delete", name);
+      await removedOnce(call, "SCHEDULE_NOT_FOUND", () => deleteSchedule(deps, name));
       return {};
     },
 

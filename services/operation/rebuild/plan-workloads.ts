@@ -135,7 +135,7 @@ function reservationOf({ name, uid, body }: HeldThere): Reservation {
     aggregateOf(uid) === "vm"
       ? { ...vmRequirements(VmSpec.fromJSON(body.spec ?? {})), cpuMillis: 0 }
       : { ...containerRequirements(ContainerSpec.fromJSON(body.spec ?? {})), cpus: 0, diskBytes: 0 };
-  return { uid, workload: name, operation: "", requirements: { ...needs, notHost: "", notHosts: [] } };
+  return { uid, workload: name, operation: "", epoch: 0, requirements: { ...needs, notHost: "", notHosts: [] } };
 }
 
 export function joined(plans: readonly Plan[]): Plan {

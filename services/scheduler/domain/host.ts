@@ -27,6 +27,8 @@ export interface Reservation {
   readonly workload: string;
   /** operations/<id> */
   readonly operation: string;
+  /** Of the operation when it took this; 0 where that was not said. */
+  readonly epoch: number;
   readonly requirements: Requirements;
 }
 

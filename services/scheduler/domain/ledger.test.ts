@@ -24,7 +24,14 @@ describe("giving back", () => {
   const other = reservation("vm-2");
 
   test("release takes every reservation of the workload out, and only those", () => {
-    expect(release([held, again, other], "vm-1")).toEqual([other]);
+    expect(release([held, again, other], { uid: "vm-1", epoch: 7 })).toEqual([other]);
+  });
+
+  test("release leaves what an operation has taken that came after who releases", () => {
+    const later = { ...again, epoch: 8 };
+    expect(release([{ ...held, epoch: 7 }, later], { uid: "vm-1", epoch: 7 })).toEqual([later]);
+    expect(release([later], { uid: "vm-1", epoch: 7 })).toBeUndefined();
+    expect(release([later], { uid: "vm-1", epoch: 0 })).toEqual([]);
   });
 
   test("reclaim takes out one reservation alone", () => {
@@ -32,7 +39,7 @@ describe("giving back", () => {
   });
 
   test("there is nothing to write when nothing is held", () => {
-    expect(release([other], "vm-1")).toBeUndefined();
+    expect(release([other], { uid: "vm-1", epoch: 7 })).toBeUndefined();
     expect(reclaim([other], held)).toBeUndefined();
   });
 });

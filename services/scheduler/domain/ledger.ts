@@ -14,9 +14,16 @@ export function reserve(host: Host, wanted: Reservation): Reserved {
   return { kind: "taken", host: plus(host, wanted) };
 }
 
-/** The reservations without those of a workload; undefined when it has none there. */
-export function release(reservations: readonly Reservation[], uid: string): Reservation[] | undefined {
-  const kept = reservations.filter((held) => held.uid !== uid);
+/** Who gives back what a workload holds. */
+export interface Release {
+  readonly uid: string;
+  /** What was taken with a higher one stays: who gives it back stood still, and others have gone on. 0: all of it. */
+  readonly epoch: number;
+}
+
+/** The reservations without those of a workload; undefined when it has none there to be given back. */
+export function release(reservations: readonly Reservation[], { uid, epoch }: Release): Reservation[] | undefined {
+  const kept = reservations.filter((held) => held.uid !== uid || (epoch > 0 && held.epoch > epoch));
   return kept.length === reservations.length ? undefined : kept;
 }
 

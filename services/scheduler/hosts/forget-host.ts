@@ -40,7 +40,8 @@ export async function forgetHost(deps: ForgetDeps, { name, force }: ForgetHostRe
     const lost = held.map(({ workload }) => workload);
     await deps.store.remove(host, [{ aggregate: "host", happened: "forgotten", data: { uid, lost } }]);
   } catch (error) {
-    await welcome(deps, name, before?.certificatesFrom);
+    // Who is gone by now was forgotten by another attempt of this call.
+    if (!isStillpointError(error, "HOST_NOT_FOUND")) await welcome(deps, name, before?.certificatesFrom);
     throw isStillpointError(error, "RECORD_CONFLICT") ? notDown(name) : error;
   }
 }

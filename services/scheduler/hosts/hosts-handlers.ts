@@ -4,7 +4,7 @@ import { StillpointError } from "#libs/errors";
 import { parseHostName } from "#libs/names";
 import type { Operations } from "#libs/operations";
 import { type RecordChange, readPage, type StoredRecord } from "#libs/records";
-import type { CallScope } from "#libs/rpc";
+import { type CallScope, removedOnce } from "#libs/rpc";
 import { acceptDrain } from "../drain/accept-drain.ts";
 import type { Joining } from "../join/start-joining.ts";
 import type { Ownership } from "../owners/ownership.ts";
@@ -108,10 +108,9 @@ function comingAndGoing(
       return deps.joining.tokens.create(deps.joining.authority(), request);
     },
 
-    async forgetHost(request, { principal, previousAttempts }) {
-      authorise(principal, "delete", request.name);
-      const isGone = previousAttempts > 0 && (await deps.store.get(request.name)) === undefined;
-      if (!isGone) await forgetHost(deps, request);
+    async forgetHost(request, call) {
+      authorise(call.principal, "delete", request.name);
+      await removedOnce(call, "HOST_NOT_FOUND", () => forgetHost(deps, request));
       return {};
     },
   };

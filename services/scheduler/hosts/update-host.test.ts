@@ -86,7 +86,7 @@ test("what is placed while capacity is taken is in view: either it is refused, o
     ...{ zone: before?.zone, labels: before?.labels, capacity: before?.capacity },
     ...{ cpuOvercommit: before?.cpuOvercommit, reserved: before?.reserved },
   });
-  await placements.release("vm-1");
+  await placements.release({ uid: "vm-1", epoch: 0 });
   const taken = await take(hosts);
   expect((await ledgers.get("hosts/a/ledger"))?.body.hostVersion).toBe(taken?.version);
   // One that has not heard of it waits until it has.

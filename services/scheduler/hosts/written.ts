@@ -3,8 +3,8 @@ import type { Amounts, Reservation as Held, Requirements } from "../domain/host.
 import { toAmounts } from "./capacity.ts";
 
 /** A reservation as it was written, with nothing left open. */
-export function toHeld({ uid, workload, operation, requirements }: Reservation): Held {
-  return { uid, workload, operation, requirements: toNeeds(requirements) };
+export function toHeld({ uid, workload, operation, epoch, requirements }: Reservation): Held {
+  return { uid, workload, operation, epoch, requirements: toNeeds(requirements) };
 }
 
 /** What is asked of a host, in thousandths of a CPU, with nothing left open. */
@@ -18,11 +18,11 @@ export function toCapacity({ cpuMillis, memoryBytes, diskBytes }: Amounts): Capa
 }
 
 /** A reservation as it is written. */
-export function toWritten({ uid, workload, operation, requirements }: Held): Reservation {
+export function toWritten({ uid, workload, operation, epoch, requirements }: Held): Reservation {
   const { hostPorts, hostSelector, capabilities, host, notHost, notHosts } = requirements;
   const copied = { hostPorts: [...hostPorts], hostSelector: { ...hostSelector }, capabilities: [...capabilities] };
   const where = { host, notHost, notHosts: [...notHosts] };
-  return { uid, workload, operation, requirements: { ...toCapacity(requirements), ...copied, ...where } };
+  return { uid, workload, operation, epoch, requirements: { ...toCapacity(requirements), ...copied, ...where } };
 }
 
 const nothing = { hostPorts: [], hostSelector: {}, capabilities: [], host: "", notHost: "", notHosts: [] };

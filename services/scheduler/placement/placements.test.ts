@@ -99,10 +99,10 @@ test("release gives everything of a workload back, once", async () => {
   await using scheduler = await withHosts("a");
   await scheduler.placements.place(reservation("vm-1", { hostPorts: [80] }));
   await scheduler.placements.place(reservation("vm-2"));
-  await scheduler.placements.release("vm-1");
+  await scheduler.placements.release({ uid: "vm-1", epoch: 0 });
   expect(heldOn(scheduler, "a")).toEqual(["vm-2"]);
   const before = await scheduler.log.lastSequence();
-  await scheduler.placements.release("vm-1");
+  await scheduler.placements.release({ uid: "vm-1", epoch: 0 });
   expect(await scheduler.log.lastSequence()).toBe(before);
   await scheduler.placements.place(reservation("vm-3", { hostPorts: [80] }));
 });

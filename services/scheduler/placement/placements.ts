@@ -2,7 +2,7 @@ import type { PlaceResponse } from "#contracts/scheduler/v1/scheduler";
 import { isStillpointError, StillpointError } from "#libs/errors";
 import { type Explanation, explain } from "../domain/explain.ts";
 import { hostWith, type Requirements, type Reservation } from "../domain/host.ts";
-import { reclaim, release, reserve } from "../domain/ledger.ts";
+import { type Release, reclaim, release, reserve } from "../domain/ledger.ts";
 import type { HostRecords } from "../hosts/host-records.ts";
 import type { FreeCapacity } from "./free-capacity.ts";
 import type { LedgerWrites } from "./ledger-writes.ts";
@@ -70,13 +70,13 @@ export class Placements {
     );
   }
 
-  /** Gives back everything that a workload holds, on every host or on one. */
-  async release(uid: string, host?: string): Promise<void> {
+  /** Gives back what a workload holds, on every host or on one. */
+  async release(given: Release, host?: string): Promise<void> {
     const { free, ready, caughtUp } = this.#deps;
     await ready();
     await caughtUp();
-    const hosts = free.holdersOf(uid).filter((holder) => host === undefined || holder === host);
-    await Promise.all(hosts.map((holder) => this.#give(holder, (reservations) => release(reservations, uid))));
+    const hosts = free.holdersOf(given.uid).filter((holder) => host === undefined || holder === host);
+    await Promise.all(hosts.map((holder) => this.#give(holder, (reservations) => release(reservations, given))));
   }
 
   /** Gives back one reservation that nobody needs any more. */

@@ -37,6 +37,7 @@ export function reservation(uid: string, differs: Partial<Requirements> = {}): R
     uid,
     workload: `projects/default/vms/${uid}`,
     operation: `operations/${uid}`,
+    epoch: 0,
     requirements: requirements(differs),
   };
 }

@@ -6,6 +6,7 @@ import { silentLogger as logger } from "#libs/logger";
 import { type JobQueue, type JobState, Operations, startRunner } from "#libs/operations";
 import { createRecordStore, deletedUid, type Log, RecordView, rawCodec } from "#libs/records";
 import type { Reservation } from "../../../services/scheduler/domain/host.ts";
+import type { Release } from "../../../services/scheduler/domain/ledger.ts";
 import { HostRegistry } from "../../../services/scheduler/hosts/host-registry.ts";
 import { type OpenHostRecords, openHostRecords } from "../../../services/scheduler/hosts/open-host-records.ts";
 import { HeartbeatAnswers } from "../../../services/scheduler/owners/heartbeat-answers.ts";
@@ -69,9 +70,9 @@ export async function startReplica(world: ReplicaWorld, process: SimProcess, add
     ...{ random, net: world.net, host: (name: string) => world.host(name), mutations },
     uidOf: (name: string) => history.uidOf(name),
     place: (wanted: Reservation) => placeSomewhere(world, address, wanted),
-    release: async (uid: string, host: string | undefined) => {
-      history.ledgers.releasing(uid);
-      await withSome(world, address, (replica) => replica.placements.release(uid, host));
+    release: async (given: Release, host: string | undefined) => {
+      history.ledgers.releasing(given.uid);
+      await withSome(world, address, (replica) => replica.placements.release(given, host));
     },
   };
   startRunner(operations, {

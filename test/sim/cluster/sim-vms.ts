@@ -19,6 +19,7 @@ import {
   type WorkloadJobDeps,
 } from "#libs/workloads";
 import type { Reservation } from "../../../services/scheduler/domain/host.ts";
+import type { Release } from "../../../services/scheduler/domain/ledger.ts";
 import { toNeeds } from "../../../services/scheduler/hosts/written.ts";
 import { making } from "../../../services/vm/jobs/making.ts";
 import { moving } from "../../../services/vm/jobs/moving.ts";
@@ -38,7 +39,7 @@ export interface VmWorld {
   /** Of a VM's newest incarnation. */
   uidOf(name: string): string;
   place(wanted: Reservation): Promise<PlaceResponse>;
-  release(uid: string, host: string | undefined): Promise<void>;
+  release(given: Release, host: string | undefined): Promise<void>;
 }
 
 /** What a replica accepts with. */
@@ -58,12 +59,12 @@ export function vmJobsOf(world: VmWorld, process: SimProcess, log: Log, address:
     kind: vmKind,
     records: createRecordStore({ log, codec: vmKind.codec, clock: process.clock, random: world.random }),
     scheduler: {
-      async place({ workload = "", uid = "", operation = "", requirements }) {
+      async place({ workload = "", uid = "", operation = "", epoch = 0, requirements }) {
         const needs = toNeeds(Requirements.fromPartial(requirements ?? {}));
-        return await process.port(() => world.place({ workload, uid, operation, requirements: needs }));
+        return await process.port(() => world.place({ workload, uid, operation, epoch, requirements: needs }));
       },
-      async release({ uid = "", host = "" }) {
-        await process.port(() => world.release(uid, host === "" ? undefined : host));
+      async release({ uid = "", host = "", epoch = 0 }) {
+        await process.port(() => world.release({ uid, epoch }, host === "" ? undefined : host));
         return {};
       },
     },
