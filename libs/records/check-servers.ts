@@ -1,8 +1,5 @@
-import { once } from "node:events";
-import { get, type IncomingMessage } from "node:http";
-import { json } from "node:stream/consumers";
+import { readMonitor, Silence } from "./nats-monitor.ts";
 
-const ANSWER_WITHIN_MS = 5_000;
 const CLUSTER_MINIMUM = [2, 10, 27] as const;
 
 /**
@@ -40,15 +37,6 @@ export async function checkServers(monitorUrls: string): Promise<void> {
   if (silence !== undefined && failures.length === answers.length) throw silence;
 }
 
-interface ServerReport {
-  readonly version?: string;
-  readonly cluster?: { readonly name?: string };
-  readonly jetstream?: { readonly config?: { readonly sync_always?: boolean } };
-}
-
-/** It does not tell. */
-class Silence extends Error {}
-
 async function checkServer(monitorUrl: string): Promise<void> {
   const { version = "", cluster, jetstream } = await readMonitor(monitorUrl);
   checkVersion(version, cluster?.name !== undefined);
@@ -58,21 +46,4 @@ async function checkServer(monitorUrl: string): Promise<void> {
       `write \`jetstream { sync_interval: always }\` into the configuration of that at ${new URL(monitorUrl).host} ` +
       "(2.10 or later)",
   );
-}
-
-/** By node:http: `fetch` would take 15 MiB for this one request. */
-async function readMonitor(monitorUrl: string): Promise<ServerReport> {
-  const url = new URL("/varz", monitorUrl);
-  try {
-    const request = get(url, { signal: AbortSignal.timeout(ANSWER_WITHIN_MS), agent: false });
-    const [response] = (await once(request, "response")) as [IncomingMessage];
-    if (response.statusCode !== 200) throw new Error(`HTTP ${response.statusCode}`);
-    return (await json(response)) as ServerReport;
-  } catch (cause) {
-    const why = cause instanceof Error ? cause.message : String(cause);
-    throw new Silence(
-      `NATS_MONITOR_URL ${url.origin} does not tell how nats-server syncs (${why}): is \`http:\` in its configuration?`,
-      { cause },
-    );
-  }
 }

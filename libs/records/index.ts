@@ -16,6 +16,7 @@ export type {
 export { createMemoryLog, MemoryLog, type MemoryLogOptions } from "./memory-log.ts";
 export { connectNats, openNats } from "./nats-connection.ts";
 export { natsHealth } from "./nats-health.ts";
+export { readMonitor, type ServerReport } from "./nats-monitor.ts";
 export { type PageRequest, readPage } from "./page.ts";
 export { pageSize } from "./page-size.ts";
 export type { BodyCodec, RecordChange, RecordEvent, RecordStore, StoredRecord } from "./record.ts";

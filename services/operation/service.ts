@@ -36,6 +36,7 @@ import type { OperationConfig } from "./config.ts";
 import { keepStreams } from "./keep-streams.ts";
 import { keepCopies } from "./keeper/keep-copies.ts";
 import { discardJob } from "./rebuild/discard.ts";
+import { watchRoom } from "./watch-room.ts";
 
 const unchecked =
   "NATS_MONITOR_URL is not set, so that nobody can check that nats-server has sync_interval: always, " +
@@ -54,6 +55,7 @@ export async function startOperation(
     logger.warn(unchecked);
   }
   const nats = await connectNats(config, lifecycle);
+  keepWatch(config, lifecycle, logger);
   const redis = await connectRedis(config, lifecycle);
   const streams = await openStreams(nats);
   const operations = await openOperations({ nats, redis, streams, logger, signal: lifecycle.signal });
@@ -73,6 +75,12 @@ export async function startOperation(
   own.add(EventsDefinition, eventsHandlers(streams.evt));
   own.add(AdminDefinition, admin.handlers);
   return { address: server === undefined ? await own.listen(config.OPERATION_ADDRESS) : "" };
+}
+
+function keepWatch({ NATS_MONITOR_URL: monitorUrls }: OperationConfig, lifecycle: Lifecycle, logger: Logger): void {
+  if (monitorUrls === undefined) return;
+  const watching = watchRoom({ monitorUrls, clock, logger, signal: lifecycle.signal });
+  lifecycle.add("room of NATS", { watching }, (it) => it.watching);
 }
 
 interface Opened {
