@@ -78,10 +78,11 @@ function onceMute(wanted: string): Misbehaviour {
   });
 }
 
-const writer = "/etc/qemu/fsfreeze-hook.d/faulty";
+/** Each has its own name: the next freeze asks one that has failed to go on once more. */
+const writerThat = (what: string): string => `/etc/qemu/fsfreeze-hook.d/faulty-${what}`;
 
 /** Puts a writer into the guest that holds still, and does this when it is to go on. */
-function writerOnThaw(line: string): string {
+function writerOnThaw(writer: string, line: string): string {
   return `printf '#!/bin/sh\\n[ "$1" = thaw ] || exit 0\\n${line}\\n' >${writer}; chmod 755 ${writer}; sync`;
 }
 
@@ -119,14 +120,18 @@ describe("F11: the guest's agent", () => {
     await soundAfterwards();
   });
 
-  test.for(writers)("has a writer that %s in the thaw: a standard checkpoint, which says so", async ([, line = ""]) => {
-    await runInGuest(stage.cluster, subject, "sh", "-c", writerOnThaw(line));
-    const taken = await takeWhile((_command, reply) => [reply]);
-    expect(taken).toMatchObject({ kind: CheckpointKind.STANDARD, fellBack: true });
-    expect(taken.reason).toBe("hook.failed");
-    await runInGuest(stage.cluster, subject, "rm", writer);
-    await soundAfterwards();
-  });
+  test.for(writers)(
+    "has a writer that %s in the thaw: a standard checkpoint, which says so",
+    async ([what = "", line = ""]) => {
+      const writer = writerThat(what);
+      await runInGuest(stage.cluster, subject, "sh", "-c", writerOnThaw(writer, line));
+      const taken = await takeWhile((_command, reply) => [reply]);
+      expect(taken).toMatchObject({ kind: CheckpointKind.STANDARD, fellBack: true });
+      expect(taken.reason).toBe("hook.failed");
+      await runInGuest(stage.cluster, subject, "rm", writer);
+      await soundAfterwards();
+    },
+  );
 
   test("answers an old request: what it says is not taken for the freeze's own answer", async () => {
     const taken = await takeWhile(on(freeze, (_, reply) => ['{"return": 1}', reply]));

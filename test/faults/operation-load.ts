@@ -113,7 +113,12 @@ export class OperationLoad implements AsyncDisposable {
     const begunMs = performance.now();
     const name = await this.#accept(what, ask);
     this.#accepted.push({ name, what });
-    const ended = await this.#patiently(() => untilDone(this.#api.operations, name, SILENT_FOR_MS), unheardOf);
+    const ended = await this.#patiently(() => untilDone(this.#api.operations, name, SILENT_FOR_MS), unheardOf).catch(
+      async (cause: unknown) => {
+        const seen = await this.#api.operations.getOperation({ name }).catch(String);
+        throw new Error(`${what} does not end: ${JSON.stringify(seen)}`, { cause });
+      },
+    );
     await this.#confirm(ended, what);
     this.#ended++;
     this.#slowestMs = Math.max(this.#slowestMs, performance.now() - begunMs);
@@ -146,7 +151,7 @@ export class OperationLoad implements AsyncDisposable {
         try {
           return { answer: await call() };
         } catch (error) {
-          if (mayPass(error)) return undefined;
+          if (mayPass(error)) throw error;
           return { error };
         }
       },

@@ -47,6 +47,8 @@ export class HostRegistry {
   readonly #identities: Identities;
   /** Hosts whose record is being written from here. */
   readonly #writing = new Set<string>();
+  /** How many of these for a heartbeat. */
+  #takingIn = 0;
   /** Hosts whose last write from here has an unknown outcome, or failed: only another one settles what the record says. */
   readonly #unsure = new Set<string>();
 
@@ -86,9 +88,18 @@ export class HostRegistry {
     if (this.#writing.has(host)) return false;
     if (known !== undefined && this.#isUpToDate(heartbeat, known)) return true;
     if (standing === "waiting") return this.#isSurelyHeard(known);
-    if (this.#writing.size >= writesAtOnce) return false;
-    const stored = await this.#alone(host, () => this.#write(heartbeat, known));
+    if (this.#takingIn >= writesAtOnce) return false;
+    const stored = await this.#counted(() => this.#alone(host, () => this.#write(heartbeat, known)));
     return stored !== undefined && stored.uid === hostUid && isHeard(stored.body) && this.#owns(host);
+  }
+
+  async #counted<Result>(write: () => Promise<Result>): Promise<Result> {
+    this.#takingIn++;
+    try {
+      return await write();
+    } finally {
+      this.#takingIn--;
+    }
   }
 
   async #isRefused(heartbeat: Heartbeat): Promise<boolean> {
@@ -104,7 +115,6 @@ export class HostRegistry {
   async sweep(): Promise<void> {
     const { records } = this.#deps;
     this.#silent.listen();
-    const atOnce = 32;
     const hosts = [...records.hosts.values()].values();
     const work = async () => {
       for (const known of hosts) {
@@ -113,7 +123,7 @@ export class HostRegistry {
         if (change !== undefined) await this.#alone(known.name, () => this.#mark(known, change));
       }
     };
-    await Promise.all(Array.from({ length: atOnce }, work));
+    await Promise.all(Array.from({ length: marksAtOnce }, work));
     this.#forgetGone();
   }
 
@@ -210,6 +220,8 @@ export class HostRegistry {
 
 /** When thousands come back at once, the others are written after their next heartbeat. */
 const writesAtOnce = 64;
+/** When many hosts fail at once each is to be down in time, also where everything else waits for the same machine. */
+const marksAtOnce = 512;
 
 const isHeard = ({ state, suspected }: Host): boolean => state !== HostState.DOWN && !suspected;
 
