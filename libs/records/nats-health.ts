@@ -8,8 +8,17 @@ const LOOK_EVERY_MS = 2_000;
 const MISSES = 3;
 
 /**
+ * A node of a cluster that is cut off from the others, or was and has not found to them yet, takes connections and
+ * answers nothing: another one may.
+ */
+async function leaveNode(nats: NatsConnection): Promise<void> {
+  const { connect_urls: nodes = [] } = nats.info ?? {};
+  if (nodes.length > 1) await nats.reconnect().catch(() => undefined);
+}
+
+/**
  * Whether NATS is there at this moment, somebody in it answers for the streams, and it has room for more; for health
- * checks. All that comes back without this process's doing.
+ * checks. All that comes back without this process's doing; but from a node that answers nothing it goes to another.
  */
 export function natsHealth(nats: NatsConnection): () => boolean {
   let isConnected = !nats.isClosed();
@@ -29,6 +38,7 @@ export function natsHealth(nats: NatsConnection): () => boolean {
         () => false,
       );
       missed = answers || !isConnected ? 0 : missed + 1;
+      if (missed > 0 && missed % MISSES === 0) await leaveNode(nats);
       await sleep(LOOK_EVERY_MS, undefined, { ref: false });
     }
   };

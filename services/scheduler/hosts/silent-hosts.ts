@@ -9,8 +9,11 @@ export interface SilentHostsDeps {
   readonly limits: { readonly downAfterMs: number; readonly takeoverMs: number };
 }
 
-/** A host is suspected after this share of the time after which it is down: one renewal fits into the rest. */
-const suspectedAfter = 0.7;
+/**
+ * A host is suspected after this share of the time after which it is down: one renewal fits into the rest, also when
+ * thousands are written at once.
+ */
+const suspectedAfter = 0.5;
 /** A process that slept for so long has heard nothing meanwhile, whoever has spoken. */
 const deafAfterMs = 2_500;
 

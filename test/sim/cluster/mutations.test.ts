@@ -29,7 +29,7 @@ const broken: readonly Broken[] = [
     mutations: { downUnconfirmed: true },
     violation: /lease while it is down|down while it has its lease/,
     more: { lag: 0.2 },
-    within: 1_000,
+    within: 3_000,
   },
   {
     when: "a recovery does not look whether its host is down",
@@ -60,7 +60,7 @@ const broken: readonly Broken[] = [
     mutations: { forgottenEpochs: true },
     violation: /believes an owner of epoch/,
     more: { lag: 0.05, pause: 0.005 },
-    within: 2_000,
+    within: 3_000,
   },
 ];
 
