@@ -6,7 +6,6 @@ const ANSWER_WITHIN_MS = 5_000;
 
 /** What a nats-server says of itself (`/varz` of its HTTP monitoring). */
 export interface ServerReport {
-  readonly server_name?: string;
   readonly version?: string;
   readonly cluster?: { readonly name?: string };
   readonly jetstream?: {
