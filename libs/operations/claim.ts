@@ -110,25 +110,33 @@ export class Claim {
   }
 
   async #commit(transition: Transition): Promise<void> {
-    for (;;) {
-      this.signal.throwIfAborted();
-      if (isTerminal(this.record)) throw new ClaimLost(`operation ${this.id} has ended`);
-      const write = `${this.id}.${this.epoch}.${++this.#writes}`;
-      const patience = { forMs: Number.POSITIVE_INFINITY, signal: this.signal };
-      try {
-        const next: Transition = (record) => transition(begun(record));
-        this.#stored = await this.#log.move(this.#stored, next, write, patience);
-        return;
-      } catch (error) {
-        if (!isStillpointError(error, "RECORD_CONFLICT")) throw error;
-        await this.#readAgain();
-      }
+    const before = this.record;
+    while (!(await this.#write(transition))) {
+      await this.#readAgain();
+      // Nobody else moves it on while the claim is good: it was this write, and its answer got lost.
+      if (hasMoved(before, this.record)) return;
     }
   }
 
-  /** After a conflict: a cancel or a rewrite left the claim as it was. */
+  /** False when the log has another state than the one that is known. */
+  async #write(transition: Transition): Promise<boolean> {
+    this.signal.throwIfAborted();
+    if (isTerminal(this.record)) throw new ClaimLost(`operation ${this.id} has ended`);
+    const write = `${this.id}.${this.epoch}.${++this.#writes}`;
+    const patience = { forMs: Number.POSITIVE_INFINITY, signal: this.signal };
+    try {
+      const next: Transition = (record) => transition(begun(record));
+      this.#stored = await this.#log.move(this.#stored, next, write, patience);
+      return true;
+    } catch (error) {
+      if (!isStillpointError(error, "RECORD_CONFLICT")) throw error;
+      return false;
+    }
+  }
+
+  /** After a conflict: a cancel or a rewrite left the claim as it was. What is read may be older than what is known. */
   async #readAgain(): Promise<void> {
-    const stored = await this.#log.readSurely(this.id, this.signal);
+    const stored = await this.#log.readNewer(this.#stored, this.signal);
     if (stored === undefined || !this.#isOurs(stored)) {
       this.abandon("another worker has it");
       this.signal.throwIfAborted();
@@ -148,3 +156,6 @@ export class Claim {
     return stored.record.claim?.worker === this.#worker;
   }
 }
+
+const hasMoved = (before: OperationRecord, now: OperationRecord): boolean =>
+  before.phase !== now.phase || before.step !== now.step || before.attempt !== now.attempt;

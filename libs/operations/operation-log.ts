@@ -47,15 +47,18 @@ export class OperationLog {
     return message === undefined ? undefined : decodeOperation(message);
   }
 
-  /** As `read`, waiting as long as it takes for a log that does not answer. */
-  async readSurely(id: string, signal: AbortSignal): Promise<StoredOperation | undefined> {
+  /**
+   * As `find`, waiting as long as it takes for a log that does not answer, and a moment where it has nothing newer than
+   * what is known: a node that is cut off tells of the past, and a conflict may be with a write that is never finished.
+   */
+  async readNewer(known: StoredOperation, signal: AbortSignal): Promise<StoredOperation | undefined> {
+    const { id } = known.record;
     for (;;) {
-      try {
-        return await this.read(id);
-      } catch (error) {
-        if (!isUnanswered(error)) throw error;
-      }
+      const found = await this.find(id).then((stored) => ({ stored }), unlessUnanswered);
+      if (found !== undefined && (found.stored?.version ?? Number.POSITIVE_INFINITY) > known.version)
+        return found.stored;
       await this.#clock.sleep(READ_AGAIN_MS, signal);
+      if (found !== undefined) return known;
     }
   }
 
@@ -100,4 +103,8 @@ export class OperationLog {
     const version = await appendSurely(this.#log, write, { clock: this.#clock, ...patience });
     return { record, version };
   }
+}
+
+function unlessUnanswered(error: unknown): undefined {
+  if (!isUnanswered(error)) throw error;
 }

@@ -65,7 +65,11 @@ export async function startScheduler(
   const answers = new HeartbeatAnswers({ registry, ownership, leaseMs: limits.leaseMs, ...words });
   lifecycle.add("heartbeats", followHeartbeats(nats, logger, answers), (it) => it.close());
   const rest = restDeps(config, lifecycle, operations);
-  const seen = { readWorkload, records, placements, owns: (host: string) => owns(ownership, host), clock, logger };
+  const seen = {
+    ...{ readWorkload, records, placements, clock, logger },
+    owns: (host: string) => owns(ownership, host),
+    mustWait: () => registry.isMarkingMany,
+  };
   repeatAll(lifecycle, logger, [
     [sweepEveryMs, () => registry.sweep()],
     ...lookingAfter(config, lifecycle, { ...rest, ...seen, operations }),

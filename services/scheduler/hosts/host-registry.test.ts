@@ -94,3 +94,16 @@ test("what was heard of a host that is no more is forgotten", async () => {
   await scheduler.pass(10_250);
   expect(scheduler.registry.heartbeatTime("hosts/a")).toBeUndefined();
 });
+
+test("while hosts fail by the dozen what is done about it waits, and no longer", async () => {
+  await using scheduler = await startMemoryScheduler();
+  const names = Array.from({ length: 40 }, (_, index) => `n${index}`);
+  for (const name of names) await scheduler.registry.heard(heartbeat(name));
+  await scheduler.pass(9_900);
+  expect(scheduler.registry.isMarkingMany).toBe(false);
+  await scheduler.pass(100);
+  expect(new Set(names.map((name) => stateOf(scheduler, name)))).toEqual(new Set([HostState.DOWN]));
+  expect(scheduler.registry.isMarkingMany).toBe(true);
+  await scheduler.pass(1_000);
+  expect(scheduler.registry.isMarkingMany).toBe(false);
+});

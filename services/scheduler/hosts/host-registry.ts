@@ -47,6 +47,9 @@ export class HostRegistry {
   readonly #identities: Identities;
   /** Hosts whose record is being written from here. */
   readonly #writing = new Set<string>();
+  /** When hosts were marked last, while many were. */
+  #manyMarkedMs = Number.NEGATIVE_INFINITY;
+  #marking = 0;
   /** How many of these for a heartbeat. */
   #takingIn = 0;
   /** Hosts whose last write from here has an unknown outcome, or failed: only another one settles what the record says. */
@@ -56,6 +59,11 @@ export class HostRegistry {
     this.#deps = deps;
     this.#silent = new SilentHosts(deps);
     this.#identities = new Identities(deps.limits);
+  }
+
+  /** True while many hosts fail: what is done about their workloads waits until all of them are known to be down. */
+  get isMarkingMany(): boolean {
+    return this.#deps.clock.monotonicMs() - this.#manyMarkedMs < marksSettleMs;
   }
 
   /** When this replica last heard of a host. */
@@ -181,7 +189,11 @@ export class HostRegistry {
 
   /** Over the very state that was looked at: whoever changed it meanwhile may know better. */
   async #mark(known: StoredRecord<Host>, change: RecordChange<Host>): Promise<StoredRecord<Host> | undefined> {
-    return await this.#deps.store.update(known, change).catch(unlessConflict);
+    if (++this.#marking >= manyMarks) this.#manyMarkedMs = this.#deps.clock.monotonicMs();
+    return await this.#deps.store
+      .update(known, change)
+      .catch(unlessConflict)
+      .finally(() => this.#marking--);
   }
 
   async #write(heartbeat: Heartbeat, known: StoredRecord<Host> | undefined): Promise<StoredRecord<Host> | undefined> {
@@ -222,6 +234,10 @@ export class HostRegistry {
 const writesAtOnce = 64;
 /** When many hosts fail at once each is to be down in time, also where everything else waits for the same machine. */
 const marksAtOnce = 512;
+/** So many at once are no single failures. */
+const manyMarks = 32;
+/** Hosts that failed together were heard last within one period of heartbeats. */
+const marksSettleMs = 1_000;
 
 const isHeard = ({ state, suspected }: Host): boolean => state !== HostState.DOWN && !suspected;
 

@@ -21,6 +21,7 @@ function stage(
   const left = [...answers];
   let nowMs = 1_000;
   let state: HostState = HostState.DOWN;
+  let mustWait = false;
   const held = { operation: "operations/op", requirements: undefined };
   const reservations = Array.from({ length: vms }, (_, index) => ({ ...held, uid: `vm-${index + 1}`, workload }));
   const hosts = { list: () => [stored("hosts/n1", Host.fromPartial({ name: "hosts/n1", state }))] };
@@ -44,6 +45,7 @@ function stage(
     },
     operations: { get: async (id) => ended.get(id) ?? Operation.fromPartial({ name: `operations/${id}` }) },
     owns: () => true,
+    mustWait: () => mustWait,
     clock: { monotonicMs: () => nowMs } as RecoveriesDeps["clock"],
     logger,
   });
@@ -57,6 +59,9 @@ function stage(
     pass: (ms: number) => {
       nowMs += ms;
     },
+    wait: (must: boolean) => {
+      mustWait = must;
+    },
     bringBack: () => {
       state = HostState.READY;
     },
@@ -64,6 +69,16 @@ function stage(
 }
 
 const id = "recover-hosts.n1-7-vm-1";
+
+test("nothing is asked for while many hosts are still to be said to be down", async () => {
+  const { asked, tick, wait } = stage({}, ["op-1"]);
+  wait(true);
+  await tick();
+  expect(asked).toEqual([]);
+  wait(false);
+  await tick();
+  expect(asked).toEqual([`${id}-1`]);
+});
 
 test("each VM is asked for once while its recovery goes on, and again when that failed", async () => {
   const { asked, fail, tick, pass } = stage({}, ["op-1", "op-2"]);

@@ -18,6 +18,8 @@ export interface RecoveriesDeps extends Recoverers {
   readonly operations: Pick<Operations, "get">;
   /** True for hosts that this replica decides over. */
   readonly owns: (host: string) => boolean;
+  /** True while hosts fail by the dozen: that each is known to be down goes first. */
+  readonly mustWait: () => boolean;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -80,6 +82,7 @@ export class Recoveries {
 
   /** One look at all hosts; call it each second or so. */
   async tick(): Promise<void> {
+    if (this.#deps.mustWait()) return;
     const wanted = this.#wanted();
     const keys = new Set(wanted.map(keyOf));
     for (const key of this.#known.keys()) if (!keys.has(key)) this.#known.delete(key);

@@ -6,7 +6,7 @@ import { isUnrecovered, type WorkloadBody } from "#libs/workloads";
 import { askRecovery, unanswered } from "./ask-recovery.ts";
 import type { RecoveriesDeps } from "./recoveries.ts";
 
-export type StrandedDeps = Omit<RecoveriesDeps, "operations">;
+export type StrandedDeps = Omit<RecoveriesDeps, "operations" | "mustWait">;
 
 /** A workload that may be stranded on a host. */
 export interface Suspect {

@@ -161,7 +161,7 @@ function ownerParts(
     vms: { recoverVm: (asked) => recoverSomewhere(world, address, asked) },
     containers: { recoverContainer: () => Promise.reject(new Error("there are no containers here")) },
   };
-  const recoveries = new Recoveries({ ...seen, ...recoverers, operations });
+  const recoveries = new Recoveries({ ...seen, ...recoverers, operations, mustWait: () => registry.isMarkingMany });
   const stranded = new Stranded({ ...seen, ...recoverers });
   const reconciler = new Reconciler({
     ...{ ...seen, placements },
