@@ -5,6 +5,7 @@ import { type AppendOptions, type LogMessage, MemoryLog } from "#libs/records";
 import { Claim } from "./claim.ts";
 import { newOperation } from "./new-operation.ts";
 import { OperationLog } from "./operation-log.ts";
+import { decodeOperation } from "./operation-record.ts";
 import { acceptedBy, stepDone, touched } from "./operation-state.ts";
 
 const job = {
@@ -62,4 +63,26 @@ test("a node that tells of the past takes nothing from what is known", async () 
   clearInterval(looks);
   expect([...seen]).toEqual(["make"]);
   expect(claim.record.outputs).toEqual({ place: { host: "hosts/n1" } });
+});
+
+test("a step is not done for another one, to which the log has fallen back", async () => {
+  const { claim, log } = await claimOne();
+  await claim.commit(placed);
+  const fallenBack = await log.append("op.op-1", log.old?.data ?? new Uint8Array(), { expectedSequence: 2 });
+  claim.notice({ record: decodeOperation(log.old as LogMessage).record, version: fallenBack });
+  expect(claim.signal.aborted).toBe(true);
+  await expect(claim.commit(placed)).rejects.toThrow("the log has lost what was written of it");
+});
+
+test("a cancel that is told of while a step is written is heard", async () => {
+  const { claim, log } = await claimOne();
+  const isCancelled = new Promise<void>((resolve) => claim.onCancel(resolve));
+  log.onAppend = (message) => {
+    log.onAppend = undefined;
+    const { record, version } = decodeOperation(message);
+    claim.notice({ record: { ...record, cancelRequested: true }, version: version + 1 });
+  };
+  await claim.commit(placed);
+  await isCancelled;
+  expect(claim.record).toMatchObject({ step: "make", cancelRequested: true });
 });

@@ -18,6 +18,9 @@ export class Claim {
   readonly #onCancel = new Set<() => void>();
   #stored: StoredOperation;
   #writes = 0;
+  #isWriting = false;
+  /** The newest that others told of while a write was under way: it may be that write. */
+  #heardMeanwhile: StoredOperation | undefined;
   /** Writes of one claim go one after the other. */
   #queue: Promise<unknown> = Promise.resolve();
 
@@ -65,14 +68,17 @@ export class Claim {
 
   /** Writes the next state, waiting as long as it takes for a log that does not answer. Fails with ClaimLost. */
   async commit(transition: Transition): Promise<void> {
-    const done = this.#queue.then(() => this.#commit(transition));
-    this.#queue = done.catch(() => undefined);
-    await done;
+    await this.#inTurn(() => this.#commit(transition));
   }
 
   /** Shows others through the log that this worker lives. */
   async touch(): Promise<void> {
-    await this.commit(touched).catch(() => undefined);
+    const touch = async () => {
+      const before = this.record;
+      await this.#commit(touched);
+      if (hasMoved(before, this.record)) this.#abandonLost();
+    };
+    await this.#inTurn(touch).catch(() => undefined);
   }
 
   /** Calls back once when a cancel is asked for from now on; gives the way to stop it. */
@@ -87,7 +93,18 @@ export class Claim {
   notice(seen: StoredOperation): void {
     if (seen.version <= this.#stored.version) return;
     if (!this.#isOurs(seen)) this.abandon("another worker has it");
+    else if (this.#isWriting) this.#heardMeanwhile = seen;
+    else if (hasMoved(this.record, seen.record)) this.#abandonLost();
     else this.#take(seen);
+  }
+
+  /**
+   * A leader that has just been elected may take a write over a state that was written over already, and so lose what was
+   * written since (nats-server before 2.11, as far as its authors say). What a step that is under way has done may then
+   * not be told of the step that the log is at: it is gone through again from there, by whoever claims it anew.
+   */
+  #abandonLost(): void {
+    this.abandon("the log has lost what was written of it");
   }
 
   /** Looks into the log whether the claim is still good. */
@@ -109,7 +126,25 @@ export class Claim {
     await this.#log.move(this.#stored, givenUp, write, { forMs: patienceMs });
   }
 
+  async #inTurn(write: () => Promise<void>): Promise<void> {
+    const done = this.#queue.then(write);
+    this.#queue = done.catch(() => undefined);
+    await done;
+  }
+
   async #commit(transition: Transition): Promise<void> {
+    this.#isWriting = true;
+    try {
+      await this.#writeSurely(transition);
+    } finally {
+      this.#isWriting = false;
+      const heard = this.#heardMeanwhile;
+      this.#heardMeanwhile = undefined;
+      if (heard !== undefined) this.notice(heard);
+    }
+  }
+
+  async #writeSurely(transition: Transition): Promise<void> {
     const before = this.record;
     while (!(await this.#write(transition))) {
       await this.#readAgain();
