@@ -8,7 +8,7 @@ import { scenarios } from "./scenarios.ts";
 import { type Stage, setStage } from "./stage.ts";
 
 /** Of the short suite some, of which the seed draws a part. */
-const points = isLong ? allKillPoints : shortList(runSeed, 4);
+const points = isLong ? allKillPoints : shortList(runSeed, 16);
 
 const titleOf = ({ scenario, failpoint, service }: KillPoint): string =>
   `${service === "agent" ? "F3" : "F2"}: ${scenario}:${failpoint}`;

@@ -118,14 +118,15 @@ export const allKillPoints: readonly KillPoint[] = [
 ];
 
 /**
- * The points of the short suite: each effect on a host that was done and not yet committed, the inside of the steps,
- * and of the others as many as `sample`, drawn by the seed.
+ * The points of the short suite, drawn by the seed: for each scenario an effect on a host that was done and not yet
+ * committed, or the inside of a step, and of all the others as many as `sample`.
  */
 export function shortList(seed: number, sample: number): KillPoint[] {
   const isMust = ({ scenario, failpoint }: KillPoint) =>
     /^agent\..*\.after$/.test(failpoint) || inside.some(([where, name]) => where === scenario && name === failpoint);
-  const others = allKillPoints.filter((point) => !isMust(point));
-  return [...allKillPoints.filter(isMust), ...draw(others, seed, sample)];
+  const ofEach = Object.values(Object.groupBy(allKillPoints.filter(isMust), ({ scenario }) => scenario));
+  const musts = ofEach.flatMap((points) => draw(points, seed, 1));
+  return [...musts, ...draw(allKillPoints, seed, sample).filter((point) => !musts.includes(point))];
 }
 
 function points(scenario: ScenarioName, name: string, moments: readonly string[]): KillPoint[] {
