@@ -101,7 +101,14 @@ export class JetStreamLog implements OrderedLog, PurgeableLog {
   }
 
   async newest(filter: string): Promise<LogMessage[]> {
-    return await this.#untilAnswered(() => newestOfStream(this.#client, this.stream, filter));
+    for (let tries = 0; tries < READ_TRIES; tries++) {
+      const known = (await this.read(filter))?.sequence ?? 0;
+      const newest = await this.#untilAnswered(() => newestOfStream(this.#client, this.stream, filter));
+      // A node that follows may have been asked, and be behind its leader.
+      if ((newest.at(-1)?.sequence ?? 0) >= known) return newest;
+      await sleep(READ_PAUSE_MS);
+    }
+    throw this.#unavailable(new Error("a node of it is behind the others"));
   }
 
   async lastSequence(): Promise<number> {

@@ -30,6 +30,19 @@ function world() {
   return { log, store, old: createRecordStore({ log, codec: oldVm, clock, random }) };
 }
 
+test("that there is no record is not believed of one node that has not heard of it", async () => {
+  const log = createMemoryLog(clock);
+  const store = createRecordStore({ log, codec: rawCodec, clock, random });
+  const first = await store.create(name, { uid: "vm-1", body: {} });
+  await store.remove(first);
+  const tombstone = await log.read(subjectOfName(name));
+  await store.create(name, { uid: "vm-2", body: {} });
+  for (const told of [undefined, tombstone]) {
+    log.read = async () => told;
+    expect(await store.get(name)).toMatchObject({ uid: "vm-2" });
+  }
+});
+
 test("a view that lags behind catches up with what another replica has written", async () => {
   const { log, store } = world();
   const gate = Promise.withResolvers<void>();

@@ -1,7 +1,7 @@
 import type { Clock, Random } from "#libs/clock";
 import { isStillpointError, StillpointError } from "#libs/errors";
 import { appendSurely } from "./append-surely.ts";
-import type { Log } from "./log.ts";
+import type { Log, LogMessage } from "./log.ts";
 import type { BodyCodec, NewRecord, RecordChange, RecordEvent, RecordStore, StoredRecord } from "./record.ts";
 import { decodeRecord, encodeRecord, type Json, mergeBody, type RecordMessage, toStored } from "./record-message.ts";
 import { subjectOfName } from "./subject.ts";
@@ -32,6 +32,10 @@ function onConflict(error: unknown): { readonly conflict: StillpointError } {
   throw error;
 }
 
+function isLive(message: LogMessage | undefined): message is LogMessage {
+  return message !== undefined && decodeRecord(message.data).deleted !== true;
+}
+
 /** A RecordStore that can also write over one chosen tombstone. */
 export class LogRecordStore<Body> implements RecordStore<Body> {
   readonly #deps: RecordStoreDeps<Body>;
@@ -41,9 +45,12 @@ export class LogRecordStore<Body> implements RecordStore<Body> {
   }
 
   async get(name: string): Promise<StoredRecord<Body> | undefined> {
-    const message = await this.#deps.log.read(subjectOfName(name));
-    if (message === undefined || decodeRecord(message.data).deleted === true) return undefined;
-    return toStored(this.#deps.codec, message);
+    const { log, codec } = this.#deps;
+    const subject = subjectOfName(name);
+    let message = await log.read(subject);
+    // That there is none is believed of no single node: one that is cut off, or leads anew, may not have heard of it.
+    if (!isLive(message)) [message] = await log.newest(subject);
+    return isLive(message) ? toStored(codec, message) : undefined;
   }
 
   async create(name: string, record: NewRecord<Body>): Promise<StoredRecord<Body>> {

@@ -41,7 +41,7 @@ export interface RecordChange<Body> {
 
 /** Records of one kind, over a Log. Every write is one compare-and-set message that is also the event. */
 export interface RecordStore<Body> {
-  /** From the leader; undefined when it never was or is deleted. */
+  /** From the leader; undefined when it never was or is deleted, as most nodes know. */
   get(name: string): Promise<StoredRecord<Body> | undefined>;
   /**
    * Fails with RECORD_CONFLICT when a live record has that name. Writes over a tombstone, but never over one with the

@@ -1,4 +1,4 @@
-import { access, chmod, chown, mkdir, readdir, rm } from "node:fs/promises";
+import { access, chmod, chown, glob, mkdir, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { VmDefinition } from "#contracts/host/v1/agent";
 import { StillpointError } from "#libs/errors";
@@ -11,6 +11,9 @@ import { type DataFolder, workloadFolder } from "./workload-folder.ts";
 
 /** May be walked through, by the users that QEMU runs as, but not listed. */
 const PASSAGE = 0o711;
+
+/** Where files are that `writeDurably` replaces: none is named by what users write. */
+const REPLACED = ["", "kept/", "{workloads,containers}/*/", "{workloads,containers}/*/kept/"];
 
 /** The workloads that have files on this host. */
 export class Workloads {
@@ -28,6 +31,7 @@ export class Workloads {
   static async open(data: DataFolder, deps: WorkloadDeps): Promise<Workloads> {
     const workloads = new Workloads(data, deps);
     for (const path of [data.root, data.workloads, data.images]) await makePassage(path);
+    for await (const path of glob(REPLACED.map((folder) => join(data.root, `${folder}*.json.tmp`)))) await rm(path);
     for (const uid of await readdir(data.workloads)) await workloads.#load(uid);
     return workloads;
   }

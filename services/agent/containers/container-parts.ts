@@ -10,6 +10,7 @@ import type { Container } from "./container.ts";
 import type { ContainerImages } from "./container-images.ts";
 import type { Containers } from "./containers.ts";
 import type { HostPolicy } from "./isolation.ts";
+import type { KeptBack } from "./kept-back.ts";
 import type { ProjectNetworks } from "./networks.ts";
 import type { PolicyRestarts } from "./policy-restarts.ts";
 import type { Programs } from "./program.ts";
@@ -45,6 +46,8 @@ export interface ContainerParts {
   readonly starts: Starts;
   /** Of those too. */
   readonly restarts: Pick<PolicyRestarts, "consider">;
+  /** Ends that are told in a moment. */
+  readonly ends: KeptBack;
   readonly clock: Clock;
   readonly logger: Logger;
 }

@@ -14,7 +14,10 @@ export function isOld(container: Container, time: number): boolean {
 }
 
 /** Asks the engine how a container is, and tells what has changed; undefined when the engine does not have it. */
-export async function lookAgain(parts: ContainerParts, container: Container): Promise<SeenContainer | undefined> {
+export async function lookAgain(
+  parts: Pick<ContainerParts, "engine" | "clock">,
+  container: Container,
+): Promise<SeenContainer | undefined> {
   const lookedAt = parts.clock.now().getTime() * NANOS_IN_MS;
   const seen = await parts.engine.find(container.uid);
   // Events that came meanwhile know more.

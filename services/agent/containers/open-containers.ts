@@ -11,7 +11,7 @@ import type { DockerEngine } from "../docker/docker-engine.ts";
 import type { FencedContainers } from "../lease/fenced-containers.ts";
 import type { Starts } from "../lease/host-lease.ts";
 import type { DataFolder } from "../workload-folder.ts";
-import { adoptContainers, noteEvent } from "./adopt-containers.ts";
+import { adoptContainers } from "./adopt-containers.ts";
 import { ContainerStorage } from "./checkpoints/storage.ts";
 import type { ContainerDeps } from "./container.ts";
 import { ContainerImages } from "./container-images.ts";
@@ -19,8 +19,10 @@ import type { ContainerParts } from "./container-parts.ts";
 import { Containers } from "./containers.ts";
 import { evictImages, isDiskLow } from "./evict-images.ts";
 import { capabilityName } from "./isolation.ts";
+import { KeptBack } from "./kept-back.ts";
 import { lookAtAll } from "./look-again.ts";
 import { ProjectNetworks } from "./networks.ts";
+import { noteEvent } from "./note-event.ts";
 import { PolicyRestarts, type PolicyRestartsDeps } from "./policy-restarts.ts";
 import { startByPolicy } from "./power.ts";
 import { Programs } from "./program.ts";
@@ -66,6 +68,7 @@ export async function openContainers(wiring: ContainerWiring): Promise<HostConta
   const restarts = openRestarts(wiring, (container, signal) => startByPolicy(parts, container, signal));
   const parts: ContainerParts = {
     ...{ engine, clock, logger, registry, background, guarded, starts, restarts },
+    ends: lifecycle.add("ends of containers", new KeptBack(clock), (opened) => opened.close()),
     storage: new ContainerStorage({ clock, logger }),
     containers: await Containers.open(data, deps, keys),
     images: new ContainerImages({

@@ -71,6 +71,12 @@ test("a container is held without a lease, by one guard after the other, until a
   await using counting = await startCounting(root, groupsOf(1) === undefined ? 2 : 1, folder.path);
   const { id, group } = counting;
   await using first = await attach(folder.path);
+  /** As the agent knows, too. */
+  const resumes = async ({ fence, changes }: Pick<typeof first, "fence" | "changes">) => {
+    fence.resume(uid);
+    await goesOn(counting);
+    await expect.poll(() => changes.at(-1)).toEqual({ resumed: uid });
+  };
   const isHeld = (fence: Fence) => eventually(() => fence.find(uid)?.heldAtMs !== undefined, { deadlineMs: 5_000 });
 
   // There was no lease yet: an agent that finds it running has it held first of all.
@@ -82,8 +88,7 @@ test("a container is held without a lease, by one guard after the other, until a
 
   // With a lease it goes on, until that ends.
   first.fence.renew(bootClock() + 1_000);
-  first.fence.resume(uid);
-  await goesOn(counting);
+  await resumes(first);
   await isHeld(first.fence);
   await standsStill(counting);
 
@@ -94,8 +99,7 @@ test("a container is held without a lease, by one guard after the other, until a
   // No agent, and no guard, but a lease: it stands still all the same. The next agent has another guard hold it on, also with a lease.
   const pid = first.fence.guardPid ?? Number.NaN;
   first.fence.renew(bootClock() + 60_000);
-  first.fence.resume(uid);
-  await goesOn(counting);
+  await resumes(first);
   first.fence.close();
   process.kill(pid, "SIGKILL");
   await eventually(() => isFrozen(group));
@@ -106,8 +110,7 @@ test("a container is held without a lease, by one guard after the other, until a
   expect(second.fence.find(uid)?.heldAtMs).toBeGreaterThan(0);
   await standsStill(counting);
   second.fence.renew(bootClock() + 60_000);
-  second.fence.resume(uid);
-  await goesOn(counting);
+  await resumes(second);
 
   // The guard dies beside a living agent: its second freezes it, and the agent has another one hold it.
   const former = second.fence.guardPid ?? Number.NaN;
@@ -117,9 +120,7 @@ test("a container is held without a lease, by one guard after the other, until a
   });
   await isHeld(second.fence);
   await standsStill(counting);
-  second.fence.resume(uid);
-  await goesOn(counting);
-  await expect.poll(() => second.changes.at(-1)).toEqual({ resumed: uid });
+  await resumes(second);
 
   // A pause of the engine is apart from the hold, and outlives it.
   freeze(group);
