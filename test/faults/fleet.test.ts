@@ -4,7 +4,7 @@ import { eventually, isLong } from "#libs/testing";
 import { timed } from "../bench/benchmark.ts";
 import type { FleetHost } from "../sim/fleet/fleet-host.ts";
 import { type FaultRun, faultRuns } from "./fault-run.ts";
-import { FleetStage, skewedEach } from "./fleet-stage.ts";
+import { FleetStage, type FleetVm, skewedEach } from "./fleet-stage.ts";
 import { expectNone } from "./invariant-violation.ts";
 
 /** STILLPOINT_FLEET has as many hosts as it says, for machines that have no time for so many. */
@@ -90,20 +90,7 @@ async function failThird(stage: FleetStage, run: FaultRun, round: number): Promi
     if (index % 2 === 0) host.losePower();
     else host.isCut = true;
   }
-  const failedMs = performance.now();
-  const others = stage.fleet.hosts.filter(({ name }) => !failed.has(name));
-  await using _killing = round === 0 ? undefined : stage.killSchedulers(run, killEveryMs);
-  const disturbed = disturb(run, others);
-  await eventually(() => stage.countIn("HOST_STATE_DOWN", third) === third.length, { deadlineMs: 90_000 });
-  const downMs = performance.now() - failedMs;
-  run.note(`all ${third.length} hosts are down after ${downMs.toFixed(0)} ms`);
-  if (round === 0) expect(downMs).toBeLessThan(downWithinMs);
-  await using _once = stage.killSchedulers(run, 600_000);
-  await disturbed;
-  run.note(`a VM that is asked for meanwhile runs after ${(await timed(() => stage.makeVms(1))).toFixed(0)} ms`);
-  const elsewhere = () => toRecover.filter((vm) => runsElsewhere(stage, vm, failed)).length;
-  await eventually(() => elsewhere() === toRecover.length, { deadlineMs: patienceMs, everyMs: 100 });
-  run.recovered(`${toRecover.length} VMs run elsewhere`, performance.now() - failedMs);
+  await recoverUnderKills(stage, run, round, third, toRecover);
   for (const host of third) host.isCut = false;
   await Promise.all(third.map(async (host) => host.hasPower || (await host.getPower())));
   await eventually(
@@ -119,7 +106,35 @@ async function failThird(stage: FleetStage, run: FaultRun, round: number): Promi
   run.note(`round ${round}: all is well again`);
 }
 
-function runsElsewhere(stage: FleetStage, vm: FleetStage["vms"][number], failed: ReadonlySet<string>): boolean {
+/**
+ * Until all VMs that are to be recovered run elsewhere, while schedulers die. They no longer do once this ends: what has
+ * to be well again has to be so when nothing goes wrong any more.
+ */
+async function recoverUnderKills(
+  stage: FleetStage,
+  run: FaultRun,
+  round: number,
+  third: readonly FleetHost[],
+  toRecover: readonly FleetVm[],
+): Promise<void> {
+  const failedMs = performance.now();
+  const failed = new Set(third.map(({ name }) => name));
+  const others = stage.fleet.hosts.filter(({ name }) => !failed.has(name));
+  await using _killing = round === 0 ? undefined : stage.killSchedulers(run, killEveryMs);
+  const disturbed = disturb(run, others);
+  await eventually(() => stage.countIn("HOST_STATE_DOWN", third) === third.length, { deadlineMs: 90_000 });
+  const downMs = performance.now() - failedMs;
+  run.note(`all ${third.length} hosts are down after ${downMs.toFixed(0)} ms`);
+  if (round === 0) expect(downMs).toBeLessThan(downWithinMs);
+  await using _once = stage.killSchedulers(run, 600_000);
+  await disturbed;
+  run.note(`a VM that is asked for meanwhile runs after ${(await timed(() => stage.makeVms(1))).toFixed(0)} ms`);
+  const elsewhere = () => toRecover.filter((vm) => runsElsewhere(stage, vm, failed)).length;
+  await eventually(() => elsewhere() === toRecover.length, { deadlineMs: patienceMs, everyMs: 100 });
+  run.recovered(`${toRecover.length} VMs run elsewhere`, performance.now() - failedMs);
+}
+
+function runsElsewhere(stage: FleetStage, vm: FleetVm, failed: ReadonlySet<string>): boolean {
   const { host, state, operation } = stage.vmRecord(vm);
   return operation === "" && state === "VM_STATE_RUNNING" && !failed.has(host);
 }
